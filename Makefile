@@ -1,0 +1,70 @@
+# make install | demo | test | lint | format | docs | clean
+#
+# Everything is installed into .venv. The stamps in there make repeated calls quick, and a change of
+# the dependencies installs again. Another interpreter: make PYTHON=python3.12 install
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
+CHECKED := $(wildcard skmind tests examples benchmarks docs *.md)
+SPHINXOPTS ?= -W --keep-going
+
+.DELETE_ON_ERROR:
+.PHONY: help install install-dev demo test lint format docs clean
+
+help:
+	@echo "make install   create .venv and install skmind into it"
+	@echo "make demo      run examples/quickstart.py"
+	@echo "make test      lint, then run the tests and doctests with coverage"
+	@echo "make lint      ruff, mypy, codespell"
+	@echo "make format    let ruff fix and format the code"
+	@echo "make docs      build the documentation into docs/_build/html"
+	@echo "make clean     remove .venv and everything else that was generated"
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("skmind needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; use make PYTHON=/path/to/python")'
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# Annoy is compiled for the processor at hand, so a cached wheel may not run on another machine.
+$(VENV)/.installed: $(VENV)/.created $(REQUIREMENTS)
+	$(PIP_INSTALL) --no-cache-dir annoy
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[docs]'
+	@touch $@
+
+demo: install
+	$(BIN)/python examples/quickstart.py
+
+test: lint
+	$(BIN)/python -m pytest --cov
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell $(CHECKED)
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build $(SPHINXOPTS) -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) build dist skmind.egg-info docs/_build htmlcov .coverage .coverage.* coverage.xml
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find $(wildcard skmind tests examples benchmarks docs) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,150 @@
+"""What fit leaves behind: ids, histories, features and weights as numpy arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from .data.encoder import IdEncoder
+from .data.features import scale_rows, select_rows
+from .data.interactions import Interactions
+from .data.prepare import Prepared, Schema
+from .exceptions import InvalidInputError
+from .nn.encode import encode
+from .nn.model import MINDNet, NetConfig
+
+ENCODE_BATCH = 2048  # histories a forward pass
+SAME_WHEN_WARM = ("n_interests", "embedding_dim", "max_history")
+
+
+@dataclass
+class FittedModel:
+    """The state of a fitted recommender; the network is rebuilt from it when it is needed.
+
+    Attributes
+    ----------
+    schema : Schema
+    config : NetConfig
+    prepared : Prepared
+        Ids, histories, counts and features.
+    item_matrix : csr_matrix of shape (n_items, n_item_values)
+        Item features, scaled to their part of the mean that an item's vector is.
+    item_share : ndarray of shape (n_items,), float32
+        Weight of an item's own embedding in that mean.
+    seed : int
+        Draws the initial weights.
+    weights : dict of str to ndarray
+        Empty before training.
+    """
+
+    schema: Schema
+    config: NetConfig
+    prepared: Prepared
+    item_matrix: sparse.csr_matrix
+    item_share: np.ndarray
+    seed: int
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, prepared: Prepared, schema: Schema, config: NetConfig, seed: int) -> FittedModel:
+        """The state before training."""
+        present = prepared.item_features.presence
+        own = (prepared.counts > 0) | (present == 0)  # without events its features say it all
+        parts = (present + own).astype(np.float32)
+        matrix = scale_rows(prepared.item_features.matrix, present / parts)
+        return cls(schema, config, prepared, matrix, (own / parts).astype(np.float32), seed)
+
+    @property
+    def users(self) -> IdEncoder:
+        """Known users."""
+        return self.prepared.users
+
+    @property
+    def items(self) -> IdEncoder:
+        """Known items."""
+        return self.prepared.items
+
+    @property
+    def interactions(self) -> Interactions:
+        """Histories of the known users."""
+        return self.prepared.interactions
+
+    def network(self) -> MINDNet:
+        """A network with these weights; with initial ones before training."""
+        generator = torch.Generator().manual_seed(self.seed)
+        width = self.prepared.user_features.encoder.width
+        net = MINDNet(self.config, self.item_matrix, self.item_share, width, generator)
+        if self.weights:
+            net.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights.items()})
+        return net
+
+    def keep(self, net: MINDNet) -> None:
+        """Store the weights of a trained network."""
+        self.weights = {name: w.cpu().numpy().copy() for name, w in net.state_dict().items()}
+
+    def continue_from(self, old: FittedModel) -> None:
+        """Start from the weights of another fit: of the items and feature values in both.
+
+        Raises
+        ------
+        InvalidInputError
+            If the sizes of the networks differ.
+        """
+        for name in SAME_WHEN_WARM:
+            before, now = getattr(old.config, name), getattr(self.config, name)
+            if before != now:
+                raise InvalidInputError(
+                    f"warm_start=True continues a fit with {name}={before}, but {name}={now} now; "
+                    f"set it back, or warm_start=False"
+                )
+        weights = {name: w.numpy().copy() for name, w in self.network().state_dict().items()}
+        new_rows = {
+            "item_embedding": old.items.encode(self.items.ids),
+            "item_values.weight": self.prepared.item_features.encoder.columns_in(
+                old.prepared.item_features.encoder
+            ),
+            "user_values.weight": self.prepared.user_features.encoder.columns_in(
+                old.prepared.user_features.encoder
+            ),
+        }
+        for name, mine in weights.items():
+            theirs = old.weights.get(name)
+            if theirs is None:
+                continue
+            if name in new_rows:
+                rows = new_rows[name]
+                mine[rows >= 0] = theirs[rows[rows >= 0]]
+            else:
+                mine[...] = theirs
+        self.weights = weights
+
+    def profile_rows(self, users: np.ndarray) -> sparse.csr_matrix | None:
+        """Feature rows of users by code, an empty one for -1; None without user features."""
+        features = self.prepared.user_features
+        if not features.encoder.width:
+            return None
+        return select_rows(features.matrix, users)
+
+    def encode(
+        self, net: MINDNet, histories: Interactions, profile: sparse.csr_matrix | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Interests of people with these histories.
+
+        Returns
+        -------
+        interests : ndarray of shape (n, n_interests, embedding_dim), float32
+        mask : ndarray of shape (n, n_interests), bool
+            Interests in use.
+        """
+        n, K, D = histories.n_users, self.config.n_interests, self.config.embedding_dim
+        interests = np.zeros((n, K, D), dtype=np.float32)
+        mask = np.zeros((n, K), dtype=bool)
+        for start in range(0, n, ENCODE_BATCH):
+            rows = np.arange(start, min(start + ENCODE_BATCH, n))
+            window = histories.last_windows(rows, self.config.max_history)
+            encoded = encode(net, *window, None if profile is None else profile[rows])
+            interests[rows], mask[rows] = encoded.interests, encoded.mask
+        return interests, mask

@@ -1,0 +1,1 @@
+"""Tables → integer codes, flat histories, feature matrices and training batches."""

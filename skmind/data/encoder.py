@@ -1,0 +1,78 @@
+"""Ids of any scalar kind ↔ int32 codes 0 … n-1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._validation import id_array, id_kind
+from ..exceptions import IdTypeError, InvalidInputError
+
+UNKNOWN = -1
+
+
+class IdEncoder:
+    """The one place where ids become codes; code ``c`` stands for ``ids[c]``.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n_ids,)
+        Distinct ids in code order, as `id_array` returns them.
+    name : str
+        What the ids are, for messages ("user", "item").
+    """
+
+    def __init__(self, ids: np.ndarray, name: str) -> None:
+        self.ids = ids
+        self.name = name
+        self._index = pd.Index(ids, dtype=ids.dtype)
+        self._kind = id_kind(ids) if len(ids) else "mixed"
+
+    @classmethod
+    def fit(cls, ids: np.ndarray, name: str) -> tuple[IdEncoder, np.ndarray]:
+        """The encoder of all distinct ``ids``, and their codes, int32 of the same length.
+
+        Codes follow the sorted order of the ids; ids that can't be compared with each other
+        (text beside numbers) keep the order of their first appearance.
+        """
+        codes, distinct = pd.factorize(ids)
+        try:
+            order = np.argsort(distinct, kind="stable")
+        except TypeError:
+            return cls(distinct, name), codes.astype(np.int32)
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return cls(distinct[order], name), rank[codes]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def encode(self, ids: Any) -> np.ndarray:
+        """Codes of ``ids``, int32 of the same length; `UNKNOWN` (-1) where ``fit`` saw no such id.
+
+        Raises
+        ------
+        InvalidInputError
+            If an id is missing, or ``ids`` is a single id in place of a list.
+        IdTypeError
+            If the ids are of another kind than the fitted ones, so that none could ever be found.
+        """
+        if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
+            raise InvalidInputError(
+                f"{self.name} ids must be a list or array, not the single value {ids!r}; "
+                f"write [{ids!r}]"
+            )
+        values = id_array(ids, f"the list of {self.name} ids")
+        if len(values):
+            self._check_kind(values)
+        return self._index.get_indexer(values).astype(np.int32)
+
+    def _check_kind(self, values: np.ndarray) -> None:
+        kind = id_kind(values)
+        if "mixed" not in (kind, self._kind) and kind != self._kind:
+            raise IdTypeError(
+                f"{self.name} ids are of kind {kind} (such as {values[0]!r}) but fit saw ids of "
+                f"kind {self._kind} (such as {self.ids[0]!r}); convert them to the same type"
+            )

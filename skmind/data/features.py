@@ -1,0 +1,244 @@
+"""Feature columns of a table → one sparse matrix, a group of columns per feature."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from .._validation import _plain
+from ..exceptions import IgnoredDataWarning, InvalidInputError
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What ``fit`` learned of one column.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"category", "multiple", "number"}
+    values : ndarray
+        The vocabulary; for a number, its mean and standard deviation.
+    """
+
+    name: str
+    kind: str
+    values: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Columns of the matrix: one per value; for a number the value and its presence."""
+        return len(self.values)
+
+
+class Column(NamedTuple):
+    """A feature column as it was read.
+
+    Attributes
+    ----------
+    values : Series of length n
+    rows : ndarray of shape (n,), int
+        Row of the matrix that each value belongs to; negative ones are left out.
+    """
+
+    values: pd.Series
+    rows: np.ndarray
+
+
+class FeatureEncoder:
+    """Columns of any type → groups of columns of a sparse matrix.
+
+    Object, text, category, bool and integer columns are categories, float columns numbers, columns
+    of lists have several categories at once. A category's row has a 1 in the column of its value;
+    of ``m`` categories each has 1/m; a number has its standardised value and a 1. A missing or
+    unseen value leaves zeros, so that it adds nothing to the mean that a vector is.
+
+    Parameters
+    ----------
+    features : list of Feature
+    """
+
+    def __init__(self, features: list[Feature]) -> None:
+        self.features = features
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the matrix."""
+        return sum(feature.width for feature in self.features)
+
+    @classmethod
+    def fit(cls, columns: Mapping[str, Column]) -> FeatureEncoder:
+        """Learn vocabularies, means and deviations.
+
+        Raises
+        ------
+        InvalidInputError
+            If a float column is infinite somewhere.
+
+        Warns
+        -----
+        IgnoredDataWarning
+            If a column has missing values only; it is left out.
+        """
+        features = []
+        for name, (column, _) in columns.items():
+            if _is_missing(column).all():
+                warnings.warn(
+                    f"feature column {name!r} has no value at all and is ignored",
+                    IgnoredDataWarning,
+                    stacklevel=2,
+                )
+                continue
+            features.append(_fit_column(name, column))
+        return cls(features)
+
+    def transform(self, columns: Mapping[str, Column], n_rows: int) -> Features:
+        """Features of ``n_rows`` ids; values that ``fit`` did not see count as missing.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number is infinite, or a number column holds something else.
+        """
+        blocks = [sparse.csr_matrix((n_rows, 0), dtype=np.float32)]
+        presence = np.zeros(n_rows, dtype=np.float32)
+        for feature in self.features:
+            values, rows = columns[feature.name]
+            source = np.full(n_rows, -1)
+            source[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+            block = select_rows(_encode_column(feature, values), source)
+            blocks.append(block)
+            presence += np.diff(block.indptr) > 0
+        matrix = sparse.hstack(blocks, format="csr", dtype=np.float32)
+        return Features(self, scale_rows(matrix, 1 / np.maximum(presence, 1)), presence)
+
+    def columns_in(self, other: FeatureEncoder) -> np.ndarray:
+        """For each column of the matrix, the column of the same value in ``other``'s, or -1."""
+        starts = np.cumsum([0, *(feature.width for feature in other.features)])
+        there = {feature.name: i for i, feature in enumerate(other.features)}
+        found = [np.empty(0, dtype=np.int64)]
+        for feature in self.features:
+            i = there.get(feature.name)
+            if i is None or other.features[i].kind != feature.kind:
+                found.append(np.full(feature.width, -1))
+            elif feature.kind == "number":
+                found.append(starts[i] + np.arange(feature.width))
+            else:
+                columns = pd.Index(other.features[i].values).get_indexer(feature.values)
+                found.append(np.where(columns < 0, -1, starts[i] + columns))
+        return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a list of ids.
+
+    Attributes
+    ----------
+    encoder : FeatureEncoder
+    matrix : csr_matrix of shape (n, width), float32
+        Mean over the features that the id has a value for.
+    presence : ndarray of shape (n,), float32
+        Number of these features.
+    """
+
+    encoder: FeatureEncoder
+    matrix: sparse.csr_matrix
+    presence: np.ndarray
+
+
+def scale_rows(matrix: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_matrix:
+    """The matrix with each row multiplied by its factor."""
+    values = matrix.data * np.repeat(factors, np.diff(matrix.indptr))
+    return sparse.csr_matrix(
+        (values.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape
+    )
+
+
+def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matrix:
+    """These rows of the matrix, an empty one for -1."""
+    known = np.flatnonzero(rows >= 0)
+    ones = np.ones(len(known), dtype=np.float32)
+    shape = (len(rows), matrix.shape[0])
+    return sparse.csr_matrix((ones, (known, rows[known])), shape=shape) @ matrix
+
+
+def _is_missing(column: pd.Series) -> np.ndarray:
+    """Rows without a value; an empty list is one."""
+    missing = column.isna().to_numpy()
+    if _has_lists(column):
+        missing = missing | (column.map(np.size, na_action="ignore") == 0).to_numpy()
+    return missing
+
+
+def _has_lists(column: pd.Series) -> bool:
+    if column.dtype.kind in "iufbM":
+        return False
+    return bool(column.map(lambda v: isinstance(v, list | tuple | set | np.ndarray)).any())
+
+
+def _fit_column(name: str, column: pd.Series) -> Feature:
+    if _has_lists(column):
+        return Feature(name, "multiple", _vocabulary(column.map(_as_list).explode().dropna()))
+    if column.dtype.kind == "f":
+        numbers = _finite(name, column)
+        scale = float(np.nanstd(numbers)) or 1.0
+        return Feature(name, "number", np.array([np.nanmean(numbers), scale]))
+    return Feature(name, "category", _vocabulary(column.dropna()))
+
+
+def _vocabulary(values: pd.Series) -> np.ndarray:
+    distinct = pd.unique(_plain(values))
+    try:
+        return np.sort(distinct)
+    except TypeError:
+        return distinct
+
+
+def _finite(name: str, column: pd.Series) -> np.ndarray:
+    """A number column as float64, nan where missing."""
+    try:
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"feature column {name!r} held floats in fit but has other values now ({error}); "
+            "convert it to float"
+        ) from error
+    if np.isinf(numbers).any():
+        raise InvalidInputError(
+            f"feature column {name!r} is infinite in row {int(np.isinf(numbers).argmax())}; "
+            "replace infinite values by a finite number or by nan (missing)"
+        )
+    return numbers
+
+
+def _as_list(cell: object) -> object:
+    return list(cell) if isinstance(cell, tuple | set | np.ndarray) else cell
+
+
+def _encode_column(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
+    """One feature's block of the matrix, shape (len(column), feature.width)."""
+    shape = (len(column), feature.width)
+    if feature.kind == "number":
+        numbers = _finite(feature.name, column)
+        rows = np.flatnonzero(~np.isnan(numbers))
+        mean, scale = feature.values
+        values = np.column_stack([(numbers[rows] - mean) / scale, np.ones(len(rows))])
+        codes = np.tile([0, 1], len(rows))
+        return sparse.csr_matrix((values.ravel(), (np.repeat(rows, 2), codes)), shape=shape)
+    column = column.reset_index(drop=True)
+    if feature.kind == "multiple":
+        column = column.map(_as_list).explode()
+    column = column.dropna()
+    codes = pd.Index(feature.values).get_indexer(_plain(column))
+    known = codes >= 0
+    rows, codes = column.index.to_numpy(dtype=np.int64)[known], codes[known]
+    rows, codes = np.divmod(np.unique(rows * feature.width + codes), feature.width)
+    weights = 1.0 / np.bincount(rows, minlength=1)[rows]  # a value named twice counts once
+    return sparse.csr_matrix((weights, (rows, codes)), shape=shape)

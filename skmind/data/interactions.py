@@ -1,0 +1,138 @@
+"""User, item and time codes → one flat array of item codes sorted by (user, time), with offsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PADDING = -1
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """All histories in one array: 4 bytes an interaction (12 with times) and 8 a user.
+
+    Attributes
+    ----------
+    items : ndarray of shape (n_interactions,), int32
+        Item codes; the history of user ``u``, oldest first, is
+        ``items[offsets[u]:offsets[u + 1]]``.
+    offsets : ndarray of shape (n_users + 1,), int64
+    times : ndarray of shape (n_interactions,), int64 or float64, or None
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+    times: np.ndarray | None = None
+
+    @classmethod
+    def from_codes(
+        cls, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
+    ) -> Interactions:
+        """Sort the rows by user, then time; rows of equal time keep their order.
+
+        Parameters
+        ----------
+        users, items : ndarray of shape (n_rows,), int32
+        times : ndarray of shape (n_rows,) or None
+            None: the order of the rows is the order in time.
+        n_users : int
+            Users without a row get an empty history.
+        """
+        if times is None:
+            order = np.argsort(users, kind="stable")
+        else:
+            order = np.lexsort((times, users))
+        offsets = np.zeros(n_users + 1, dtype=np.int64)
+        np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
+        return cls(items[order], offsets, None if times is None else times[order])
+
+    @property
+    def n_users(self) -> int:
+        """Number of users, those with an empty history included."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of each history, int64 of shape (n_users,)."""
+        return np.diff(self.offsets)
+
+    def select(self, users: np.ndarray) -> Interactions:
+        """The histories of ``users`` (codes, any order, repeats allowed); -1 gives an empty one."""
+        known = users >= 0
+        starts = np.where(known, self.offsets[users], 0)
+        lengths = np.where(known, self.lengths[users], 0) if self.n_users else 0 * starts
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        times = None if self.times is None else self.times[rows]
+        return Interactions(self.items[rows], offsets, times)
+
+    def windows(
+        self, ends: np.ndarray, users: np.ndarray, max_history: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The last ``max_history`` items of each user before a position, newest first.
+
+        Parameters
+        ----------
+        ends : ndarray of shape (B,)
+            Position in `items` of the first item that is *not* in the window.
+        users : ndarray of shape (B,)
+            The user that each position belongs to.
+        max_history : int
+
+        Returns
+        -------
+        codes : ndarray of shape (B, L), int32
+            ``L`` is the longest window, at least 1. Column 0 is the newest item; padding is -1.
+        lengths : ndarray of shape (B,), int64
+        """
+        lengths = np.minimum(ends - self.offsets[users], max_history)
+        L = max(int(lengths.max(initial=0)), 1)
+        ages = np.arange(L)
+        if len(self.items) == 0:
+            return np.full((len(ends), L), PADDING, dtype=np.int32), lengths
+        positions = np.maximum(ends[:, None] - 1 - ages, 0)  # (B, L)
+        codes = np.where(ages < lengths[:, None], self.items[positions], PADDING)
+        return codes.astype(np.int32, copy=False), lengths
+
+    def without(self, positions: np.ndarray) -> Interactions:
+        """The interactions without those at ``positions`` of `items`; no position twice."""
+        kept = np.ones(len(self.items), dtype=bool)
+        kept[positions] = False
+        offsets = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
+        times = None if self.times is None else self.times[kept]
+        return Interactions(self.items[kept], offsets, times)
+
+    def ends_before(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Position in `items` where the events of each user before a time end.
+
+        Parameters
+        ----------
+        users : ndarray of shape (n,), int
+            Not negative.
+        times : ndarray of shape (n,)
+            Only events strictly before it count.
+        """
+        if self.times is None:
+            raise ValueError("the interactions have no times")
+        n = len(users)
+        owners = np.repeat(np.arange(self.n_users), self.lengths)
+        is_event = np.arange(n + len(owners)) >= n
+        joined_times = np.concatenate([times, self.times])
+        order = np.lexsort((is_event, joined_times, np.concatenate([users, owners])))
+        n_before = np.cumsum(is_event[order])
+        ends = np.empty(n + len(owners), dtype=np.int64)
+        ends[order] = n_before
+        return ends[:n]
+
+    def before(self, ends: np.ndarray, users: np.ndarray, max_history: int) -> Interactions:
+        """Histories of at most ``max_history`` items, each ending before a position of `items`."""
+        starts = np.maximum(self.offsets[users], ends - max_history)
+        offsets = np.concatenate([[0], np.cumsum(ends - starts)])
+        rows = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
+        return Interactions(self.items[rows], offsets)
+
+    def last_windows(self, users: np.ndarray, max_history: int) -> tuple[np.ndarray, np.ndarray]:
+        """The window of each user after the whole history: what recommending starts from."""
+        return self.windows(self.offsets[users + 1], users, max_history)

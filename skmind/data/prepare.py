@@ -1,0 +1,225 @@
+"""The user's tables → everything that training needs, in codes."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from .._validation import column_names, id_array, is_frame, take_column, time_array
+from ..exceptions import IgnoredDataWarning, InvalidInputError
+from .encoder import IdEncoder
+from .features import Column, FeatureEncoder, Features
+from .interactions import Interactions
+
+
+class Schema(NamedTuple):
+    """Which columns of a table hold what.
+
+    Attributes
+    ----------
+    user, item : str or int
+    time : str, int or None
+        None: row order is time.
+    user_features, item_features : tuple of str, or None
+        None: every column of the feature table but its key.
+    """
+
+    user: Any
+    item: Any
+    time: Any
+    user_features: tuple | None = None
+    item_features: tuple | None = None
+
+    def for_table(self, X: Any) -> Schema:
+        """The same for ``X``: names become positions 0, 1 and 2 if it is an array."""
+        if is_frame(X):
+            return self
+        third = 2 if X.shape[1] > 2 else None
+        return self._replace(
+            user=0 if isinstance(self.user, str) else self.user,
+            item=1 if isinstance(self.item, str) else self.item,
+            time=third if isinstance(self.time, str) else self.time,
+        )
+
+
+class Rows(NamedTuple):
+    """The id and time columns of an interactions table."""
+
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` returns: ids, histories, counts and features, all in codes."""
+
+    users: IdEncoder
+    items: IdEncoder
+    interactions: Interactions
+    counts: np.ndarray
+    user_features: Features
+    item_features: Features
+
+
+def read_column(X: Any, schema: Schema, role: str) -> np.ndarray:
+    """The ids of one side ("user" or "item") of an interactions table, checked."""
+    column = getattr(schema.for_table(X), role)
+    return id_array(take_column(X, column, f"{role}_col"), f"column {column!r}")
+
+
+def read_rows(X: Any, schema: Schema) -> Rows:
+    """The ids and times of an interactions table, checked.
+
+    Raises
+    ------
+    InvalidInputError
+        If a column is missing, or an id or time is.
+    """
+    time = schema.for_table(X).time
+    times = None
+    if time is not None:
+        times = time_array(take_column(X, time, "time_col"), f"column {time!r}")
+    return Rows(read_column(X, schema, "user"), read_column(X, schema, "item"), times)
+
+
+def prepare(
+    X: Any, schema: Schema, *, users: Any = None, items: Any = None, min_item_count: int = 1
+) -> Prepared:
+    """Encode interactions and features.
+
+    Parameters
+    ----------
+    X : frame, or 2-D array
+    schema : Schema
+    users, items : frame or None
+        Feature tables keyed by id; their ids are known and recommendable without interactions.
+    min_item_count : int
+        Items with fewer rows in ``X`` are left out.
+    """
+    if not is_frame(X) and X.shape[1] > 3 and isinstance(schema.user, str):
+        warnings.warn(
+            f"the array has {X.shape[1]} unnamed columns; 0, 1 and 2 are taken as user, item and "
+            "time, the others are ignored. Pass a DataFrame, or set user_col, item_col and "
+            "time_col to positions.",
+            IgnoredDataWarning,
+            stacklevel=4,
+        )
+    rows = read_rows(X, schema)
+    kept = np.flatnonzero(_frequent(rows.items, min_item_count))
+    columns = schema.for_table(X)
+    times = None if rows.times is None else rows.times[kept]
+    user_ids, user_codes, user_features = _prepare_side(
+        "user", rows.users[kept], columns.user, users, schema.user_features, (X, kept, times)
+    )
+    item_ids, item_codes, item_features = _prepare_side(
+        "item", rows.items[kept], columns.item, items, schema.item_features, (X, kept, times)
+    )
+    interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids))
+    counts = np.bincount(item_codes, minlength=len(item_ids))
+    return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
+
+
+def _prepare_side(
+    role: str, ids: np.ndarray, key: Any, table: Any, names: tuple | None, source: tuple
+) -> tuple[IdEncoder, np.ndarray, Features]:
+    """Encoder, codes of ``ids``, and features of one side: the users or the items.
+
+    A feature column is taken from the side's table, else from the interactions, where the newest
+    row of each id counts.
+    """
+    table_ids = None if table is None else _table_ids(table, key, role)
+    encoder, codes = _encode_ids(ids, table_ids, role)
+    in_table = [] if table is None else column_names(table)
+    if names is None:
+        names = tuple(name for name in in_table if name != _key_column(table, key))
+    if not names:
+        return encoder, codes, FeatureEncoder([]).transform({}, len(encoder))
+    X, kept, times = source
+    columns = {}
+    for name in names:
+        if name in in_table:
+            values = take_column(table, name, f"{role}_features")
+            columns[name] = Column(values, encoder.encode(table_ids))
+        else:
+            newest = _newest_rows(codes, times)
+            values = take_column(X, name, f"{role}_features").iloc[kept[newest]]
+            columns[name] = Column(values, codes[newest])
+    return encoder, codes, FeatureEncoder.fit(columns).transform(columns, len(encoder))
+
+
+def _newest_rows(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+    """Position of the newest row of each code; of equal times the last counts."""
+    if times is None:
+        order = np.argsort(codes, kind="stable")
+    else:
+        order = np.lexsort((times, codes))
+    ordered = codes[order]
+    return order[np.append(ordered[1:] != ordered[:-1], True)]
+
+
+def _frequent(items: np.ndarray, minimum: int) -> np.ndarray:
+    """Rows whose item has at least ``minimum`` of them, as a mask."""
+    if minimum <= 1:
+        return np.ones(len(items), dtype=bool)
+    codes, distinct = pd.factorize(items)
+    kept = np.bincount(codes, minlength=len(distinct))[codes] >= minimum
+    if not kept.any():
+        raise InvalidInputError(
+            f"min_item_count={minimum} leaves no item: the most frequent one has "
+            f"{np.bincount(codes).max(initial=0)} interactions; lower it"
+        )
+    return kept
+
+
+def _table_ids(table: Any, key: Any, role: str) -> np.ndarray:
+    """The key column of a feature table; every id once."""
+    name = f"the {role}s table"
+    if not is_frame(table):
+        raise InvalidInputError(f"{name} must be a DataFrame, got {type(table).__name__}")
+    column = _key_column(table, key)
+    ids = id_array(take_column(table, column, f"{role}_col"), f"column {column!r} of {name}")
+    repeated = pd.Index(ids).duplicated()
+    if repeated.any():
+        raise InvalidInputError(
+            f"column {column!r} of {name} has the id {ids[repeated.argmax()]!r} more than once; "
+            "keep one row per id"
+        )
+    return ids
+
+
+def _key_column(table: Any, key: Any) -> Any:
+    """Name of a feature table's id column: as in the interactions, or its first."""
+    return key if isinstance(key, str) else column_names(table)[0]
+
+
+def _encode_ids(
+    ids: np.ndarray, table_ids: np.ndarray | None, role: str
+) -> tuple[IdEncoder, np.ndarray]:
+    """Encoder of all ids of the interactions and the table, and the codes of the former."""
+    if table_ids is None:
+        return IdEncoder.fit(ids, role)
+    if len(ids):
+        IdEncoder(ids[:1], role).encode(table_ids)  # of another kind: no id would ever match
+    same = ids.dtype == table_ids.dtype
+    both = [ids, table_ids] if same else [ids.astype(object), table_ids.astype(object)]
+    joined = np.concatenate(both)
+    encoder, codes = IdEncoder.fit(joined if same else id_array(joined, f"{role} ids"), role)
+    return encoder, codes[: len(ids)]
+
+
+def profile_rows(
+    encoder: FeatureEncoder, table: Any, schema: Schema, ids: IdEncoder
+) -> sparse.csr_matrix:
+    """Feature matrix of people who were not in ``fit``, one row per id of ``ids``."""
+    rows = ids.encode(_table_ids(table, schema.user, "user"))
+    columns = {
+        feature.name: Column(take_column(table, feature.name, "user_features"), rows)
+        for feature in encoder.features
+    }
+    return encoder.transform(columns, len(ids)).matrix

@@ -1,0 +1,143 @@
+"""What people ask after fit → histories in codes: lists of items, or a table to be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .._validation import id_array, is_frame
+from ..exceptions import InvalidInputError
+from .encoder import IdEncoder
+from .interactions import Interactions
+from .prepare import Rows, Schema, read_rows
+
+
+def read_histories(
+    histories: Any, schema: Schema, items: IdEncoder
+) -> tuple[np.ndarray, Interactions]:
+    """Histories of people who were not in ``fit``; items that it did not see are left out.
+
+    Parameters
+    ----------
+    histories : list of lists, dict of lists, or frame
+        Item ids, oldest first; or an interactions table.
+    schema : Schema
+    items : IdEncoder
+
+    Returns
+    -------
+    keys : ndarray of shape (n,)
+        Positions of the list, keys of the dict, or user ids of the frame.
+    histories : Interactions
+    """
+    if is_frame(histories):
+        rows = read_rows(histories, schema)
+        owners, keys = pd.factorize(rows.users)
+        codes, times = items.encode(rows.items), rows.times
+    else:
+        as_map = isinstance(histories, Mapping)
+        lists = list(histories.values()) if as_map else list(histories)
+        for one in lists:
+            if isinstance(one, str | bytes) or not hasattr(one, "__len__"):
+                raise InvalidInputError(
+                    f"histories must hold a list of item ids per person, got {one!r}; "
+                    "for one person write [[id, id, ...]]"
+                )
+        keys = id_array(list(histories), "the keys") if as_map else np.arange(len(lists))
+        owners = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+        codes, times = items.encode(list(chain.from_iterable(lists))), None
+    known = codes >= 0
+    times = None if times is None else times[known]
+    return keys, Interactions.from_codes(owners[known], codes[known], times, len(keys))
+
+
+class ScoreTask(NamedTuple):
+    """What `score` has to rank.
+
+    Attributes
+    ----------
+    users : ndarray of shape (n,), int
+        Code of the user of each history; -1 for people who were not in ``fit``.
+    histories : Interactions
+        Of n people.
+    target_rows, target_items : ndarray of shape (n_targets,), int
+        History and item code (-1: not in ``fit``) of each event to be found.
+    n_targets : ndarray of shape (n,), int
+        Distinct items to be found for each history.
+    weights : ndarray of shape (n,), float64
+        Mean weight of the events to be found.
+    """
+
+    users: np.ndarray
+    histories: Interactions
+    target_rows: np.ndarray
+    target_items: np.ndarray
+    n_targets: np.ndarray
+    weights: np.ndarray
+
+    def seen(self) -> Interactions:
+        """The histories without the items to be found."""
+        size = int(max(self.histories.items.max(initial=0), self.target_items.max(initial=0))) + 1
+        owners = np.repeat(np.arange(len(self.users)), self.histories.lengths)
+        wanted = self.target_rows * size + self.target_items
+        found = np.isin(owners * size + self.histories.items, wanted[self.target_items >= 0])
+        return self.histories.without(np.flatnonzero(found))
+
+
+def score_task(
+    rows: Rows,
+    users: np.ndarray,
+    items: np.ndarray,
+    known: Interactions,
+    sample_weight: Any = None,
+) -> ScoreTask:
+    """Known users: all their rows are targets. Unknown ones: the last row, if there are two.
+
+    Parameters
+    ----------
+    rows : Rows
+    users, items : ndarray of shape (n_rows,), int32
+        Codes of the rows' users and items, -1 for those that ``fit`` did not see.
+    known : Interactions
+        The histories of ``fit``.
+    sample_weight : array of shape (n_rows,) or None
+    """
+    item_keys = pd.factorize(rows.items)[0]
+    old = users >= 0
+    codes, old_rows = np.unique(users[old], return_inverse=True)
+    new = np.flatnonzero(~old)
+    times = None if rows.times is None else rows.times[new]
+    owners, strangers = pd.factorize(rows.users[new])
+    # Sorting row positions as if they were items brings each stranger's rows into time order.
+    sorted_rows = Interactions.from_codes(owners, new, times, len(strangers))
+    enough = np.flatnonzero(sorted_rows.lengths >= 2)
+    sorted_rows = sorted_rows.select(enough)
+    last = sorted_rows.offsets[1:] - 1
+    targets = sorted_rows.items[last]
+    past = sorted_rows.without(last)
+    past = Interactions(items[past.items], past.offsets)
+    past = past.without(np.flatnonzero(past.items < 0))
+
+    all_rows = np.concatenate([old_rows, len(codes) + np.arange(len(enough))])
+    positions = np.concatenate([np.flatnonzero(old), targets]).astype(np.int64)
+    n = len(codes) + len(enough)
+    distinct = np.unique(np.column_stack([all_rows, item_keys[positions]]), axis=0)
+    weights = np.ones(len(items)) if sample_weight is None else np.asarray(sample_weight, float)
+    n_events = np.maximum(np.bincount(all_rows, minlength=n), 1)
+    return ScoreTask(
+        users=np.concatenate([codes, np.full(len(enough), -1)]).astype(np.int64),
+        histories=_append(known.select(codes), past),
+        target_rows=all_rows,
+        target_items=items[positions].astype(np.int64),
+        n_targets=np.bincount(distinct[:, 0].astype(np.int64), minlength=n),
+        weights=np.bincount(all_rows, weights[positions], minlength=n) / n_events,
+    )
+
+
+def _append(first: Interactions, second: Interactions) -> Interactions:
+    offsets = np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]])
+    return Interactions(np.concatenate([first.items, second.items]), offsets)

@@ -1,0 +1,71 @@
+"""Item counts → shared negatives of a batch and how often each was expected."""
+
+from __future__ import annotations
+
+import numpy as np
+
+STRATEGIES = ("uniform", "popularity", "in_batch", "mixed")
+
+
+class NegativeSampler:
+    """Draws the negatives that all samples of a batch share.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_items,)
+        How often each item is a target.
+    n_negatives : int or "all"
+        Drawn per batch; "all", or at least the number of items: every item, without sampling.
+    strategy : {"uniform", "popularity", "in_batch", "mixed"}
+        "in_batch" takes the targets of the batch and draws nothing; "mixed" takes these and
+        ``n_negatives`` uniform ones.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(
+        self,
+        counts: np.ndarray,
+        n_negatives: int | str,
+        strategy: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self.n_items = len(counts)
+        self.strategy = strategy
+        self.rng = rng
+        drawn = isinstance(n_negatives, str) or n_negatives >= self.n_items
+        self.is_full = n_negatives == "all" or (drawn and strategy == "uniform")
+        self.n_negatives = self.n_items if self.is_full else int(n_negatives)
+        self._share = counts / max(counts.sum(), 1)
+        self._cumulative = np.cumsum(self._share)
+
+    def draw(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Negatives of a batch with these ``targets``, repeats possible.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (B,), int
+
+        Returns
+        -------
+        codes : ndarray of shape (N,), int64
+        log_expected : ndarray of shape (N,), float32
+            Logarithm of the number of times that the item was expected among the N, which the
+            loss subtracts (log-Q correction).
+        """
+        if self.is_full:
+            return np.arange(self.n_items), np.zeros(self.n_items, dtype=np.float32)
+        n = self.n_negatives
+        if self.strategy == "uniform":
+            codes = self.rng.integers(self.n_items, size=n)
+            expected = np.full(n, n / self.n_items)
+        elif self.strategy == "popularity":
+            drawn = np.searchsorted(self._cumulative, self.rng.random(n), side="right")
+            codes = np.minimum(drawn, self.n_items - 1)
+            expected = n * self._share[codes]
+        elif self.strategy == "in_batch":
+            codes = np.asarray(targets, dtype=np.int64)
+            expected = len(targets) * self._share[codes]
+        else:
+            codes = np.concatenate([targets, self.rng.integers(self.n_items, size=n)])
+            expected = len(targets) * self._share[codes] + n / self.n_items
+        return codes, np.log(np.maximum(expected, 1e-12)).astype(np.float32)

@@ -1,0 +1,39 @@
+"""Every error and warning of the library, each also the built-in that a caller would catch."""
+
+
+class SkmindError(Exception):
+    """Base of every error that skmind raises itself."""
+
+
+class InvalidInputError(SkmindError, ValueError):
+    """A table, column or argument is illegal; the message says which and what is legal."""
+
+
+class IdTypeError(SkmindError, TypeError):
+    """Ids of another kind than those of ``fit`` (text where integers were fitted, tuples, ...)."""
+
+
+class UnknownIdError(SkmindError, KeyError):
+    """An id that ``fit`` has not seen, where the caller asked for known ids only."""
+
+    __str__ = Exception.__str__  # KeyError would print the repr of the message
+
+
+class DatasetUnavailableError(SkmindError, OSError):
+    """A dataset is neither cached nor downloadable, or its download is damaged."""
+
+
+class SkmindWarning(UserWarning):
+    """Base of every warning that skmind raises itself."""
+
+
+class NothingToLearnWarning(SkmindWarning):
+    """No user has two interactions, so there is nothing to train on."""
+
+
+class NothingToScoreWarning(SkmindWarning):
+    """No row can be scored; the score is nan."""
+
+
+class IgnoredDataWarning(SkmindWarning):
+    """Columns or rows of the input are not used; the message names them."""

@@ -1,0 +1,1 @@
+"""Interest vectors → the k best items of each user, exactly or by an approximate index."""

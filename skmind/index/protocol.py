@@ -1,0 +1,82 @@
+"""What every index answers: queries (B, K, D) → the top k items of each row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Hits(NamedTuple):
+    """Top items of each row, best first; rows that run out of items are padded.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (B, k), int32
+        Item codes; -1 is padding.
+    scores : ndarray of shape (B, k), float32
+        Best cosine over the row's interests; -inf in the padding.
+    interests : ndarray of shape (B, k), int32
+        The interest that found the item; -1 in the padding.
+    """
+
+    codes: np.ndarray
+    scores: np.ndarray
+    interests: np.ndarray
+
+
+class Excluded(NamedTuple):
+    """Items that each row must not get: ``codes[offsets[i]:offsets[i + 1]]`` for row ``i``."""
+
+    codes: np.ndarray
+    offsets: np.ndarray
+
+    def rows(self, start: int, stop: int) -> Excluded:
+        """The same for rows ``start`` to ``stop``."""
+        offsets = self.offsets[start : stop + 1]
+        return Excluded(self.codes[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def take(self, rows: np.ndarray) -> Excluded:
+        """The same for the chosen rows."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        first = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Excluded(self.codes[first + np.arange(offsets[-1])], offsets)
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and item code of every exclusion."""
+        lengths = np.diff(self.offsets)
+        return np.repeat(np.arange(len(lengths)), lengths), self.codes
+
+
+class Index(Protocol):
+    """Holds the unit item vectors, shape (n_items, D), and searches them."""
+
+    vectors: np.ndarray
+
+    def search(
+        self,
+        queries: np.ndarray,
+        mask: np.ndarray,
+        k: int,
+        excluded: Excluded,
+        allowed: np.ndarray | None = None,
+    ) -> Hits:
+        """The ``k`` items with the highest cosine to any interest of the row, each once.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (B, K, D), float32, unit length
+        mask : ndarray of shape (B, K), bool
+            Interests in use; a row without any gets padding only.
+        k : int
+        excluded : Excluded
+        allowed : ndarray of shape (n_items,), bool, or None
+            Items that may be returned; None: all.
+
+        Returns
+        -------
+        Hits
+            Exactly ``k`` items a row unless fewer are eligible.
+        """
+        ...

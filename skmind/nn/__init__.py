@@ -1,0 +1,1 @@
+"""MIND as a torch module: capsule routing, label-aware attention, sampled softmax."""

@@ -1,0 +1,185 @@
+"""History codes (B, L) → K interest vectors (B, K, D): the MIND network.
+
+Shapes: B batch, L history length, K interests, D embedding dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .capsules import interest_mask, route
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """Sizes and fixed choices of a `MINDNet`; what its weights alone don't tell."""
+
+    n_items: int
+    n_interests: int
+    embedding_dim: int
+    max_history: int
+    n_routing_iter: int
+    adaptive_interests: bool
+
+
+def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
+
+
+class FeatureBag(nn.Module):
+    """Rows of a sparse feature matrix → the weighted sum of the embeddings of their values.
+
+    Parameters
+    ----------
+    width : int
+        Columns of the matrix.
+    embedding_dim : int
+    std : float
+        Standard deviation of the initial embeddings.
+    generator : torch.Generator
+    """
+
+    def __init__(
+        self, width: int, embedding_dim: int, std: float, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.weight = _normal((width, embedding_dim), std, generator)
+
+    def forward(self, rows: sparse.csr_matrix) -> Tensor:
+        """Sums of ``rows``, a matrix of shape (n, width); shape (n, D)."""
+        device = self.weight.device
+        return F.embedding_bag(
+            torch.from_numpy(rows.indices.astype(np.int64)).to(device),
+            self.weight,
+            torch.from_numpy(rows.indptr.astype(np.int64)).to(device),
+            mode="sum",
+            per_sample_weights=torch.from_numpy(rows.data.astype(np.float32)).to(device),
+            include_last_offset=True,
+        )
+
+
+class MINDNet(nn.Module):
+    """Multi-Interest Network with Dynamic routing (Li et al., CIKM 2019, arXiv 1904.08030).
+
+    Departures: no dense layer on the capsules (it costs accuracy on every data set tried); user
+    features are added to each capsule through one linear map; a learned recency weight enters the
+    routing; interests and item vectors are normalised, so that their product is a cosine.
+
+    Parameters
+    ----------
+    config : NetConfig
+    item_features : csr_matrix of shape (n_items, n_item_values)
+        Scaled to their part of the mean that an item's vector is.
+    item_share : ndarray of shape (n_items,)
+        Weight of the item's own embedding in that mean.
+    n_user_values : int
+        Columns of the users' feature matrix.
+    generator : torch.Generator
+        Draws the initial weights and the routing logits.
+    """
+
+    def __init__(
+        self,
+        config: NetConfig,
+        item_features: sparse.csr_matrix,
+        item_share: np.ndarray,
+        n_user_values: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        K, D, L = config.n_interests, config.embedding_dim, config.max_history
+        self.logits: Tensor
+        self.item_share: Tensor
+        self.config = config
+        self.item_features = item_features
+        std = D**-0.5
+        self.item_embedding = _normal((config.n_items, D), std, generator)
+        self.bilinear = _normal((D, D), std, generator)
+        self.recency = nn.Parameter(torch.zeros(K, L))
+        self.register_buffer("logits", torch.randn(K, L, generator=generator))
+        share = torch.from_numpy(item_share.astype(np.float32))[:, None]
+        self.register_buffer("item_share", share, persistent=False)
+        self.item_values = None
+        if item_features.shape[1]:
+            self.item_values = FeatureBag(item_features.shape[1], D, std, generator)
+        self.user_values, self.profile = None, None
+        if n_user_values:
+            self.user_values = FeatureBag(n_user_values, D, std, generator)
+            self.profile = _normal((D, D), std, generator)
+
+    def item_vectors(self, codes: np.ndarray | None = None) -> Tensor:
+        """Vectors of the items ``codes`` (None: all), not normalised, shape (n, D).
+
+        The mean of the item's embedding and the embeddings of the features it has.
+        """
+        own: Tensor = self.item_embedding
+        share, features = self.item_share, self.item_features
+        if codes is not None:
+            index = torch.from_numpy(codes).to(own.device)
+            own, share, features = F.embedding(index, own), share[index], features[codes]
+        if self.item_values is None:
+            return own
+        return own * share + self.item_values(features)
+
+    def profiles(self, rows: sparse.csr_matrix | None) -> Tensor | None:
+        """What these rows of user features add to each capsule, shape (B, D)."""
+        if self.user_values is None or self.profile is None or rows is None:
+            return None
+        return self.user_values(rows) @ self.profile.T
+
+    def forward(
+        self,
+        history: Tensor,
+        lengths: Tensor,
+        items: Tensor,
+        profile: Tensor | None = None,
+        dropped: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Interests of a batch of histories.
+
+        Parameters
+        ----------
+        history : Tensor of shape (B, L), int64
+            Rows of ``items``, newest first; what stands in the padding does not matter.
+        lengths : Tensor of shape (B,), int64
+        items : Tensor of shape (n, D)
+            Vectors that ``history`` points into.
+        profile : Tensor of shape (B, D) or None
+        dropped : Tensor of shape (B, L), bool, or None
+            History items to leave out (in training); a history never loses all of its items.
+
+        Returns
+        -------
+        interests : Tensor of shape (B, K, D)
+            Unit length; zero where not in use.
+        mask : Tensor of shape (B, K), bool
+            Interests in use.
+        weights : Tensor of shape (B, K, L)
+            Weight of each history item in each interest.
+        """
+        L = history.shape[1]
+        config = self.config
+        mask = interest_mask(lengths, config.n_interests, config.adaptive_interests)
+        present = torch.arange(L, device=lengths.device) < lengths[:, None]  # (B, L)
+        if dropped is not None:
+            kept = present & ~dropped
+            kept[:, 0] |= ~kept.any(1) & present[:, 0]
+            present = kept
+        projected = F.embedding(history, items @ self.bilinear.T)  # (B, L, D)
+        capsules, weights = route(
+            projected,
+            present.to(projected.dtype),
+            mask,
+            self.logits[:, :L],
+            self.recency[:, :L].exp(),
+            config.n_routing_iter,
+        )
+        if profile is not None:
+            capsules = (capsules + profile[:, None, :]) * mask[:, :, None]
+        return F.normalize(capsules, dim=-1, eps=1e-6), mask, weights
