@@ -1,0 +1,599 @@
+import decimal
+import math
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import pytrec_eval
+from sklearn.metrics import ndcg_score
+from sklearn.metrics.pairwise import cosine_distances
+
+from skmind import metrics
+from skmind.exceptions import (
+    IdTypeError,
+    InvalidInputError,
+    NothingToScoreWarning,
+    UnknownIdError,
+)
+from skmind.metrics import (
+    coverage_at_k,
+    evaluate,
+    hit_rate_at_k,
+    intra_list_diversity_at_k,
+    map_at_k,
+    mrr_at_k,
+    ndcg_at_k,
+    recall_at_k,
+)
+
+BY_NAME = {
+    "recall": recall_at_k,
+    "hit_rate": hit_rate_at_k,
+    "ndcg": ndcg_at_k,
+    "mrr": mrr_at_k,
+    "map": map_at_k,
+}
+ALL = pytest.mark.parametrize("name", BY_NAME)
+
+
+def random_lists(n_users=60, n_items=30, max_relevant=8, max_length=25, seed=0):
+    """Relevant items and recommendations, lists of all lengths, some of them empty."""
+    rng = np.random.default_rng(seed)
+    y_true = [
+        list(rng.permutation(n_items)[: rng.integers(max_relevant + 1)]) for _ in range(n_users)
+    ]
+    y_pred = [
+        list(rng.permutation(n_items)[: rng.integers(max_length + 1)]) for _ in range(n_users)
+    ]
+    return y_true, y_pred
+
+
+def only(caught):
+    """The one warning that nothing can be scored."""
+    (warning,) = [w for w in caught if w.category is NothingToScoreWarning]
+    return warning
+
+
+def frames(y_true, y_pred, users=None):
+    """The same as long frames; the rows of the recommendations are shuffled."""
+    users = range(len(y_true)) if users is None else users
+    true = [(u, i) for u, items in zip(users, y_true, strict=True) for i in items]
+    pred = [
+        (u, i, 0.5, r)
+        for u, items in zip(users, y_pred, strict=True)
+        for r, i in enumerate(items, 1)
+    ]
+    true = pd.DataFrame(true, columns=["user_id", "item_id"])
+    pred = pd.DataFrame(pred, columns=["user_id", "item_id", "score", "rank"])
+    return true, pred.sample(frac=1, random_state=0)
+
+
+# ------------------------------------------------------------------ definitions
+
+
+def test_hand_computed_values():
+    y_true = [["a", "b", "c"]]
+    y_pred = [["x", "a", "y", "b", "c"]]
+    log2 = math.log2
+    assert recall_at_k(y_true, y_pred, k=4) == pytest.approx(2 / 3)
+    assert recall_at_k(y_true, y_pred, k=2) == pytest.approx(1 / 3)
+    assert hit_rate_at_k(y_true, y_pred, k=1) == 0.0
+    assert hit_rate_at_k(y_true, y_pred, k=2) == 1.0
+    assert mrr_at_k(y_true, y_pred, k=1) == 0.0
+    assert mrr_at_k(y_true, y_pred, k=4) == 0.5
+    assert map_at_k(y_true, y_pred, k=4) == pytest.approx((1 / 2 + 2 / 4) / 3)
+    assert map_at_k(y_true, y_pred, k=2) == pytest.approx((1 / 2) / 2)
+    ideal = 1 + 1 / log2(3) + 1 / log2(4)
+    assert ndcg_at_k(y_true, y_pred, k=4) == pytest.approx((1 / log2(3) + 1 / log2(5)) / ideal)
+    assert ndcg_at_k(y_true, y_pred, k=2) == pytest.approx((1 / log2(3)) / (1 + 1 / log2(3)))
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 40])
+def test_equal_to_trec_eval(k):
+    y_true, y_pred = random_lists()
+    qrel = {str(u): {str(i): 1 for i in items} for u, items in enumerate(y_true) if items}
+    run = {
+        str(u): {str(i): -float(r) for r, i in enumerate(items[:k])}
+        for u, items in enumerate(y_pred)
+        if items
+    }
+    measures = {f"recall.{k}", f"ndcg_cut.{k}", f"success.{k}", f"map_cut.{k}", "recip_rank"}
+    oracle = pytrec_eval.RelevanceEvaluator(qrel, measures).evaluate(run)
+
+    def expected(measure, user):
+        if str(user) not in qrel:
+            return math.nan
+        return oracle[str(user)][measure] if str(user) in oracle else 0.0
+
+    measure_of = {"recall": "recall", "hit_rate": "success", "ndcg": "ndcg_cut", "map": "map_cut"}
+    for name, function in BY_NAME.items():
+        measure = f"{measure_of[name]}_{k}" if name in measure_of else "recip_rank"
+        theirs = np.array([expected(measure, u) for u in range(len(y_true))])
+        if name == "map":
+            n_relevant = np.array([len(items) for items in y_true])
+            theirs *= n_relevant / np.minimum(k, np.maximum(n_relevant, 1))
+        ours = function(y_true, y_pred, k=k, per_user=True)
+        np.testing.assert_allclose(ours, theirs, err_msg=name)
+        assert function(y_true, y_pred, k=k) == pytest.approx(np.nanmean(theirs))
+        assert 0 < np.nanmean(theirs) < 1
+
+
+def test_ndcg_equal_to_scikit_learn():
+    rng = np.random.default_rng(1)
+    scores = rng.random((50, 30))
+    relevant = rng.random((50, 30)) < 0.2
+    relevant[:, 0] = True
+    y_true = [np.flatnonzero(row) for row in relevant]
+    y_pred = (-scores).argsort(axis=1)
+    for k in (1, 5, 30):
+        oracle = ndcg_score(relevant, scores, k=k)
+        assert ndcg_at_k(y_true, y_pred, k=k) == pytest.approx(oracle)
+
+
+@pytest.mark.parametrize("k", [1, 10])
+def test_random_rankings_score_as_chance_and_no_more(k):
+    n_users, n_items = 4000, 100
+    rng = np.random.default_rng(2)
+    y_true = rng.integers(n_items, size=n_users)
+    y_pred = rng.permuted(np.tile(np.arange(n_items), (n_users, 1)), axis=1)
+    ranks = np.arange(1, k + 1)
+    gains = {
+        "recall": np.ones(k),
+        "hit_rate": np.ones(k),
+        "ndcg": 1 / np.log2(ranks + 1),
+        "mrr": 1 / ranks,
+        "map": 1 / ranks,
+    }
+    for name, gain in gains.items():
+        mean = gain.sum() / n_items
+        deviation = math.sqrt(((gain**2).sum() / n_items - mean**2) / n_users)
+        assert abs(BY_NAME[name](y_true, y_pred, k=k) - mean) < 4 * deviation, name
+    assert hit_rate_at_k(y_true, y_pred, k=n_items) == 1.0
+
+
+@ALL
+def test_perfect_ranking_scores_one_and_wrong_one_zero(name):
+    y_true = [[1, 2], [3, 4]]
+    assert BY_NAME[name](y_true, [[2, 1, 9], [3, 4, 9]], k=3) == 1.0
+    assert BY_NAME[name](y_true, [[3, 4, 9], [1, 2, 9]], k=3) == 0.0
+
+
+@ALL
+def test_items_that_were_never_recommendable_count_as_relevant(name):
+    with_unknown = BY_NAME[name]([[1, 98, 99]], [[5, 1, 6]], k=3)
+    alone = BY_NAME[name]([[1]], [[5, 1, 6]], k=3)
+    assert with_unknown == alone if name in ("hit_rate", "mrr") else with_unknown < alone
+
+
+@ALL
+def test_ideal_counts_k_items_even_if_the_list_is_shorter(name):
+    y_true, y_pred = [list(range(10))], [[0, 1]]
+    expected = {
+        "recall": 0.2,
+        "hit_rate": 1.0,
+        "mrr": 1.0,
+        "map": 2 / 5,
+        "ndcg": (1 + 1 / math.log2(3)) / sum(1 / math.log2(r + 1) for r in range(1, 6)),
+    }
+    assert BY_NAME[name](y_true, y_pred, k=5) == pytest.approx(expected[name])
+    assert BY_NAME[name](y_true, [[0, 1, None, None, None]], k=5) == pytest.approx(expected[name])
+
+
+@ALL
+def test_enormous_k_costs_no_memory(name):
+    y_true, y_pred = random_lists()
+    function = BY_NAME[name]
+    assert function(y_true, y_pred, k=10**12) == function(y_true, y_pred, k=100)
+
+
+# ------------------------------------------------------------------ users and repetitions
+
+
+@ALL
+def test_repeated_relevant_ids_count_once(name):
+    function = BY_NAME[name]
+    assert function([[1, 1, 2, 1]], [[1, 5, 6]], k=3) == function([[1, 2]], [[1, 5, 6]], k=3)
+    true, pred = frames([[1, 1, 2, 1]], [[1, 5, 6]])
+    assert function(true, pred, k=3) == function([[1, 2]], [[1, 5, 6]], k=3)
+
+
+@ALL
+@pytest.mark.parametrize("nothing", [[], None, float("nan"), [None], pd.NA])
+def test_users_without_relevant_items_are_left_out(name, nothing):
+    function = BY_NAME[name]
+    y_true, y_pred = [[1], nothing, 2], [[5, 1], [1, 2], [2, 5]]
+    values = function(y_true, y_pred, k=2, per_user=True)
+    assert np.isnan(values).tolist() == [False, True, False]
+    assert function(y_true, y_pred, k=2) == pytest.approx((values[0] + values[2]) / 2)
+
+
+@ALL
+@pytest.mark.parametrize("k", [1, 5])
+def test_nothing_to_score(name, k):
+    function = BY_NAME[name]
+    with pytest.warns(NothingToScoreWarning, match="no user of y_true") as caught:
+        assert math.isnan(function([[], None], [[1], [2]], k=k))
+    assert only(caught).filename == __file__
+    with pytest.warns(NothingToScoreWarning, match="no user of y_true"):
+        assert math.isnan(function([], [], k=k))
+    true, pred = frames([[]], [[]])
+    with pytest.warns(NothingToScoreWarning, match="no user of y_true"):
+        assert math.isnan(function(true, pred, k=k))
+    assert np.isnan(function([[], None], [[1], [2]], k=k, per_user=True)).all()
+
+
+def test_users_without_recommendations_count_as_zeros_and_others_are_ignored():
+    true = pd.DataFrame({"user_id": ["c", "a", "b", "c"], "item_id": [1, 2, 3, 4]})
+    pred = pd.DataFrame({"user_id": ["z", "a", "c"], "item_id": [2, 2, 4], "rank": 1})
+    values = recall_at_k(true, pred, k=5, per_user=True)
+    assert values.index.tolist() == ["c", "a", "b"]
+    assert (values.index.name, values.name) == ("user_id", "recall@5")
+    assert values.tolist() == [0.5, 1.0, 0.0]
+    assert recall_at_k(true, pred, k=5) == 0.5
+    only_others = pred[pred["user_id"] == "z"]
+    assert recall_at_k(true, only_others) == 0.0
+    assert recall_at_k(true, pred.iloc[:0]) == 0.0
+
+
+# ------------------------------------------------------------------ forms of input
+
+
+@ALL
+def test_all_forms_agree(name):
+    function = BY_NAME[name]
+    y_true, y_pred = random_lists()
+    y_true = [items or [29] for items in y_true]
+    padded = np.full((len(y_pred), 25), np.nan)
+    for row, items in zip(padded, y_pred, strict=True):
+        row[: len(items)] = items
+    objects = padded.astype(object)
+    objects[np.isnan(padded)] = None
+    expected = function(y_true, y_pred, k=7, per_user=True)
+    assert 0 < expected.mean() < 1
+
+    for form in (padded, objects, objects.tolist(), pd.Series(y_pred), pl.Series(objects.tolist())):
+        np.testing.assert_array_equal(function(y_true, form, k=7, per_user=True), expected)
+    arrow = pa.array([[int(i) for i in items] for items in y_pred])
+    for form in (pd.Series(y_true, index=range(5, 5 + len(y_true))), [np.array(y) for y in y_true]):
+        np.testing.assert_array_equal(function(form, arrow, k=7, per_user=True), expected)
+
+    true, pred = frames(y_true, y_pred)
+    for convert in (lambda f: f, pl.from_pandas, pa.Table.from_pandas, pd.DataFrame.convert_dtypes):
+        values = function(convert(true), convert(pred), k=7, per_user=True)
+        np.testing.assert_array_equal(values, expected)
+        assert values.index.tolist() == list(range(len(y_true)))
+        assert function(convert(true), convert(pred), k=7) == pytest.approx(expected.mean())
+
+
+@ALL
+def test_one_id_per_user_or_a_list_with_it(name):
+    y_pred = [["b", "a"], ["c", "b"], ["a", "c"]]
+    flat = ["a", "b", "b"]
+    expected = BY_NAME[name](flat, y_pred, k=2, per_user=True)
+    assert expected[0] == expected[1] > expected[2] == 0
+    for form in (
+        [[i] for i in flat],
+        np.array(flat),
+        np.array(flat)[:, None],
+        pd.Series(flat),
+        pl.Series(flat),
+        pa.chunked_array([flat]),
+        (i for i in flat),
+        ["a", ["b"], ("b",)],
+    ):
+        np.testing.assert_array_equal(BY_NAME[name](form, y_pred, k=2, per_user=True), expected)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [10, 20, 30],
+        [-1, 0, 1],
+        [0.5, 1.0, -2.5],
+        ["x", "y", "z"],
+        [1, "1", 2.5],
+        [2**53, 2**53 + 1, 2**53 + 2],
+        [True, False, 2],
+        list(pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"])),
+        [decimal.Decimal("1.1"), decimal.Decimal("2"), decimal.Decimal("3")],
+    ],
+    ids=lambda ids: type(ids[0]).__name__ + str(ids[0]),
+)
+def test_ids_of_every_kind(ids):
+    a, b, c = ids
+    y_true, y_pred = [[a], [b], [c, a]], [[a, b], [a, c], [b, c]]
+    expected = [1.0, 0.0, 0.5]
+    assert recall_at_k(y_true, y_pred, k=2, per_user=True).tolist() == expected
+    true, pred = frames(y_true, y_pred, users=ids)
+    assert recall_at_k(true, pred, k=2, per_user=True).tolist() == expected
+
+
+def test_numbers_match_across_types_without_rounding():
+    big = 2**53
+    assert recall_at_k([big + 1], [[float(big), 0.5]]) == 0.0
+    assert recall_at_k([big], [[float(big), 0.5]]) == 1.0
+    assert recall_at_k(np.array([3, 4]), np.array([[3.0, np.nan], [0.5, 4.0]])) == 1.0
+    assert recall_at_k(np.array([2**63 + 2], np.uint64), np.array([[2**62]])) == 0.0
+    assert recall_at_k(np.array([7], np.uint8), np.array([[7]])) == 1.0
+    assert recall_at_k([1e300], [[2e300, 3e300]]) == 0.0
+    times = pd.date_range("2020", periods=2)
+    assert recall_at_k(times, [[times[0], "a"], [times[0], "b"]]) == 0.5
+
+
+def test_ranks_order_the_rows_and_gaps_close_up():
+    true = pd.DataFrame({"user_id": [1], "item_id": ["b"]})
+    pred = pd.DataFrame({"user_id": 1, "item_id": ["c", "b", "a"], "rank": [7, 3, 0]})
+    assert mrr_at_k(true, pred) == 0.5
+    assert mrr_at_k(true, pred.astype({"rank": "Int8"})) == 0.5
+    assert mrr_at_k(true, pred.iloc[::-1], rank_col=None) == 0.5
+    assert mrr_at_k(true, pred.drop(columns="rank").iloc[1:], rank_col=None) == 1.0
+    assert mrr_at_k([["b"]], [[None, "b"]], k=1) == 1.0
+
+
+def test_rows_of_equal_rank_keep_their_order():
+    true = pd.DataFrame({"user_id": [1], "item_id": [41]})
+    pred = pd.DataFrame({"user_id": 1, "item_id": range(100), "rank": np.arange(100) % 2})
+    assert mrr_at_k(true, pred, k=100) == 1 / (50 + 20 + 1)
+
+
+@ALL
+def test_column_names_can_be_chosen(name):
+    true, pred = frames(*random_lists())
+    expected = BY_NAME[name](true, pred)
+    renamed = {"user_id": "u", "item_id": "i", "rank": "place"}
+    true, pred = true.rename(columns=renamed), pred.rename(columns=renamed)
+    columns = {"user_col": "u", "item_col": "i", "rank_col": "place"}
+    assert BY_NAME[name](true, pred, **columns) == expected
+    assert evaluate(true, pred, f"{name}@10", **columns) == {f"{name}@10": expected}
+    assert BY_NAME[name](true, pred, per_user=True, **columns).index.name == "u"
+
+
+def test_inputs_stay_as_they_were():
+    true, pred = frames(*random_lists())
+    copies = true.copy(), pred.copy()
+    evaluate(true, pred)
+    pd.testing.assert_frame_equal(true, copies[0])
+    pd.testing.assert_frame_equal(pred, copies[1])
+
+
+# ------------------------------------------------------------------ evaluate
+
+
+def test_evaluate_equals_the_single_metrics():
+    y_true, y_pred = random_lists()
+    names = [f"{name}@{k}" for name in BY_NAME for k in (20, 1, 5)]
+    expected = {n: BY_NAME[n.split("@")[0]](y_true, y_pred, k=int(n.split("@")[1])) for n in names}
+    values = evaluate(y_true, y_pred, names)
+    assert values == expected
+    assert list(values) == names
+    assert all(type(value) is float for value in values.values())
+    assert list(evaluate(y_true, y_pred)) == ["ndcg@10", "hit_rate@10"]
+    assert evaluate(*frames(y_true, y_pred), names) == pytest.approx(expected)
+
+
+def test_evaluate_warns_once():
+    with pytest.warns(NothingToScoreWarning, match="no user of y_true") as caught:
+        values = evaluate([[]], [[1]])
+    assert only(caught).filename == __file__
+    assert all(math.isnan(value) for value in values.values())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["ngcd@20"], r"unknown name 'ngcd@20' \(did you mean 'ndcg@20'\?\)"),
+        (["NDCG@5"], r"did you mean 'ndcg@5'"),
+        ("recal", r"unknown name 'recal' \(did you mean 'recall@10'"),
+        (["ndcg@0"], r"unknown name 'ndcg@0' \(did you mean 'ndcg@10'"),
+        (
+            ["ndcg@ten", "xyzzy@3"],
+            r"'ndcg@ten' .*; unknown name 'xyzzy@3'\. Legal are 'recall@<k>'",
+        ),
+        (["ndcg@10", 10], "unknown name 10"),
+        ([], "no name at all"),
+    ],
+)
+def test_bad_metric_names(names, message):
+    with pytest.raises(InvalidInputError, match=message):
+        evaluate([[1]], [[1]], names)
+
+
+# ------------------------------------------------------------------ errors
+
+
+FRAMES = frames([[1], [2]], [[1, 2], [2, 1]])
+
+
+@ALL
+@pytest.mark.parametrize("k", [0, -1, 2.0, "10", True, None])
+def test_bad_k(name, k):
+    with pytest.raises(InvalidInputError, match=r"k=.* must be an integer of at least 1"):
+        BY_NAME[name]([[1]], [[1]], k=k)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "error", "message"),
+    [
+        (FRAMES[0], [[1], [2]], InvalidInputError, "y_true is a DataFrame and y_pred a list"),
+        ([[1], [2]], FRAMES[1], InvalidInputError, "y_true is a list and y_pred a DataFrame"),
+        ([[1], [2]], [[1]], InvalidInputError, "y_true has 2 users and y_pred 1"),
+        ([1, 2], [1, 2], InvalidInputError, "list of ids per user, best first, but row 0 is 1"),
+        ([1, 2], [[1], "ab"], InvalidInputError, "but row 1 is 'ab'"),
+        ([1, 2], np.array([1, 2]), InvalidInputError, "y_pred must have a list of ids per user"),
+        (5, [[1]], InvalidInputError, "y_true is a int; give a frame or a list"),
+        ("ab", [["a"], ["b"]], InvalidInputError, "y_true is a str"),
+        ([1], {"u": [1]}, InvalidInputError, "y_pred is a dict"),
+        ({1}, [[1]], InvalidInputError, "y_true is a set"),
+        ([1], np.zeros((1, 2, 3)), InvalidInputError, "y_pred is a ndarray"),
+        ([1], [[1.0, np.inf]], InvalidInputError, "y_pred has 1 missing or infinite ids"),
+        ([[1], [(1, 2)]], [[1], [2]], IdTypeError, r"y_true has the id \(1, 2\) of type tuple"),
+        ([1], [[2, 1, 2]], InvalidInputError, "the item 2 more than once to the user in row 0"),
+        ([1, 2], [["1"], ["2"]], IdTypeError, "item ids of y_true .* 'number' .* 'text'"),
+    ],
+)
+def test_bad_inputs(y_true, y_pred, error, message):
+    with pytest.raises(error, match=message):
+        hit_rate_at_k(y_true, y_pred)
+    with pytest.raises(error, match=message):
+        evaluate(y_true, y_pred)
+
+
+@pytest.mark.parametrize(
+    ("true", "pred", "error", "message"),
+    [
+        ({"user_id": "user"}, {}, InvalidInputError, "no column 'user_id'.* set user_col="),
+        ({}, {"item_id": "item"}, InvalidInputError, "no column 'item_id'.* set item_col="),
+        ({}, {"rank": "place"}, InvalidInputError, "no column 'rank'.* set rank_col="),
+    ],
+)
+def test_missing_columns(true, pred, error, message):
+    with pytest.raises(error, match=message):
+        ndcg_at_k(FRAMES[0].rename(columns=true), FRAMES[1].rename(columns=pred))
+
+
+def test_bad_columns():
+    true, pred = frames([[1], [2]], [[1, 2], [2, 1]])
+    with pytest.raises(IdTypeError, match="user ids of y_true .* 'number' .* 'text'"):
+        ndcg_at_k(true, pred.astype({"user_id": str}))
+    with pytest.raises(InvalidInputError, match="column 'item_id' of y_true has 1 missing"):
+        ndcg_at_k(true.assign(item_id=[1, None]), pred)
+    with pytest.raises(InvalidInputError, match="column 'user_id' of y_pred has 1 missing"):
+        ndcg_at_k(true, pred.assign(user_id=[0, 0, 1, None]))
+    for ranks, row in (([1, 2, None, 1], 2), (["a", "b", "c", "d"], 0)):
+        with pytest.raises(InvalidInputError, match=f"'rank' of y_pred has no number in row {row}"):
+            ndcg_at_k(true, pred.assign(rank=ranks))
+    with pytest.raises(InvalidInputError, match="the item 1 more than once to the user 1;"):
+        ndcg_at_k(true, pred.assign(item_id=1).query("user_id == 1"))
+
+
+# ------------------------------------------------------------------ coverage and diversity
+
+
+def test_coverage():
+    y_pred = [["a", "b", "c"], ["b", "a", None], ["b", None, None]]
+    assert coverage_at_k(y_pred, 4, k=1) == 0.5
+    assert coverage_at_k(y_pred, 4, k=3) == 0.75
+    assert coverage_at_k(y_pred, 3) == 1.0
+    assert coverage_at_k([[], []], 3) == 0.0
+    assert coverage_at_k(np.array([[1.0, np.nan], [2.0, 1.0]]), 4) == 0.5
+    _, pred = frames(y_pred[:1], y_pred[:1], users=["u"])
+    assert coverage_at_k(pred, 4, k=2) == 0.5
+    renamed = pred.rename(columns={"user_id": "u", "item_id": "i"}).sort_values("rank")
+    assert coverage_at_k(renamed, 4, k=2, user_col="u", item_col="i", rank_col=None) == 0.5
+
+
+def test_coverage_errors():
+    with pytest.raises(InvalidInputError, match="n_items=1 is less than the 2 items"):
+        coverage_at_k([[1, 2]], 1)
+    with pytest.raises(InvalidInputError, match="n_items=0 must be an integer of at least 1"):
+        coverage_at_k([[1, 2]], 0)
+    with pytest.raises(InvalidInputError, match="k=0 must be an integer of at least 1"):
+        coverage_at_k([[1, 2]], 2, k=0)
+
+
+@pytest.mark.parametrize("k", [2, 5, 30])
+def test_diversity_equals_the_mean_over_pairs(k):
+    _, y_pred = random_lists()
+    vectors = np.random.default_rng(3).normal(size=(30, 4)).astype(np.float32)
+    values = []
+    for items in y_pred:
+        n = len(items[:k])
+        if n >= 2:
+            distances = cosine_distances(vectors[items[:k]].astype(float))
+            values.append(distances[np.triu_indices(n, 1)].mean())
+    expected = pytest.approx(np.mean(values))
+    assert intra_list_diversity_at_k(y_pred, vectors, k=k) == expected
+    names = np.array([f"i{code}" for code in range(30)])
+    order = np.random.default_rng(4).permutation(30)
+    named = [[names[i] for i in items] for items in y_pred]
+    ids = {"item_ids": names[order]}
+    assert intra_list_diversity_at_k(named, vectors[order], k=k, **ids) == expected
+    _, pred = frames(named, named)
+    assert intra_list_diversity_at_k(pred, vectors[order], k=k, **ids) == expected
+
+
+def test_diversity_of_planted_vectors():
+    vectors = [[1, 0], [2, 0], [-1, 0], [0, 5], [0, 0]]
+    assert intra_list_diversity_at_k([[0, 1]], vectors) == 0.0
+    assert intra_list_diversity_at_k([[0, 2]], vectors) == 2.0
+    assert intra_list_diversity_at_k([[0, 4]], vectors) == 1.0
+    assert intra_list_diversity_at_k([[0, 3, 1], [3], []], vectors) == pytest.approx(2 / 3)
+
+
+def test_diversity_needs_two_items():
+    with pytest.warns(NothingToScoreWarning, match="two recommendations within k=1") as caught:
+        assert math.isnan(intra_list_diversity_at_k([[0, 1]], np.eye(2), k=1))
+    assert only(caught).filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("y_pred", "kwargs", "error", "message"),
+    [
+        (
+            [[0, 7]],
+            {},
+            UnknownIdError,
+            r"item 7, which has no row .* \(1 such items\); set item_ids",
+        ),
+        ([["a", "z"]], {"item_ids": ["a", "b"]}, UnknownIdError, "item 'z', .*; add its vector"),
+        ([["a"]], {}, IdTypeError, "the item_ids are of the kind 'number' .* 'text'"),
+        ([["a"]], {"item_ids": ["a", "a"]}, InvalidInputError, "has 2 ids, 1 of them distinct"),
+        ([["a"]], {"item_ids": ["a"]}, InvalidInputError, "item_vectors has 2 rows"),
+        ([[0]], {"k": 0}, InvalidInputError, "k=0 must be an integer"),
+        ([[0]], {"item_vectors": [[1.0], [np.nan]]}, ValueError, "item_vectors contains NaN"),
+        ([[0]], {"item_vectors": [1.0, 2.0]}, ValueError, "Expected 2D array"),
+    ],
+)
+def test_diversity_errors(y_pred, kwargs, error, message):
+    kwargs = {"item_vectors": np.eye(2), **kwargs}
+    with pytest.raises(error, match=message):
+        intra_list_diversity_at_k(y_pred, **kwargs)
+
+
+# ------------------------------------------------------------------ the integer core
+
+
+def test_hits_never_confuse_users():
+    codes = np.array([[0, 3, -1], [2, -1, -1], [-1, -1, -1]])
+    users, targets = np.array([0, 1, 1, 2, 1]), np.array([3, -1, 9, 0, 2])
+    hits = metrics._hits(codes, users, targets, 3)
+    assert hits.tolist() == [[False, True, False], [True, False, False], [False] * 3]
+    # with 4 codes, the key of user 1's code -1 would be that of user 0's code 3
+    assert not metrics._hits(np.array([[3], [0]]), np.array([1]), np.array([-1]), 2).any()
+    # and padding of user 1 is no hit for user 0's last code
+    assert not metrics._hits(np.array([[0], [-1]]), np.array([0]), np.array([3]), 2).any()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])
+def test_hits_do_not_overflow(dtype):
+    top = np.iinfo(np.int16).max
+    codes = np.tile(np.array([top, 0], dtype=dtype), (300, 1))
+    hits = metrics._hits(codes, np.array([299], dtype=dtype), np.array([top], dtype=dtype), 300)
+    assert np.argwhere(hits).tolist() == [[299, 0]]
+
+
+def test_hits_of_nothing():
+    none = np.array([], dtype=np.int64)
+    assert metrics._hits(np.zeros((0, 0), dtype=np.int64), none, none, 0).shape == (0, 0)
+    assert not metrics._hits(np.zeros((2, 3), dtype=np.int64), none, none, 2).any()
+    assert metrics._n_relevant(none, none, 2).tolist() == [0, 0]
+
+
+def test_n_relevant_counts_distinct_items_and_each_unknown_one():
+    users, codes = np.array([0, 0, 0, 2, 2, 2]), np.array([5, 5, 1, -1, -1, 0])
+    assert metrics._n_relevant(users, codes, 4).tolist() == [2, 0, 3, 0]
+
+
+@ALL
+def test_core_takes_k_from_the_width_of_hits(name):
+    hits = np.array([[False, True, True], [True, False, False], [False] * 3])
+    n_relevant = np.array([5.0, 1.0, 0.0])  # numbers of either kind
+    core = metrics._METRICS[name]
+    values = core(hits, n_relevant)
+    np.testing.assert_array_equal(values, core(hits, n_relevant.astype(int), 3))
+    assert values.dtype == np.float64
+    assert np.isnan(values).tolist() == [False, False, True]
+    wide = np.pad(hits, [(0, 0), (0, 4)], constant_values=True)
+    np.testing.assert_array_equal(core(wide, n_relevant, 3), values)

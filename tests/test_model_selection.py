@@ -1,0 +1,401 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import GridSearchCV, cross_validate
+
+from skmind.exceptions import IdTypeError, InvalidInputError
+from skmind.model_selection import LeaveLastOut, TemporalSplit, UserKFold
+
+SPLITTERS = [
+    LeaveLastOut(),
+    LeaveLastOut(2, n_splits=3),
+    TemporalSplit(3, test_size=0.2),
+    UserKFold(4),
+    UserKFold(3, shuffle=True, random_state=0),
+]
+EVERY = pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
+
+
+def interactions(n_rows=300, n_users=25, n_times=120, seed=0):
+    """Shuffled rows with repeated times and users of all sizes."""
+    rng = np.random.default_rng(seed)
+    users = (n_users * rng.random(n_rows) ** 2).astype(int)
+    times = rng.integers(n_times, size=n_rows)
+    return pd.DataFrame(
+        {"user_id": users, "item_id": rng.integers(40, size=n_rows), "timestamp": times}
+    )
+
+
+def folds(splitter, X):
+    return [(train.tolist(), test.tolist()) for train, test in splitter.split(X)]
+
+
+class Popularity(BaseEstimator):
+    """Scores the share of rows whose item is among the most frequent of training."""
+
+    def __init__(self, n_top=3):
+        self.n_top = n_top
+
+    def fit(self, X, y=None):
+        self.top_ = pd.Series(self._items(X)).value_counts().index[: self.n_top]
+        return self
+
+    def score(self, X, y=None):
+        return float(np.isin(self._items(X), self.top_).mean())
+
+    def _items(self, X):
+        return X[:, 1] if isinstance(X, np.ndarray) else np.asarray(X["item_id"])
+
+
+# ------------------------------------------------------------------ the protocol
+
+
+@EVERY
+def test_splits_are_disjoint_sorted_positions_and_repeatable(splitter):
+    X = interactions()
+    parts = list(splitter.split(X))
+    assert len(parts) == splitter.get_n_splits() == splitter.get_n_splits(X, None, None)
+    for train, test in parts:
+        assert train.dtype == test.dtype == np.int64
+        assert len(train) > 0
+        assert len(test) > 0
+        both = np.concatenate([train, test])
+        assert len(np.unique(both)) == len(both)
+        assert both.min() >= 0
+        assert both.max() < len(X)
+        assert (np.diff(train) > 0).all()
+        assert (np.diff(test) > 0).all()
+    tests = np.concatenate([test for _, test in parts])
+    assert len(np.unique(tests)) == len(tests)
+    assert folds(splitter, X) == [(a.tolist(), b.tolist()) for a, b in parts]
+
+
+@EVERY
+def test_every_kind_of_table_gives_the_same_positions(splitter):
+    X = interactions()
+    expected = folds(splitter, X)
+    dates = X.assign(timestamp=pd.to_datetime(X["timestamp"], unit="D"))
+    kinds = {
+        "index": X.set_axis(range(1000, 1000 + len(X))),
+        "text": X.astype({"user_id": str}),
+        "category": X.astype({"user_id": "category"}),
+        "nullable": X.convert_dtypes(),
+        "float time": X.astype({"timestamp": float}),
+        "dates": dates,
+        "zone": dates.assign(timestamp=dates["timestamp"].dt.tz_localize("Asia/Tokyo")),
+        "polars": pl.from_pandas(X),
+        "polars dates": pl.from_pandas(dates),
+        "arrow": pa.Table.from_pandas(X),
+        "structured": X.to_records(index=False),
+        "array": X.to_numpy(),
+        "objects": X.astype({"user_id": str}).to_numpy(dtype=object),
+        "positions": X.set_axis([0, 1, 2], axis=1),
+    }
+    copy = X.copy()
+    for kind, table in kinds.items():
+        by_position = {"user_col": 0, "time_col": 2} if kind == "positions" else {}
+        for name, value in by_position.items():
+            if hasattr(splitter, name):
+                splitter = type(splitter)(**{**vars(splitter), name: value})
+        assert folds(splitter, table) == expected, kind
+    pd.testing.assert_frame_equal(X, copy)
+
+
+@EVERY
+def test_chosen_columns(splitter):
+    X = interactions()
+    changed = {
+        name: column
+        for name, column in (("user_col", "who"), ("time_col", "when"))
+        if hasattr(splitter, name)
+    }
+    other = type(splitter)(**{**vars(splitter), **changed})
+    renamed = X.rename(columns={"user_id": "who", "timestamp": "when"})
+    assert folds(other, renamed) == folds(splitter, X)
+    missing = f"no column '{'who' if 'user_col' in changed else 'when'}'.* set .*_col="
+    with pytest.raises(InvalidInputError, match=missing):
+        other.split(X)
+
+
+@pytest.mark.parametrize("splitter", [LeaveLastOut(2, n_splits=2), TemporalSplit(test_size=0.2)])
+def test_without_a_time_column_the_order_of_the_rows_is_time(splitter):
+    X = interactions()
+    no_time = type(splitter)(**{**vars(splitter), "time_col": None})
+    expected = folds(splitter, X.assign(timestamp=range(len(X))))
+    assert folds(no_time, X) == expected
+    assert folds(no_time, pa.Table.from_pandas(X)) == expected
+    assert folds(no_time, X.to_numpy()) == expected
+    assert folds(splitter, X.to_numpy()[:, :2]) == expected
+    assert folds(splitter, X.to_numpy()) != expected
+
+
+@EVERY
+@pytest.mark.parametrize("convert", [lambda X: X, pl.from_pandas, pa.Table.from_pandas, np.asarray])
+def test_in_cross_validate(splitter, convert):
+    X = interactions()
+    result = cross_validate(Popularity(), convert(X), cv=splitter, return_indices=True)
+    for fold, (train, test) in enumerate(splitter.split(X)):
+        np.testing.assert_array_equal(result["indices"]["train"][fold], train)
+        np.testing.assert_array_equal(result["indices"]["test"][fold], test)
+        expected = Popularity().fit(X.iloc[train]).score(X.iloc[test])
+        assert result["test_score"][fold] == expected
+
+
+@EVERY
+def test_in_grid_search(splitter):
+    search = GridSearchCV(Popularity(), {"n_top": [1, 40]}, cv=splitter).fit(interactions())
+    assert search.n_splits_ == splitter.get_n_splits()
+    assert search.best_params_ == {"n_top": 40}
+
+
+def test_repr():
+    assert repr(LeaveLastOut(2)) == (
+        "LeaveLastOut(n_splits=1, n_test=2, time_col='timestamp', user_col='user_id')"
+    )
+    assert repr(TemporalSplit(time_col=None)) == (
+        "TemporalSplit(n_splits=3, test_size=0.1, time_col=None)"
+    )
+    assert repr(UserKFold(shuffle=True, random_state=1)) == (
+        "UserKFold(n_splits=5, random_state=1, shuffle=True, user_col='user_id')"
+    )
+
+
+# ------------------------------------------------------------------ LeaveLastOut
+
+
+def test_leave_last_out_on_a_planted_table():
+    X = pd.DataFrame(
+        [("a", 5), ("b", 1), ("a", 1), ("a", 3), ("c", 9), ("b", 2), ("a", 3), ("a", 4)],
+        columns=["user_id", "timestamp"],
+    )  # user a by time: rows 2, 3, 6, 7, 0
+    assert folds(LeaveLastOut(), X) == [([1, 2, 3, 4, 6, 7], [0, 5])]
+    assert folds(LeaveLastOut(2), X) == [([1, 2, 3, 4, 5, 6], [0, 7])]
+    assert folds(LeaveLastOut(1, n_splits=3), X) == [
+        ([2, 3], [6]),
+        ([1, 2, 3, 6], [7]),
+        ([1, 2, 3, 4, 6, 7], [0, 5]),
+    ]
+    assert folds(LeaveLastOut(2, n_splits=2), X) == [
+        ([2], [3, 6]),
+        ([1, 2, 3, 4, 5, 6], [0, 7]),
+    ]
+
+
+def test_of_equal_times_the_later_row_is_the_later_event():
+    X = pd.DataFrame({"user_id": [1, 2, 1, 2, 1], "timestamp": 7})
+    assert folds(LeaveLastOut(), X) == [([0, 1, 2], [3, 4])]
+    assert folds(LeaveLastOut(n_splits=2), X)[0] == ([0, 1], [2])
+
+
+@pytest.mark.parametrize("n_test", [1, 2, 3])
+@pytest.mark.parametrize("n_splits", [1, 3])
+def test_leave_last_out_equals_a_loop_over_users(n_test, n_splits):
+    X = interactions(n_users=150)
+    rest = {
+        user: sorted(rows.index, key=lambda row: (X["timestamp"][row], row))
+        for user, rows in X.groupby("user_id")
+    }
+    sizes = {len(rows) for rows in rest.values()}
+    assert min(sizes) <= 2 < max(sizes)
+    expected = []
+    for _ in range(n_splits):
+        train = [
+            r for rows in rest.values() for r in rows[: -n_test if len(rows) > n_test else None]
+        ]
+        test = [r for rows in rest.values() for r in rows[-n_test:] if len(rows) > n_test]
+        expected.insert(0, (sorted(train), sorted(test)))
+        rest = {user: rows[:-n_test] for user, rows in rest.items()}
+    assert folds(LeaveLastOut(n_test, n_splits=n_splits), X) == expected
+
+
+def test_leave_last_out_trains_on_the_past_of_each_user():
+    X = interactions(n_times=10**6)
+    assert X["timestamp"].is_unique
+    splitter = LeaveLastOut(2, n_splits=3)
+    for train, test in splitter.split(X):
+        latest = X.iloc[train].groupby("user_id")["timestamp"].max()
+        tested = X.iloc[test].groupby("user_id")["timestamp"]
+        assert (tested.size() == 2).all()
+        assert (latest[tested.min().index] < tested.min()).all()
+
+
+def test_leave_last_out_too_few_rows():
+    X = pd.DataFrame({"user_id": [1, 1, 1, 2], "timestamp": range(4)})
+    message = (
+        "n_test=1 with n_splits=3 needs a user with at least 4 rows, .* no user has more than 3"
+    )
+    with pytest.raises(InvalidInputError, match=message):
+        LeaveLastOut(n_splits=3).split(X)
+    assert len(folds(LeaveLastOut(n_splits=2), X)) == 2
+    with pytest.raises(InvalidInputError, match="no user has more than 0"):
+        LeaveLastOut().split(X.iloc[:0])
+
+
+# ------------------------------------------------------------------ TemporalSplit
+
+
+def test_temporal_split_on_a_planted_table():
+    X = pd.DataFrame({"user_id": 1, "timestamp": [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]})
+    assert folds(TemporalSplit(2), X) == [
+        ([1, 3, 4, 5, 6, 7, 8, 9], [2]),
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], [0]),
+    ]
+    assert folds(TemporalSplit(1, test_size=0.3), X) == [([1, 3, 5, 6, 7, 8, 9], [0, 2, 4])]
+    assert folds(TemporalSplit(2, test_size=0.3, time_col=None), X) == [
+        ([0, 1, 2, 3], [4, 5, 6]),
+        ([0, 1, 2, 3, 4, 5, 6], [7, 8, 9]),
+    ]
+
+
+def test_rows_of_the_same_time_are_all_tested():
+    X = pd.DataFrame({"timestamp": [1, 2, 3, 3, 3, 3, 4, 5, 5, 5]})
+    # the windows would begin at positions 4 and 7, inside the runs of 3 and of 5
+    assert folds(TemporalSplit(2, test_size=0.3), X) == [
+        ([0, 1], [2, 3, 4, 5, 6]),
+        ([0, 1, 2, 3, 4, 5, 6], [7, 8, 9]),
+    ]
+
+
+@pytest.mark.parametrize("n_times", [60, 10**6])
+@pytest.mark.parametrize(("n_splits", "test_size"), [(1, 0.1), (3, 0.1), (4, 0.24), (9, 0.05)])
+def test_temporal_split_trains_on_the_past_only(n_times, n_splits, test_size):
+    X = interactions(n_times=n_times)
+    times = X["timestamp"].to_numpy()
+    splits = list(TemporalSplit(n_splits, test_size=test_size).split(X))
+    for number, (train, test) in enumerate(splits):
+        assert times[train].max() < times[test].min()
+        assert abs(len(test) - test_size * len(X)) <= (20 if n_times == 60 else 0)
+        later = [rows for _, rows in splits[number + 1 :]]
+        assert len(train) + len(test) + sum(map(len, later)) == len(X)
+
+
+def test_temporal_split_of_the_fewest_rows():
+    X = pd.DataFrame({"timestamp": range(4)})
+    expected = [([0], [1]), ([0, 1], [2]), ([0, 1, 2], [3])]
+    assert folds(TemporalSplit(3, test_size=0.32), X) == expected
+
+
+@pytest.mark.parametrize(("n_rows", "test_size"), [(3, 0.1), (0, 0.1), (3, 0.3), (5, 0.33)])
+def test_temporal_split_too_few_rows(n_rows, test_size):
+    X = pd.DataFrame({"timestamp": range(n_rows)})
+    message = f"{n_rows} rows are too few for n_splits=3 windows of test_size={test_size}"
+    with pytest.raises(InvalidInputError, match=message):
+        TemporalSplit(3, test_size=test_size).split(X)
+
+
+@pytest.mark.parametrize("times", [[1] * 10, [1, 2, 3, 4, 5, 6, 7, 8, 8, 8], [1] * 8 + [2, 3]])
+def test_temporal_split_too_many_equal_times(times):
+    X = pd.DataFrame({"timestamp": times})
+    message = r"share the same time for n_splits=3 .* windows are \[.*\] after 1.* lower n_splits"
+    with pytest.raises(InvalidInputError, match=message):
+        TemporalSplit(3).split(X)
+
+
+# ------------------------------------------------------------------ UserKFold
+
+
+def test_user_kfold_on_a_planted_table():
+    X = pd.DataFrame({"user_id": ["x", "y", 3, "x", 2.5, "y"]})
+    assert folds(UserKFold(2), X) == [([1, 4, 5], [0, 2, 3]), ([0, 2, 3], [1, 4, 5])]
+    assert folds(UserKFold(4), X)[0] == ([1, 2, 4, 5], [0, 3])
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"shuffle": True}, {"shuffle": True, "random_state": 3}])
+@pytest.mark.parametrize("n_splits", [2, 4, 25])
+def test_each_user_is_tested_once_and_on_one_side(kwargs, n_splits):
+    X = interactions()
+    users = X["user_id"].to_numpy()
+    tested = []
+    for train, test in UserKFold(n_splits, **kwargs).split(X):
+        assert len(train) + len(test) == len(X)
+        assert not set(users[train]) & set(users[test])
+        tested.append(set(users[test]))
+    sizes = [len(fold) for fold in tested]
+    assert max(sizes) - min(sizes) <= 1
+    assert sum(sizes) == len(set(users)) == len(set.union(*tested))
+
+
+def test_user_kfold_shuffles_by_its_seed():
+    X = interactions()
+    first, again = (folds(UserKFold(shuffle=True, random_state=1), X) for _ in range(2))
+    assert first == again
+    assert first != folds(UserKFold(shuffle=True, random_state=2), X)
+    assert first != folds(UserKFold(), X)
+    state = np.random.RandomState(1)
+    assert first == folds(UserKFold(shuffle=True, random_state=state), X)
+    assert len(folds(UserKFold(shuffle=True), X)) == 5
+
+
+def test_user_kfold_too_few_users():
+    with pytest.raises(InvalidInputError, match="n_splits=5 is more than the number of users, 2"):
+        UserKFold().split(pd.DataFrame({"user_id": [1, 2, 1, 2, 1, 1]}))
+    with pytest.raises(InvalidInputError, match="the number of users, 0"):
+        UserKFold().split(pd.DataFrame({"user_id": []}))
+
+
+# ------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: LeaveLastOut(0), "n_test=0 must be an integer of at least 1"),
+        (lambda: LeaveLastOut(1.0), r"n_test=1\.0 must be an integer"),
+        (lambda: LeaveLastOut(n_splits=0), "n_splits=0 must be an integer of at least 1"),
+        (lambda: TemporalSplit(0), "n_splits=0 must be an integer of at least 1"),
+        (lambda: TemporalSplit(test_size=0), "test_size=0 must be a share of the rows"),
+        (lambda: TemporalSplit(test_size=1), "test_size=1 must be a share of the rows"),
+        (lambda: TemporalSplit(test_size=True), "test_size=True must be a share of the rows"),
+        (lambda: TemporalSplit(test_size="0.1"), "test_size='0.1' must be a share of the rows"),
+        (lambda: TemporalSplit(test_size=float("nan")), "test_size=nan must be a share"),
+        (lambda: TemporalSplit(5, test_size=0.2), "leave no row to train on; .* below 0.2"),
+        (lambda: UserKFold(1), "n_splits=1 must be an integer of at least 2"),
+        (lambda: UserKFold(shuffle=1), "shuffle=1 must be True or False"),
+        (lambda: UserKFold(random_state=0), "random_state=0 has no effect with shuffle=False"),
+    ],
+)
+def test_bad_parameters(build, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build()
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([[1, 2, 3]], "X is a list; give a table"),
+        (np.arange(5), r"X is a ndarray of shape \(5,\); give a table"),
+        (pd.Series([1, 2]), "X is a Series; give a table"),
+        (None, "X is a NoneType"),
+    ],
+)
+def test_bad_tables(splitter, X, message):
+    with pytest.raises(InvalidInputError, match=message):
+        splitter.split(X)
+
+
+@EVERY
+def test_bad_column(splitter):
+    column = "user_col" if hasattr(splitter, "user_col") else "time_col"
+    other = type(splitter)(**{**vars(splitter), column: "who"})
+    with pytest.raises(InvalidInputError, match=f"{column}='who' is not a column .* 3 columns"):
+        other.split(interactions().to_numpy())
+    other = type(splitter)(**{**vars(splitter), column: 3})
+    with pytest.raises(InvalidInputError, match=f"{column}=3 is not a column .* from 0 to 2"):
+        other.split(interactions())
+
+
+def test_bad_values():
+    X = interactions(n_rows=4)
+    missing = [1, 2, None, 2]
+    with pytest.raises(InvalidInputError, match="column 'user_id' has 1 missing .* row 2"):
+        UserKFold(2).split(X.assign(user_id=missing))
+    with pytest.raises(InvalidInputError, match="column 'timestamp' has 1 missing .* row 2"):
+        TemporalSplit().split(X.assign(timestamp=missing))
+    with pytest.raises(InvalidInputError, match="must be numeric or datetime; convert it first"):
+        LeaveLastOut().split(X.assign(timestamp=["2020-01-01"] * 4))
+    with pytest.raises(IdTypeError, match=r"has the id \(1, 2\) of type tuple"):
+        UserKFold(2).split(X.assign(user_id=[(1, 2), "a", "b", "c"]))
