@@ -78,9 +78,11 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Newest interactions that interests are made from. At least 1.
     n_routing_iter : int, default=3
         Iterations of dynamic routing. At least 1.
-    label_attention : "hard" or float > 0, default="hard"
-        Which interest is trained on a target: the nearest, or all, weighted by the softmax of this
-        number times their similarity to it. Larger numbers come closer to "hard".
+    label_attention : "mixture", "hard" or float > 0, default="mixture"
+        Which interests are trained on a target. "mixture": all, as a mixture in which they compete
+        with each other for every item, as in retrieval. As in the paper: "hard", only the nearest;
+        a number, all, weighted by the softmax of it times their similarity to the target. With
+        these, interests are further apart but find less.
     temperature : float > 0, default=0.1
         Similarities are divided by it in the loss. Lower: more weight on the hardest negatives.
     dropout : float in [0, 1), default=0.2
@@ -169,7 +171,7 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "max_history": [Interval(Integral, 1, None, closed="left")],
         "n_routing_iter": [Interval(Integral, 1, None, closed="left")],
-        "label_attention": [StrOptions({"hard"}), Interval(Real, 0, None, closed="neither")],
+        "label_attention": [StrOptions({"mixture", "hard"}), Interval(Real, 0, None, closed="neither")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "n_negatives": [StrOptions({"all"}), Interval(Integral, 1, None, closed="left")],
@@ -205,7 +207,7 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         embedding_dim: int = 64,
         max_history: int = 50,
         n_routing_iter: int = 3,
-        label_attention: str | float = "hard",
+        label_attention: str | float = "mixture",
         temperature: float = 0.1,
         dropout: float = 0.2,
         n_negatives: int | str = 1024,

@@ -101,7 +101,8 @@ class Trainer:
         L = self.net.config.max_history
         batches = BatchSampler(interactions, s.batch_size, L, self.rng)
         counts = np.bincount(interactions.items, minlength=self.net.config.n_items)
-        sampler = NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng)
+        groups = self.net.config.n_interests if s.label_attention == "mixture" else 1
+        sampler = NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, _decay(batches.n_batches * s.max_epochs)
         )
@@ -152,8 +153,8 @@ class Trainer:
 
     def _step(self, batch: Batch, sampler: NegativeSampler) -> float:
         s, net = self.settings, self.net
-        negatives, log_expected = sampler.draw(batch.targets)
-        rows, history, targets, negatives = self._compact(batch, negatives)
+        drawn, log_expected = sampler.draw(batch.targets)
+        rows, history, targets, negatives = self._compact(batch, drawn)
         items = net.item_vectors(rows)  # (n, D)
         unit = F.normalize(items, dim=1)
         dropped = None
@@ -164,16 +165,12 @@ class Trainer:
         interests, mask, _ = net(
             history, self._tensor(batch.lengths), items, net.profiles(features), dropped
         )
-        positives = unit[targets]
-        users = label_aware(interests, mask, positives, s.label_attention)
-        loss = sampled_softmax(
-            users,
-            positives,
-            unit if sampler.is_full and rows is None else unit[negatives],
-            targets[:, None] == negatives,
-            self._tensor(log_expected),
-            s.temperature,
-        )
+        if s.label_attention != "mixture":
+            positives = F.embedding(targets, unit)
+            interests = label_aware(interests, mask, positives, s.label_attention)[:, None, :]
+            mask = mask[:, :1]
+        correction = self._tensor(log_expected)
+        loss = sampled_softmax(interests, mask, unit, targets, negatives, correction, s.temperature)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -188,7 +185,8 @@ class Trainer:
         there are fewer rows than history slots; above, only the distinct items are looked up.
         """
         history = np.maximum(batch.history, 0)  # the mask comes from the lengths
-        rows, codes = None, np.concatenate([history.ravel(), batch.targets, negatives])
+        codes = np.concatenate([history.ravel(), batch.targets, negatives])
+        rows: np.ndarray | None = None
         if self.net.config.n_items > len(codes):
             rows, codes = np.unique(codes, return_inverse=True)
         cuts = [history.size, len(batch.targets), len(negatives)]

@@ -20,6 +20,8 @@ class NegativeSampler:
         "in_batch" takes the targets of the batch and draws nothing; "mixed" takes these and
         ``n_negatives`` uniform ones.
     rng : numpy.random.Generator
+    groups : int, default=1
+        Negatives come in random order, their number a multiple of this.
     """
 
     def __init__(
@@ -28,10 +30,12 @@ class NegativeSampler:
         n_negatives: int | str,
         strategy: str,
         rng: np.random.Generator,
+        groups: int = 1,
     ) -> None:
         self.n_items = len(counts)
         self.strategy = strategy
         self.rng = rng
+        self.groups = groups
         drawn = isinstance(n_negatives, str) or n_negatives >= self.n_items
         self.is_full = n_negatives == "all" or (drawn and strategy == "uniform")
         self.n_negatives = self.n_items if self.is_full else int(n_negatives)
@@ -52,10 +56,11 @@ class NegativeSampler:
             Logarithm of the number of times that the item was expected among the N, which the
             loss subtracts (log-Q correction).
         """
-        if self.is_full:
-            return np.arange(self.n_items), np.zeros(self.n_items, dtype=np.float32)
         n = self.n_negatives
-        if self.strategy == "uniform":
+        if self.is_full:
+            codes = np.arange(self.n_items)
+            expected = np.ones(self.n_items)
+        elif self.strategy == "uniform":
             codes = self.rng.integers(self.n_items, size=n)
             expected = np.full(n, n / self.n_items)
         elif self.strategy == "popularity":
@@ -68,4 +73,13 @@ class NegativeSampler:
         else:
             codes = np.concatenate([targets, self.rng.integers(self.n_items, size=n)])
             expected = len(targets) * self._share[codes] + n / self.n_items
+        if self.groups > 1:
+            codes, expected = self._in_groups(codes, expected)
         return codes, np.log(np.maximum(expected, 1e-12)).astype(np.float32)
+
+    def _in_groups(self, codes: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Shuffled, and some repeated until the groups are equally large."""
+        n = len(codes)
+        extra = self.rng.integers(n, size=-n % self.groups)
+        order = self.rng.permutation(np.concatenate([np.arange(n), extra]))
+        return codes[order], expected[order] * (len(order) / n)
