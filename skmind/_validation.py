@@ -11,7 +11,7 @@ import pandas as pd
 
 from .exceptions import IdTypeError, InvalidInputError
 
-_NUMBERS = {"integer", "floating", "boolean", "mixed-integer-float", "decimal"}
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 
 
 def is_frame(X: Any) -> bool:
@@ -51,22 +51,34 @@ def take_column(X: Any, column: Any, parameter: str) -> pd.Series:
         position = _position(column, X.shape[1], parameter, f"{X.shape[1]} columns")
         return pd.Series(X[:, position]).infer_objects()
     names = column_names(X)
-    if not isinstance(column, bool) and isinstance(column, Integral):
-        column = names[_position(column, len(names), parameter, f"the columns {names}")]
-    elif names.count(column) != 1:
+    if isinstance(column, Integral):
+        position = _position(column, len(names), parameter, f"the columns {names}")
+        if isinstance(X, pd.DataFrame):
+            return _series(X.iloc[:, position])
+        return _series(X[position if hasattr(X, "column_names") else names[position]])
+    if names.count(column) != 1:
         what = "no column" if column not in names else "more than one column"
         raise InvalidInputError(
             f"the table has {what} {column!r}; it has {names}. "
             f"Rename the column or set {parameter}= to one of these."
         )
-    values = X[column]
+    return _series(X[column])
+
+
+def _series(values: Any) -> pd.Series:
+    """A column of any library, an array or a list as a Series with a fresh index."""
     if isinstance(values, pd.Series):
         return values.reset_index(drop=True)
-    if hasattr(X, "column_names"):  # pyarrow
-        return values.to_pandas()
-    if str(getattr(values, "dtype", "")).startswith(("List", "Array")):  # polars
-        return pd.Series(values.to_list(), dtype=object)
-    return pd.Series(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    if isinstance(values, np.ndarray):
+        return pd.Series(values)
+    if hasattr(values, "to_pylist"):  # pyarrow
+        return values.to_pandas(integer_object_nulls=True)
+    if hasattr(values, "null_count"):  # polars
+        as_floats = values.dtype.is_integer() and values.has_nulls()
+        if values.dtype.is_nested() or as_floats:
+            return pd.Series(values.to_list(), dtype=object)
+        return pd.Series(values.to_numpy())
+    return pd.Series(list(values), dtype=object).infer_objects()
 
 
 def _position(column: Any, n_columns: int, parameter: str, there: str) -> int:
@@ -84,18 +96,23 @@ def id_array(ids: Any, name: str) -> np.ndarray:
 
     Parameters
     ----------
-    ids : Series or sequence of scalars
+    ids : Series or other sequence of scalars
     name : str
         What the ids are, for the message ("column 'user_id'").
 
     Raises
     ------
     InvalidInputError
-        If an id is missing or infinite.
+        If an id is missing or infinite, or there is more than one dimension.
     IdTypeError
         If an id is no scalar (a tuple, a list).
     """
-    values = _plain(ids)
+    if is_frame(ids) or getattr(ids, "ndim", 1) != 1:
+        raise InvalidInputError(
+            f"{name} must have one dimension, a list of ids, but is a {type(ids).__name__}; "
+            "pass one of its columns"
+        )
+    values = scalar_array(ids, name, "id")
     missing = np.asarray(pd.isna(values))
     if values.dtype.kind == "f":
         missing = missing | np.isinf(values)
@@ -104,31 +121,40 @@ def id_array(ids: Any, name: str) -> np.ndarray:
             f"{name} has {int(missing.sum())} missing or infinite ids, "
             f"the first in row {int(missing.argmax())}; drop these rows or give them an id"
         )
-    if values.dtype == object and pd.api.types.infer_dtype(values) in ("mixed", "mixed-integer"):
-        for value in values:
-            if isinstance(value, tuple | list | dict | set | np.ndarray):
-                raise IdTypeError(
-                    f"{name} has the id {value!r} of type {type(value).__name__}, but an id "
-                    "argument must be a string, a number or a date; join its parts into one string"
-                )
     return values
 
 
-def _plain(values: Any) -> np.ndarray:
-    """Values of any pandas dtype, or a list, as a numpy array without loss."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "iufbM":
-        return values
-    if not isinstance(values, pd.Series):
-        values = list(values) if not isinstance(values, np.ndarray) else values
-        values = pd.Series(values, dtype=object).infer_objects()
-    if isinstance(values.dtype, pd.CategoricalDtype):
+def scalar_array(values: Any, name: str, what: str = "value") -> np.ndarray:
+    """Values of any kind of column as a 1-D numpy array without loss, missing ones included.
+
+    Raises
+    ------
+    IdTypeError
+        If a value is no scalar.
+    """
+    array = _plain(_series(values))
+    if array.dtype == object and pd.api.types.infer_dtype(array) in ("mixed", "mixed-integer"):
+        for value in array:
+            has_parts = hasattr(value, "__len__") and not isinstance(value, str | bytes)
+            if has_parts or hasattr(value, "as_py"):  # the scalars of pyarrow equal nothing
+                raise IdTypeError(  # scikit-learn's checks want "argument must be a string, number"
+                    f"{name} has the {what} {value!r} of type {type(value).__name__}, but the "
+                    "argument must be a string, number or date a row; join its parts into a string"
+                )
+    return array
+
+
+def _plain(values: pd.Series) -> np.ndarray:
+    if isinstance(values.dtype, pd.CategoricalDtype) and not values.isna().any():
         values = values.astype(values.dtype.categories.dtype)
+    if isinstance(values.dtype, pd.SparseDtype):
+        values = values.astype(values.dtype.subtype)
+    if values.isna().any() or values.dtype.kind not in "iufbMm":
+        values = values.astype(object).infer_objects()
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-    if values.isna().any() or values.dtype.kind not in "iufbMm":
-        values = values.astype(object).infer_objects(copy=False)
     if values.dtype.kind in "iufbMm":
-        dtype = getattr(values.dtype, "numpy_dtype", values.dtype)
+        dtype: Any = getattr(values.dtype, "numpy_dtype", values.dtype)
         return values.to_numpy(dtype=dtype)
     return values.to_numpy(dtype=object)
 
@@ -156,7 +182,7 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
     InvalidInputError
         If a time is missing, infinite, text, or outside the years 1678 to 2261.
     """
-    values = _plain(times)
+    values = _plain(_series(times))
     missing = np.asarray(pd.isna(values))
     if values.dtype.kind == "f":
         missing = missing | np.isinf(values)
@@ -165,22 +191,23 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
             f"{name} has {int(missing.sum())} missing or infinite times, the first in row "
             f"{int(missing.argmax())}; drop these rows, or set time_col=None to use row order"
         )
-    if values.dtype == object and pd.api.types.infer_dtype(values) in ("datetime", "date"):
-        values = pd.to_datetime(pd.Series(values), utc=True).dt.tz_localize(None).to_numpy()
-    if values.dtype.kind == "M":
+    kind = pd.api.types.infer_dtype(values)
+    if kind in ("datetime64", "datetime", "date"):
         return _nanoseconds(values, name)
     if values.dtype.kind not in "iuf":
         example = f", such as {values[0]!r}," if len(values) else ""
         raise InvalidInputError(
-            f"{name} has values of type {pd.api.types.infer_dtype(values)}{example} but must be "
-            "numeric or datetime; convert it first (pandas.to_datetime)"
+            f"{name} has values of type {kind}{example} but must be numeric or datetime; "
+            "convert it first (pandas.to_datetime)"
         )
-    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+    too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
+    return values.astype(np.float64 if values.dtype.kind == "f" or too_large else np.int64)
 
 
 def _nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
     try:
-        return pd.Series(values).astype("datetime64[ns]").to_numpy().view(np.int64)
+        utc = pd.to_datetime(pd.Series(values), utc=True).dt.tz_localize(None)
+        return utc.astype("datetime64[ns]").to_numpy().view(np.int64)
     except (pd.errors.OutOfBoundsDatetime, OverflowError) as error:
         raise InvalidInputError(
             f"{name} has a date outside the years 1678 to 2261 ({error}); correct or drop it"

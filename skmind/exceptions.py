@@ -10,7 +10,7 @@ class InvalidInputError(SkmindError, ValueError):
 
 
 class IdTypeError(SkmindError, TypeError):
-    """Ids of another kind than those of ``fit`` (text where integers were fitted, tuples, ...)."""
+    """Ids of another kind than those of ``fit``, or ids or categories that are no scalars."""
 
 
 class UnknownIdError(SkmindError, KeyError):

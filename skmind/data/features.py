@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._validation import _plain
+from .._validation import scalar_array
 from ..exceptions import IgnoredDataWarning, InvalidInputError
+
+_LISTS = list | tuple | set | frozenset | np.ndarray
+_LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class FeatureEncoder:
         ------
         InvalidInputError
             If a float column is infinite somewhere.
+        IdTypeError
+            If a category, or a value in a list, is no scalar.
 
         Warns
         -----
@@ -88,14 +93,15 @@ class FeatureEncoder:
         """
         features = []
         for name, (column, _) in columns.items():
-            if _is_missing(column).all():
-                warnings.warn(
-                    f"feature column {name!r} has no value at all and is ignored",
-                    IgnoredDataWarning,
-                    stacklevel=2,
-                )
+            feature = _fit_column(name, column)
+            if feature.width:
+                features.append(feature)
                 continue
-            features.append(_fit_column(name, column))
+            warnings.warn(
+                f"feature column {name!r} has no value at all and is ignored",
+                IgnoredDataWarning,
+                stacklevel=2,
+            )
         return cls(features)
 
     def transform(self, columns: Mapping[str, Column], n_rows: int) -> Features:
@@ -105,6 +111,8 @@ class FeatureEncoder:
         ------
         InvalidInputError
             If a number is infinite, or a number column holds something else.
+        IdTypeError
+            If a category, or a value in a list, is no scalar.
         """
         blocks = [sparse.csr_matrix((n_rows, 0), dtype=np.float32)]
         presence = np.zeros(n_rows, dtype=np.float32)
@@ -169,64 +177,62 @@ def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matri
     return sparse.csr_matrix((ones, (known, rows[known])), shape=shape) @ matrix
 
 
-def _is_missing(column: pd.Series) -> np.ndarray:
-    """Rows without a value; an empty list is one."""
-    missing = column.isna().to_numpy()
+def _fit_column(name: str, column: pd.Series) -> Feature:
+    """The feature; of width 0 if no row has a value."""
     if _has_lists(column):
-        missing = missing | (column.map(np.size, na_action="ignore") == 0).to_numpy()
-    return missing
+        return Feature(name, "multiple", _vocabulary(name, column.astype(object).explode()))
+    if column.dtype.kind != "f":
+        return Feature(name, "category", _vocabulary(name, column))
+    numbers = _numbers(name, column)
+    numbers = numbers[~np.isnan(numbers)]
+    if not len(numbers):
+        return Feature(name, "number", numbers)
+    mean, scale = numbers.mean(), numbers.std()
+    is_constant = scale <= 1e-12 * abs(mean)  # but for rounding
+    return Feature(name, "number", np.array([mean, 1.0 if is_constant else scale]))
 
 
 def _has_lists(column: pd.Series) -> bool:
-    if column.dtype.kind in "iufbM":
-        return False
-    return bool(column.map(lambda v: isinstance(v, list | tuple | set | np.ndarray)).any())
+    return column.dtype.kind not in "iufbM" and any(isinstance(cell, _LISTS) for cell in column)
 
 
-def _fit_column(name: str, column: pd.Series) -> Feature:
-    if _has_lists(column):
-        return Feature(name, "multiple", _vocabulary(column.map(_as_list).explode().dropna()))
-    if column.dtype.kind == "f":
-        numbers = _finite(name, column)
-        scale = float(np.nanstd(numbers)) or 1.0
-        return Feature(name, "number", np.array([np.nanmean(numbers), scale]))
-    return Feature(name, "category", _vocabulary(column.dropna()))
-
-
-def _vocabulary(values: pd.Series) -> np.ndarray:
-    distinct = pd.unique(_plain(values))
+def _vocabulary(name: str, column: pd.Series) -> np.ndarray:
+    distinct = pd.unique(_scalars(name, column))
     try:
         return np.sort(distinct)
     except TypeError:
         return distinct
 
 
-def _finite(name: str, column: pd.Series) -> np.ndarray:
+def _scalars(name: str, column: pd.Series) -> np.ndarray:
+    """The values that are not missing."""
+    return scalar_array(column.dropna(), f"feature column {name!r}")
+
+
+def _numbers(name: str, column: pd.Series) -> np.ndarray:
     """A number column as float64, nan where missing."""
-    try:
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
+    values = _scalars(name, column)
+    if len(values) and values.dtype.kind not in "iufb":
         raise InvalidInputError(
-            f"feature column {name!r} held floats in fit but has other values now ({error}); "
-            "convert it to float"
-        ) from error
-    if np.isinf(numbers).any():
+            f"feature column {name!r} held floats in fit but has other values now, such as "
+            f"{values[0]!r}; convert it to float"
+        )
+    numbers = np.full(len(column), np.nan)
+    numbers[column.notna().to_numpy()] = values
+    too_large = np.abs(numbers) > _LARGEST
+    if too_large.any():
         raise InvalidInputError(
-            f"feature column {name!r} is infinite in row {int(np.isinf(numbers).argmax())}; "
+            f"feature column {name!r} is infinite, or too large, in row {int(too_large.argmax())}; "
             "replace infinite values by a finite number or by nan (missing)"
         )
     return numbers
-
-
-def _as_list(cell: object) -> object:
-    return list(cell) if isinstance(cell, tuple | set | np.ndarray) else cell
 
 
 def _encode_column(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
     """One feature's block of the matrix, shape (len(column), feature.width)."""
     shape = (len(column), feature.width)
     if feature.kind == "number":
-        numbers = _finite(feature.name, column)
+        numbers = _numbers(feature.name, column)
         rows = np.flatnonzero(~np.isnan(numbers))
         mean, scale = feature.values
         values = np.column_stack([(numbers[rows] - mean) / scale, np.ones(len(rows))])
@@ -234,11 +240,11 @@ def _encode_column(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
         return sparse.csr_matrix((values.ravel(), (np.repeat(rows, 2), codes)), shape=shape)
     column = column.reset_index(drop=True)
     if feature.kind == "multiple":
-        column = column.map(_as_list).explode()
+        column = column.astype(object).explode()
     column = column.dropna()
-    codes = pd.Index(feature.values).get_indexer(_plain(column))
+    codes = pd.Index(feature.values).get_indexer(_scalars(feature.name, column))
     known = codes >= 0
     rows, codes = column.index.to_numpy(dtype=np.int64)[known], codes[known]
     rows, codes = np.divmod(np.unique(rows * feature.width + codes), feature.width)
-    weights = 1.0 / np.bincount(rows, minlength=1)[rows]  # a value named twice counts once
+    weights = 1.0 / np.bincount(rows)[rows]  # a value named twice counts once
     return sparse.csr_matrix((weights, (rows, codes)), shape=shape)

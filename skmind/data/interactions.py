@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..exceptions import InvalidInputError
+
 PADDING = -1
 
 
@@ -113,9 +115,14 @@ class Interactions:
             Not negative.
         times : ndarray of shape (n,)
             Only events strictly before it count.
+
+        Raises
+        ------
+        InvalidInputError
+            If the interactions have no times.
         """
         if self.times is None:
-            raise ValueError("the interactions have no times")
+            raise InvalidInputError("the interactions have no times; set time_col and fit again")
         n = len(users)
         owners = np.repeat(np.arange(self.n_users), self.lengths)
         is_event = np.arange(n + len(owners)) >= n

@@ -102,27 +102,34 @@ def prepare(
     min_item_count : int
         Items with fewer rows in ``X`` are left out.
     """
-    if not is_frame(X) and X.shape[1] > 3 and isinstance(schema.user, str):
-        warnings.warn(
-            f"the array has {X.shape[1]} unnamed columns; 0, 1 and 2 are taken as user, item and "
-            "time, the others are ignored. Pass a DataFrame, or set user_col, item_col and "
-            "time_col to positions.",
-            IgnoredDataWarning,
-            stacklevel=4,
-        )
+    if not is_frame(X) and isinstance(schema.user, str):
+        _warn_ignored(X, schema)
     rows = read_rows(X, schema)
     kept = np.flatnonzero(_frequent(rows.items, min_item_count))
-    columns = schema.for_table(X)
     times = None if rows.times is None else rows.times[kept]
     user_ids, user_codes, user_features = _prepare_side(
-        "user", rows.users[kept], columns.user, users, schema.user_features, (X, kept, times)
+        "user", rows.users[kept], schema.user, users, schema.user_features, (X, kept, times)
     )
     item_ids, item_codes, item_features = _prepare_side(
-        "item", rows.items[kept], columns.item, items, schema.item_features, (X, kept, times)
+        "item", rows.items[kept], schema.item, items, schema.item_features, (X, kept, times)
     )
     interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids))
     counts = np.bincount(item_codes, minlength=len(item_ids))
     return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
+
+
+def _warn_ignored(X: np.ndarray, schema: Schema) -> None:
+    """Warn of the columns of an array that nothing reads."""
+    features = [*(schema.user_features or ()), *(schema.item_features or ())]
+    ignored = [i for i in range(3, X.shape[1]) if i not in features]
+    if ignored:
+        warnings.warn(
+            f"the array has {X.shape[1]} unnamed columns; 0, 1 and 2 are taken as user, item and "
+            f"time, and {ignored} are ignored. Pass a DataFrame, or set user_col, item_col and "
+            "time_col to positions.",
+            IgnoredDataWarning,
+            stacklevel=5,
+        )
 
 
 def _prepare_side(
@@ -134,7 +141,7 @@ def _prepare_side(
     row of each id counts.
     """
     table_ids = None if table is None else _table_ids(table, key, role)
-    encoder, codes = _encode_ids(ids, table_ids, role)
+    encoder, codes, table_codes = _encode_ids(ids, table_ids, role)
     in_table = [] if table is None else column_names(table)
     if names is None:
         names = tuple(name for name in in_table if name != _key_column(table, key))
@@ -145,7 +152,7 @@ def _prepare_side(
     for name in names:
         if name in in_table:
             values = take_column(table, name, f"{role}_features")
-            columns[name] = Column(values, encoder.encode(table_ids))
+            columns[name] = Column(values, table_codes)
         else:
             newest = _newest_rows(codes, times)
             values = take_column(X, name, f"{role}_features").iloc[kept[newest]]
@@ -167,12 +174,13 @@ def _frequent(items: np.ndarray, minimum: int) -> np.ndarray:
     """Rows whose item has at least ``minimum`` of them, as a mask."""
     if minimum <= 1:
         return np.ones(len(items), dtype=bool)
-    codes, distinct = pd.factorize(items)
-    kept = np.bincount(codes, minlength=len(distinct))[codes] >= minimum
+    codes = pd.factorize(items)[0]
+    counts = np.bincount(codes)
+    kept = counts[codes] >= minimum
     if not kept.any():
         raise InvalidInputError(
             f"min_item_count={minimum} leaves no item: the most frequent one has "
-            f"{np.bincount(codes).max(initial=0)} interactions; lower it"
+            f"{counts.max(initial=0)} interactions; lower it"
         )
     return kept
 
@@ -194,23 +202,22 @@ def _table_ids(table: Any, key: Any, role: str) -> np.ndarray:
 
 
 def _key_column(table: Any, key: Any) -> Any:
-    """Name of a feature table's id column: as in the interactions, or its first."""
+    """A feature table's id column: of the name set for the interactions; its first without one."""
     return key if isinstance(key, str) else column_names(table)[0]
 
 
 def _encode_ids(
     ids: np.ndarray, table_ids: np.ndarray | None, role: str
-) -> tuple[IdEncoder, np.ndarray]:
-    """Encoder of all ids of the interactions and the table, and the codes of the former."""
+) -> tuple[IdEncoder, np.ndarray, np.ndarray]:
+    """Encoder of all ids of the interactions and the table, and the codes of both."""
+    encoder, codes = IdEncoder.fit(ids, role)
     if table_ids is None:
-        return IdEncoder.fit(ids, role)
-    if len(ids):
-        IdEncoder(ids[:1], role).encode(table_ids)  # of another kind: no id would ever match
-    same = ids.dtype == table_ids.dtype
-    both = [ids, table_ids] if same else [ids.astype(object), table_ids.astype(object)]
-    joined = np.concatenate(both)
-    encoder, codes = IdEncoder.fit(joined if same else id_array(joined, f"{role} ids"), role)
-    return encoder, codes[: len(ids)]
+        return encoder, codes, codes[:0]
+    encoder.encode(table_ids)  # raises if they are of another kind: no id would ever match
+    both = [pd.Series(part).astype(object) for part in (encoder.ids, table_ids)]
+    joined = id_array(pd.concat(both), f"{role} ids")  # by objects: no integer becomes a float
+    joint, joined_codes = IdEncoder.fit(joined, role)
+    return joint, joined_codes[codes], joined_codes[len(encoder) :]
 
 
 def profile_rows(

@@ -48,7 +48,8 @@ def read_histories(
                     "for one person write [[id, id, ...]]"
                 )
         keys = id_array(list(histories), "the keys") if as_map else np.arange(len(lists))
-        owners = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+        lengths = np.array([len(one) for one in lists], dtype=np.int64)
+        owners = np.repeat(np.arange(len(lists)), lengths)
         codes, times = items.encode(list(chain.from_iterable(lists))), None
     known = codes >= 0
     times = None if times is None else times[known]
@@ -105,8 +106,14 @@ def score_task(
     known : Interactions
         The histories of ``fit``.
     sample_weight : array of shape (n_rows,) or None
+
+    Raises
+    ------
+    InvalidInputError
+        If there is not one finite weight of at least 0 a row.
     """
-    item_keys = pd.factorize(rows.items)[0]
+    row_weights = _row_weights(sample_weight, len(items))
+    item_keys, distinct_items = pd.factorize(rows.items)
     old = users >= 0
     codes, old_rows = np.unique(users[old], return_inverse=True)
     new = np.flatnonzero(~old)
@@ -125,17 +132,29 @@ def score_task(
     all_rows = np.concatenate([old_rows, len(codes) + np.arange(len(enough))])
     positions = np.concatenate([np.flatnonzero(old), targets]).astype(np.int64)
     n = len(codes) + len(enough)
-    distinct = np.unique(np.column_stack([all_rows, item_keys[positions]]), axis=0)
-    weights = np.ones(len(items)) if sample_weight is None else np.asarray(sample_weight, float)
-    n_events = np.maximum(np.bincount(all_rows, minlength=n), 1)
+    n_items = max(len(distinct_items), 1)
+    distinct = np.unique(all_rows * n_items + item_keys[positions])
     return ScoreTask(
         users=np.concatenate([codes, np.full(len(enough), -1)]).astype(np.int64),
         histories=_append(known.select(codes), past),
         target_rows=all_rows,
         target_items=items[positions].astype(np.int64),
-        n_targets=np.bincount(distinct[:, 0].astype(np.int64), minlength=n),
-        weights=np.bincount(all_rows, weights[positions], minlength=n) / n_events,
+        n_targets=np.bincount(distinct // n_items, minlength=n),
+        weights=np.bincount(all_rows, row_weights[positions]) / np.bincount(all_rows),
     )
+
+
+def _row_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_rows,) or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise InvalidInputError(
+            f"sample_weight must have one finite number of at least 0 for each of the {n_rows} "
+            f"rows of X, got an array of shape {weights.shape} with values from "
+            f"{weights.min(initial=np.inf):g} to {weights.max(initial=-np.inf):g}"
+        )
+    return weights
 
 
 def _append(first: Interactions, second: Interactions) -> Interactions:

@@ -15,7 +15,7 @@ class NegativeSampler:
     counts : ndarray of shape (n_items,)
         How often each item is a target.
     n_negatives : int or "all"
-        Drawn per batch; "all", or at least the number of items: every item, without sampling.
+        Drawn per batch; "all", or at least the number of items: every item once.
     strategy : {"uniform", "popularity", "in_batch", "mixed"}
         "in_batch" takes the targets of the batch and draws nothing; "mixed" takes these and
         ``n_negatives`` uniform ones.
@@ -36,8 +36,9 @@ class NegativeSampler:
         self.strategy = strategy
         self.rng = rng
         self.groups = groups
-        drawn = isinstance(n_negatives, str) or n_negatives >= self.n_items
-        self.is_full = n_negatives == "all" or (drawn and strategy == "uniform")
+        self.is_full = n_negatives == "all" or (
+            strategy != "in_batch" and int(n_negatives) >= self.n_items
+        )
         self.n_negatives = self.n_items if self.is_full else int(n_negatives)
         self._share = counts / max(counts.sum(), 1)
         self._cumulative = np.cumsum(self._share)

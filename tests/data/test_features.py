@@ -1,0 +1,418 @@
+import math
+import statistics
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy import sparse
+
+from skmind._validation import take_column
+from skmind.data.features import Column, FeatureEncoder, scale_rows, select_rows
+from skmind.exceptions import IdTypeError, IgnoredDataWarning, InvalidInputError
+
+KIND = {"color": "category", "year": "category", "price": "number", "tags": "multiple"}
+
+
+def is_missing(cell):
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def random_cells(rng, n, n_values=4):
+    """Columns as lists; a larger ``n_values`` brings values that a smaller one doesn't have."""
+    colors = [f"color{i}" for i in range(n_values)]
+    return {
+        "color": [None if rng.random() < 0.3 else str(rng.choice(colors)) for _ in range(n)],
+        "year": rng.integers(2000, 2000 + n_values, n).tolist(),
+        "price": [math.nan if rng.random() < 0.3 else rng.normal(5, 3) for _ in range(n)],
+        "tags": [
+            None if rng.random() < 0.2 else rng.choice(colors, rng.integers(4)).tolist()
+            for _ in range(n)
+        ],
+    }
+
+
+def as_columns(cells, rows):
+    return {name: Column(pd.Series(values), rows) for name, values in cells.items()}
+
+
+class Oracle:
+    """The same by loops over cells."""
+
+    def __init__(self, cells):
+        self.learned = {}
+        for name, values in cells.items():
+            there = [cell for cell in values if not is_missing(cell)]
+            if KIND[name] == "number":
+                self.learned[name] = statistics.fmean(there), statistics.pstdev(there)
+            elif KIND[name] == "multiple":
+                self.learned[name] = sorted({value for cell in there for value in cell})
+            else:
+                self.learned[name] = sorted(set(there))
+
+    def block(self, name, cell):
+        """The part of a row that one feature makes, and whether it says anything."""
+        learned = self.learned[name]
+        if KIND[name] == "number":
+            if is_missing(cell):
+                return [0.0, 0.0], False
+            return [(cell - learned[0]) / learned[1], 1.0], True
+        values = {} if is_missing(cell) else {cell} if KIND[name] == "category" else set(cell)
+        values = values & set(learned) if values else set()
+        return [(value in values) / max(len(values), 1) for value in learned], bool(values)
+
+    def matrix(self, cells, rows, n_rows):
+        matrix, presence = [], []
+        place = {row: i for i, row in enumerate(rows) if row >= 0}
+        for row in range(n_rows):
+            blocks = [
+                self.block(name, cells[name][place[row]] if row in place else None)
+                for name in cells
+            ]
+            n_present = sum(there for _, there in blocks)
+            matrix.append([x / max(n_present, 1) for block, _ in blocks for x in block])
+            presence.append(n_present)
+        return np.array(matrix), presence
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_matrix_equals_that_of_loops(seed):
+    rng = np.random.default_rng(seed)
+    n, n_rows = 25, 40
+    fitted = random_cells(rng, n)
+    asked = random_cells(rng, n, n_values=6)
+    rows = rng.permutation(n_rows)[:n]
+    rows[rng.integers(n, size=3)] = -1
+    encoder, oracle = FeatureEncoder.fit(as_columns(fitted, rows)), Oracle(fitted)
+    assert [feature.name for feature in encoder.features] == list(KIND)
+    assert {feature.name: feature.kind for feature in encoder.features} == KIND
+    for cells in (fitted, asked):
+        features = encoder.transform(as_columns(cells, rows), n_rows)
+        matrix, presence = oracle.matrix(cells, rows.tolist(), n_rows)
+        assert features.matrix.shape == (n_rows, encoder.width) == matrix.shape
+        assert features.matrix.dtype == np.float32
+        np.testing.assert_allclose(features.matrix.toarray(), matrix, atol=1e-6)
+        assert features.presence.tolist() == presence
+        assert features.encoder is encoder
+    assert set(presence) >= {0, 2}  # the cases occurred
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_are_the_mean_over_the_features_that_are_there(seed):
+    cells = random_cells(np.random.default_rng(seed), 30)
+    del cells["price"]
+    rows = np.arange(30)
+    features = FeatureEncoder.fit(as_columns(cells, rows)).transform(as_columns(cells, rows), 31)
+    sums = features.matrix.sum(axis=1).A1
+    np.testing.assert_allclose(sums, features.presence > 0, rtol=1e-6)
+    assert (features.presence[:30] > 0).all()
+    assert sums[30] == 0
+
+
+def test_numbers_are_standardised():
+    prices = np.random.default_rng(0).normal(40, 7, 500)
+    prices[::5] = np.nan
+    columns = {"price": Column(pd.Series(prices), np.arange(500))}
+    matrix = FeatureEncoder.fit(columns).transform(columns, 500).matrix.toarray()
+    there = ~np.isnan(prices)
+    assert (matrix[~there] == 0).all()
+    assert (matrix[there, 1] == 1).all()
+    assert abs(matrix[there, 0].mean()) < 1e-6
+    assert abs(matrix[there, 0].std() - 1) < 1e-6
+
+
+# ------------------------------------------------------------------ columns of every kind
+
+
+def fit_transform(cells, asked=None):
+    """Feature and dense matrix of one column."""
+    asked = cells if asked is None else asked
+    cells, asked = pd.Series(cells), pd.Series(asked)
+    encoder = FeatureEncoder.fit({"f": Column(cells, np.arange(len(cells)))})
+    features = encoder.transform({"f": Column(asked, np.arange(len(asked)))}, len(asked))
+    return encoder.features[0], features.matrix.toarray().tolist()
+
+
+TEXTS = {
+    "object": lambda cells: pd.Series(cells, dtype=object),
+    "str": lambda cells: pd.Series(cells, dtype="str"),
+    "string[python]": lambda cells: pd.Series(cells, dtype="string[python]"),
+    "pyarrow-backed": lambda cells: pd.Series(cells, dtype=pd.ArrowDtype(pa.string())),
+    "categorical": lambda cells: pd.Series(pd.Categorical(cells)),
+    "categorical, more categories": lambda cells: pd.Series(pd.Categorical(cells, list("xba"))),
+    "odd index": lambda cells: pd.Series(cells, index=[4, 4, 4, 0]),
+    "polars": lambda cells: take_column(pl.DataFrame({"f": cells}), "f", "x"),
+    "polars enum": lambda cells: take_column(
+        pl.DataFrame({"f": pl.Series(cells, dtype=pl.Enum(["b", "a"]))}), "f", "x"
+    ),
+    "pyarrow": lambda cells: take_column(pa.table({"f": cells}), "f", "x"),
+    "pyarrow dictionary": lambda cells: take_column(
+        pa.table({"f": pa.array(cells).dictionary_encode()}), "f", "x"
+    ),
+}
+INTEGERS = {
+    "object": lambda cells: pd.Series(cells, dtype=object),
+    "Int64": lambda cells: pd.Series(cells, dtype="Int64"),
+    "pyarrow-backed": lambda cells: pd.Series(cells, dtype=pd.ArrowDtype(pa.int64())),
+    "categorical": lambda cells: pd.Series(pd.Categorical(cells)),
+    "polars": lambda cells: take_column(pl.DataFrame({"f": cells}), "f", "x"),
+    "pyarrow": lambda cells: take_column(pa.table({"f": cells}), "f", "x"),
+}
+NUMBERS = {
+    "float32": lambda cells: pd.Series(cells, dtype="float32"),
+    "Float64": lambda cells: pd.Series(cells, dtype="Float64"),
+    "pyarrow-backed": lambda cells: pd.Series(cells, dtype=pd.ArrowDtype(pa.float64())),
+    "polars": lambda cells: take_column(pl.DataFrame({"f": cells}), "f", "x"),
+    "pyarrow": lambda cells: take_column(pa.table({"f": cells}), "f", "x"),
+}
+LISTS = {
+    "lists": lambda cells: pd.Series(cells),
+    "tuples": lambda cells: pd.Series([cell if cell is None else tuple(cell) for cell in cells]),
+    "sets": lambda cells: pd.Series([cell if cell is None else set(cell) for cell in cells]),
+    "frozensets": lambda cells: pd.Series([c if c is None else frozenset(c) for c in cells]),
+    "arrays": lambda cells: pd.Series([c if c is None else np.array(c, object) for c in cells]),
+    "pyarrow-backed": lambda cells: pd.Series(cells, dtype=pd.ArrowDtype(pa.list_(pa.string()))),
+    "polars": lambda cells: take_column(pl.DataFrame({"f": cells}), "f", "x"),
+    "pyarrow": lambda cells: take_column(pa.table({"f": cells}), "f", "x"),
+}
+
+
+@pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
+def test_text_is_a_category(make):
+    feature, matrix = fit_transform(make(["b", None, "a", "b"]))
+    assert (feature.kind, feature.values.tolist(), feature.width) == ("category", ["a", "b"], 2)
+    assert matrix == [[0, 1], [0, 0], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
+def test_a_column_of_one_value(make):
+    feature, matrix = fit_transform(make(["a", None, "a", "a"]))
+    assert (feature.kind, feature.values.tolist()) == ("category", ["a"])
+    assert matrix == [[1], [0], [1], [1]]
+
+
+@pytest.mark.parametrize("make", INTEGERS.values(), ids=INTEGERS)
+def test_integers_are_categories_with_and_without_gaps(make):
+    for cells in ([3, 1, 3], [3, None, 1]):
+        feature, matrix = fit_transform(make(cells))
+        assert (feature.kind, feature.values.tolist()) == ("category", [1, 3])
+        assert matrix == [[cell == 1, cell == 3] for cell in cells]
+
+
+@pytest.mark.parametrize("make", NUMBERS.values(), ids=NUMBERS)
+def test_floats_are_numbers(make):
+    feature, matrix = fit_transform(make([1.0, None, 4.0]))
+    assert (feature.kind, feature.values.tolist(), feature.width) == ("number", [2.5, 1.5], 2)
+    assert matrix == [[-1, 1], [0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("make", LISTS.values(), ids=LISTS)
+def test_lists_are_several_categories_each_counted_once(make):
+    feature, matrix = fit_transform(make([["b", "a", "b"], None, [], ["c"]]))
+    assert (feature.kind, feature.values.tolist()) == ("multiple", ["a", "b", "c"])
+    assert matrix == [[0.5, 0.5, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        ([True, False, None], [False, True]),
+        (pd.Series([True, False, None], dtype="boolean"), [False, True]),
+        (np.array([True, False, True]), [False, True]),
+        ([2, "a", None], [2, "a"]),  # can't be sorted: in order of appearance
+        (["a", 2, "a"], ["a", 2]),
+        (pd.to_datetime(["2020-01-02", "2020-01-01", None]), None),
+        (pd.to_datetime(["2020-01-02", "2020-01-01", None], utc=True), None),
+        ([2**60 + 1, 2**60, 2**60], [2**60, 2**60 + 1]),
+    ],
+)
+def test_other_categories(cells, values):
+    feature, matrix = fit_transform(cells)
+    assert feature.kind == "category"
+    assert values is None or feature.values.tolist() == values
+    assert np.count_nonzero(matrix, axis=1).tolist() == pd.notna(pd.Series(cells)).tolist()
+    assert matrix[0] != matrix[1]
+
+
+def test_lists_may_have_gaps_and_single_values():
+    feature, matrix = fit_transform([["a", None], "b", [np.nan], None])
+    assert feature.values.tolist() == ["a", "b"]
+    assert matrix == [[1, 0], [0, 1], [0, 0], [0, 0]]
+
+
+# ------------------------------------------------------------------ missing and unseen
+
+
+def test_unseen_values_count_as_missing():
+    assert fit_transform(["a", "b"], ["c", "b", None])[1] == [[0, 0], [0, 1], [0, 0]]
+    assert fit_transform([1, 2], [3, 1])[1] == [[0, 0], [1, 0]]
+    assert fit_transform([1, 2], ["1", "2"])[1] == [[0, 0], [0, 0]]
+    assert fit_transform([["a"], ["b"]], [["c", "a"], ["c"], "b"])[1] == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_integers_that_became_floats_because_of_gaps_are_found():
+    assert fit_transform([1, 2], [2.0, np.nan, 1.0])[1] == [[0, 1], [0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("cells", [[3, 5], np.array([True, False]), pd.array([1, None], "Int64")])
+def test_a_number_may_be_asked_for_by_integers(cells):
+    numbers = pd.Series(cells).astype("Float64").to_numpy(float, na_value=np.nan)
+    wanted = [[0, 0] if np.isnan(x) else [(x - 2) / 2, 1] for x in numbers]
+    assert fit_transform([0.0, 4.0], cells)[1] == wanted
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [None, None],
+        [np.nan, np.nan],
+        pd.Series([None, None], dtype="string"),
+        pd.Series([None, None], dtype="Float64"),
+        pd.Series([None, None], dtype="Int64"),
+        pd.Series(pd.Categorical([None, None])),
+        pd.Series(pd.to_datetime([None, None])),
+        [[], []],
+        [set(), None],
+        [[None], [np.nan]],
+        np.empty(0),
+    ],
+    ids=str,
+)
+def test_a_column_without_any_value_is_ignored_with_a_warning(cells):
+    n = len(cells)
+    columns = {
+        "empty": Column(pd.Series(cells), np.arange(n)),
+        "f": Column(pd.Series(["a"]), np.zeros(1, int)),
+    }
+    with pytest.warns(
+        IgnoredDataWarning, match="feature column 'empty' has no value at all"
+    ) as seen:
+        encoder = FeatureEncoder.fit(columns)
+    assert len(seen) == 1
+    assert [feature.name for feature in encoder.features] == ["f"]
+    assert encoder.transform(columns, 2).matrix.toarray().tolist() == [[1], [0]]
+
+
+def test_no_features():
+    encoder = FeatureEncoder.fit({})
+    features = encoder.transform({}, 3)
+    assert encoder.width == 0
+    assert features.matrix.shape == (3, 0)
+    assert features.presence.tolist() == [0, 0, 0]
+
+
+def test_no_rows():
+    encoder = FeatureEncoder.fit({"f": Column(pd.Series(["a", "b"]), np.arange(2))})
+    none = {"f": Column(pd.Series([], dtype=object), np.empty(0, dtype=np.int32))}
+    assert encoder.transform(none, 0).matrix.shape == (0, 2)
+    assert encoder.transform(none, 2).matrix.toarray().tolist() == [[0, 0], [0, 0]]
+
+
+# ------------------------------------------------------------------ numbers on the edge
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3, 1e30])
+def test_a_constant_number_is_not_blown_up(value):
+    """The deviation of equal numbers is not quite 0, and a division by it would give any size."""
+    cells = [value] * 7
+    feature, _ = fit_transform(cells)
+    assert feature.values[1] == 1
+    ((shifted, presence),) = fit_transform(cells, [1.5 * value + 1])[1]
+    np.testing.assert_allclose(shifted, 0.5 * value + 1, rtol=1e-6)
+    assert presence == 1
+
+
+def test_small_deviations_of_large_numbers_are_kept():
+    feature, _ = fit_transform([1.7e9, 1.7e9 + 2])
+    assert feature.values.tolist() == [1.7e9 + 1, 1]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39, -1e300])
+def test_infinite_numbers_are_an_error(value):
+    message = "feature column 'f' is infinite, or too large, in row 1; replace"
+    with pytest.raises(InvalidInputError, match=message):
+        fit_transform([1.0, value, 2.0])
+    with pytest.raises(InvalidInputError, match=message):
+        fit_transform([1.0, 2.0], [np.nan, value])
+    with pytest.raises(InvalidInputError, match=message):
+        fit_transform(pd.Series([1.0, value], dtype="Float64"))
+
+
+@pytest.mark.parametrize(
+    "asked", [["x", None], ["1.5"], pd.to_datetime(["2020-01-01"]), [1.0, "x"]], ids=str
+)
+def test_a_number_column_that_holds_something_else_is_an_error(asked):
+    with pytest.raises(InvalidInputError, match="'f' held floats in fit but has other .*, such as"):
+        fit_transform([1.0, 2.0], asked)
+
+
+def test_a_number_column_may_be_empty_of_any_type():
+    assert fit_transform([1.0, 3.0], [None, None])[1] == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("cells", [[{"a": 1}, {"a": 2}], [[["a"]], [["b"]]], [[("a", 1)]]])
+def test_values_that_are_no_scalars_are_an_error(cells):
+    with pytest.raises(IdTypeError, match="feature column 'f' has the value .* must be a string"):
+        fit_transform(cells)
+
+
+def test_lists_where_fit_saw_single_values_are_an_error():
+    with pytest.raises(IdTypeError, match="feature column 'f' has the value .* of type list"):
+        fit_transform(["a", "b"], [["a"], ["b"]])
+
+
+# ------------------------------------------------------------------ mapping and rows
+
+
+def test_columns_in_another_encoder():
+    def encoder(**cells):
+        return FeatureEncoder.fit(
+            {name: Column(pd.Series(v), np.arange(len(v))) for name, v in cells.items()}
+        )
+
+    old = encoder(
+        color=["a", "c"], price=[1.0, 2.0], gone=["x", "y"], tags=[["t"], ["u"]], kind=[1]
+    )
+    new = encoder(
+        tags=[["u"], ["v"], ["t"]],  # t, u, v
+        price=[5.0, 6.0],
+        color=["b", "c", "a"],  # a, b, c
+        kind=[0.5, 1.5],  # a category in the old one
+        fresh=["x"],
+    )
+    # old columns: color a c | price value presence | gone x y | tags t u | kind 1
+    assert new.columns_in(old).tolist() == [6, 7, -1, 2, 3, 0, -1, 1, -1, -1, -1]
+    assert old.columns_in(new).tolist() == [5, 7, 3, 4, -1, -1, 0, 1, -1]
+    assert new.columns_in(new).tolist() == list(range(new.width))
+    assert new.columns_in(FeatureEncoder([])).tolist() == [-1] * new.width
+    assert FeatureEncoder([]).columns_in(new).tolist() == []
+
+
+def test_scaling_rows():
+    dense = np.array([[1.0, 0, 2], [0, 0, 0], [0, 3, 0]], dtype=np.float32)
+    matrix = sparse.csr_matrix(dense)
+    scaled = scale_rows(matrix, np.array([2.0, 5.0, 0.5]))
+    assert scaled.toarray().tolist() == [[2, 0, 4], [0, 0, 0], [0, 1.5, 0]]
+    assert scaled.dtype == np.float32
+    assert matrix.toarray().tolist() == dense.tolist()
+
+
+def test_selecting_rows():
+    matrix = sparse.csr_matrix(np.array([[1.0, 0], [0, 2], [3, 4]], dtype=np.float32))
+    chosen = select_rows(matrix, np.array([2, -1, 0, 2]))
+    assert chosen.toarray().tolist() == [[3, 4], [0, 0], [1, 0], [3, 4]]
+    assert chosen.dtype == np.float32
+    assert select_rows(matrix, np.empty(0, dtype=int)).shape == (0, 2)
+
+
+def test_the_given_columns_are_not_changed():
+    cells = random_cells(np.random.default_rng(0), 20)
+    frame = pd.DataFrame(cells)
+    before = frame.copy(deep=True)
+    columns = {name: Column(frame[name], np.arange(20)) for name in frame}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FeatureEncoder.fit(columns).transform(columns, 20)
+    pd.testing.assert_frame_equal(frame, before)
