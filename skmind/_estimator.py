@@ -96,9 +96,10 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         often an item is expected, so that they estimate the same full softmax.
     max_epochs : int, default=12
         Passes over the data; the learning rate falls linearly over them to a tenth.
-    batch_size : int, default=1024
-        Samples a step. A sample is an interaction and the history before it.
-    learning_rate : float > 0, default=0.005
+    batch_size : int or "auto", default="auto"
+        Samples a step; a sample is an interaction and the history before it. "auto": a hundredth
+        of the samples, from 32 to 1,024.
+    learning_rate : float > 0, default=0.01
         Initial step size of Adam.
     weight_decay : float >= 0, default=0
         L2 penalty of Adam.
@@ -171,13 +172,16 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "max_history": [Interval(Integral, 1, None, closed="left")],
         "n_routing_iter": [Interval(Integral, 1, None, closed="left")],
-        "label_attention": [StrOptions({"mixture", "hard"}), Interval(Real, 0, None, closed="neither")],
+        "label_attention": [
+            StrOptions({"mixture", "hard"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "n_negatives": [StrOptions({"all"}), Interval(Integral, 1, None, closed="left")],
         "negative_sampling": [StrOptions(set(STRATEGIES))],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
@@ -213,8 +217,8 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         n_negatives: int | str = 1024,
         negative_sampling: str = "uniform",
         max_epochs: int = 12,
-        batch_size: int = 1024,
-        learning_rate: float = 5e-3,
+        batch_size: int | str = "auto",
+        learning_rate: float = 0.01,
         weight_decay: float = 0.0,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -379,9 +383,20 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X = np.array(X, dtype=object)  # keeps the kind of each id
         if isinstance(X, np.ndarray) and X.dtype.names:
             X = pd.DataFrame(X)
+        if type(X) is dict:  # some sparse matrices are dicts by inheritance
+            raise InvalidInputError(
+                "the table of interactions is a dict; pass a DataFrame (pandas.DataFrame(X)), a "
+                "2-D array, or a list of rows"
+            )
         if not is_frame(X):
-            n_columns = 2 if reset else 1
-            return validate_data(self, X, dtype=None, ensure_min_features=n_columns, reset=reset)
+            return validate_data(
+                self,
+                X,
+                dtype=None,
+                ensure_all_finite=False,  # features may be missing; ids and times are checked later
+                ensure_min_features=2 if reset else 1,
+                reset=reset,
+            )
         if len(column_names(X)) and not len(X):
             raise InvalidInputError("the table of interactions has no rows; pass at least one")
         validate_data(self, X, skip_check_array=True, reset=reset)
@@ -541,8 +556,9 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         strange = codes < 0
         if unknown == "error" and strange.any():
             raise UnknownIdError(
-                f"{strange.sum()} users were not in fit, the first is {ids[strange][0]!r}; "
-                "use unknown='popular' or 'drop', or recommend_from_history"
+                f"{strange.sum()} of user_ids were not in fit, the first is "
+                f"{pd.Index(ids[strange]).tolist()[0]!r}; use unknown='popular' or 'drop', or "
+                "recommend_from_history"
             )
         if unknown == "drop":
             ids, codes = ids[~strange], codes[~strange]
@@ -757,6 +773,11 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         float
             nan if there is nothing to score.
 
+        Raises
+        ------
+        InvalidInputError
+            If there is not one finite weight of at least 0 a row, or all that count are 0.
+
         Warns
         -----
         NothingToScoreWarning
@@ -775,6 +796,10 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 stacklevel=2,
             )
             return float("nan")
+        if not task.weights.any():
+            raise InvalidInputError(
+                "sample_weight is 0 in every row that can be scored; give one a positive weight"
+            )
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
         seen = task.seen()
         hits = self._retrieve(interests, mask, SCORE_K, seen, True, None, None, 0.0)
@@ -812,7 +837,10 @@ def _allowed(encoder: IdEncoder, items: Any, exclude_items: Any) -> np.ndarray |
     if items is not None:
         codes = encoder.encode(items)
         if not (codes >= 0).any():
-            raise UnknownIdError("items= names no item that fit has seen; nothing can be returned")
+            raise UnknownIdError(
+                f"items= has {len(codes)} ids, none of which was in fit; name at least one that "
+                "is in items_, or None for all"
+            )
         allowed[codes[codes >= 0]] = True
     if exclude_items is not None:
         codes = encoder.encode(exclude_items)
@@ -825,7 +853,9 @@ def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
     codes = encoder.encode(ids)
     if (codes < 0).any():
         first = list(ids)[int((codes < 0).argmax())]
-        raise UnknownIdError(f"the {encoder.name} {first!r} was not in fit")
+        raise UnknownIdError(
+            f"the {encoder.name} {first!r} was not in fit; {encoder.name}s_ has those that were"
+        )
     return codes
 
 

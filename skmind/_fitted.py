@@ -78,7 +78,8 @@ class FittedModel:
         width = self.prepared.user_features.encoder.width
         net = MINDNet(self.config, self.item_matrix, self.item_share, width, generator)
         if self.weights:
-            net.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights.items()})
+            # a copy: from_numpy would warn of arrays that are mapped from a file read-only
+            net.load_state_dict({k: torch.tensor(v) for k, v in self.weights.items()})
         return net
 
     def keep(self, net: MINDNet) -> None:

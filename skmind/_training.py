@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from tqdm.auto import tqdm
 from .data.batches import Batch, BatchSampler
 from .data.interactions import Interactions
 from .data.sampling import NegativeSampler
+from .exceptions import NothingToScoreWarning
 from .index.exact import ExactIndex
 from .index.protocol import Excluded
 from .metrics import _ndcg
@@ -31,6 +33,8 @@ logger = logging.getLogger("skmind")
 
 VALIDATION_K = 10
 ENCODE_BATCH = 2048
+AUTO_STEPS = 100  # steps an epoch that a batch size of "auto" aims at ...
+AUTO_BATCH = 32, 1024  # ... within these limits
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class TrainingSettings:
     """The training parameters of `MINDRecommender`, by the same names."""
 
     max_epochs: int
-    batch_size: int
+    batch_size: int | str
     learning_rate: float
     weight_decay: float
     temperature: float
@@ -88,64 +92,55 @@ class Trainer:
         Returns
         -------
         list of dict
-            One an epoch: ``epoch``, ``loss``, ``validation_ndcg`` (if stopping early),
-            ``seconds``, ``samples_per_second``.
+            One an epoch: ``epoch``, ``loss``, ``seconds``, ``samples_per_second``, and
+            ``validation_ndcg`` if stopping early.
+
+        Warns
+        -----
+        NothingToScoreWarning
+            If no event can be held out for early stopping; all epochs are run then.
         """
-        s = self.settings
-        held_out = np.empty(0, dtype=np.int64)
+        s, held_out = self.settings, None
         if s.early_stopping:
-            held_out = self._hold_out(interactions)
-            users = np.searchsorted(interactions.offsets, held_out, side="right") - 1
-            targets = interactions.items[held_out]
-            interactions = interactions.without(held_out)
-        L = self.net.config.max_history
-        batches = BatchSampler(interactions, s.batch_size, L, self.rng)
-        counts = np.bincount(interactions.items, minlength=self.net.config.n_items)
-        groups = self.net.config.n_interests if s.label_attention == "mixture" else 1
-        sampler = NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups)
+            held_out, interactions = self._hold_out(interactions)
+        batches = self._batches(interactions)
+        sampler = self._negatives(interactions)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, _decay(batches.n_batches * s.max_epochs)
         )
         history: list[dict[str, Any]] = []
         best: tuple[float, dict[str, Tensor]] | None = None
-        for epoch in range(1, s.max_epochs + 1):
-            record = self._epoch(epoch, batches, sampler, schedule)
-            history.append(record)
-            if not len(held_out):
-                continue
-            score = self._validate(interactions, users, targets)
-            record["validation_ndcg"] = score
-            logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, score)
-            if best is None or score > best[0]:
-                best, best_epoch = (score, copy.deepcopy(self.net.state_dict())), epoch
-            elif epoch - best_epoch >= s.n_iter_no_change:
-                break
+        with _ProgressBar(batches.n_samples * s.max_epochs, s.verbose) as bar:
+            for epoch in range(1, s.max_epochs + 1):
+                bar.name(f"epoch {epoch}/{s.max_epochs}")
+                record = {"epoch": epoch, **self._epoch(batches, sampler, schedule, bar)}
+                history.append(record)
+                if held_out is None:
+                    continue
+                score = record["validation_ndcg"] = self._validate(interactions, *held_out)
+                bar.show({f"NDCG@{VALIDATION_K}": score})
+                logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, score)
+                if best is None or score > best[0]:
+                    best, best_epoch = (score, copy.deepcopy(self.net.state_dict())), epoch
+                elif epoch - best_epoch >= s.n_iter_no_change:
+                    break
         if best is not None:
             self.net.load_state_dict(best[1])
         return history
 
     def _epoch(
-        self, epoch: int, batches: BatchSampler, sampler: NegativeSampler, schedule: Any
-    ) -> dict[str, Any]:
+        self, batches: BatchSampler, sampler: NegativeSampler, schedule: Any, bar: _ProgressBar
+    ) -> dict[str, float]:
         self.net.train()
-        start, total = time.perf_counter(), 0.0
-        bar = tqdm(
-            batches,
-            total=batches.n_batches,
-            desc=f"epoch {epoch}/{self.settings.max_epochs}",
-            disable=not self.settings.verbose,
-            leave=epoch == self.settings.max_epochs,
-        )
-        n_seen = 0
-        for batch in bar:
-            loss = self._step(batch, sampler)
+        start, total, n_seen = time.perf_counter(), 0.0, 0
+        for batch in batches:
+            n = len(batch.targets)
+            total += self._step(batch, sampler) * n
             schedule.step()
-            total += loss * len(batch.targets)
-            n_seen += len(batch.targets)
-            bar.set_postfix(loss=f"{total / n_seen:.4f}", refresh=False)
+            n_seen += n
+            bar.show({"loss": total / n_seen}, n)
         seconds = time.perf_counter() - start
         return {
-            "epoch": epoch,
             "loss": total / n_seen,
             "seconds": seconds,
             "samples_per_second": n_seen / seconds,
@@ -196,30 +191,90 @@ class Trainer:
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _hold_out(self, interactions: Interactions) -> np.ndarray:
-        """Positions of the last events of ``validation_fraction`` of the users with three."""
+    def _batches(self, interactions: Interactions) -> BatchSampler:
+        size = self.settings.batch_size
+        if isinstance(size, str):
+            n_samples = int(np.maximum(interactions.lengths - 1, 0).sum())
+            size = int(np.clip(n_samples // AUTO_STEPS, *AUTO_BATCH))
+        return BatchSampler(interactions, size, self.net.config.max_history, self.rng)
+
+    def _negatives(self, interactions: Interactions) -> NegativeSampler:
+        """Draws negatives; the first event of a user is no target, so it does not count."""
+        s, config = self.settings, self.net.config
+        first = interactions.offsets[:-1][interactions.lengths > 0]
+        counts = np.bincount(np.delete(interactions.items, first), minlength=config.n_items)
+        groups = config.n_interests if s.label_attention == "mixture" else 1
+        return NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups)
+
+    def _hold_out(
+        self, interactions: Interactions
+    ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Interactions]:
+        """Users and last items of ``validation_fraction`` of the users with three; what is left."""
         users = np.flatnonzero(interactions.lengths >= 3)
-        n = min(len(users), max(1, round(self.settings.validation_fraction * len(users))))
-        return interactions.offsets[1:][np.sort(self.rng.choice(users, n, replace=False))] - 1
+        if not len(users):
+            warnings.warn(
+                "early_stopping=True holds out the last interaction of users with at least three, "
+                "but there are none: all max_epochs epochs are run",
+                NothingToScoreWarning,
+                stacklevel=6,
+            )
+            return None, interactions
+        n = max(1, round(self.settings.validation_fraction * len(users)))
+        users = np.sort(self.rng.choice(users, n, replace=False))
+        last = interactions.offsets[users + 1] - 1
+        return (users, interactions.items[last]), interactions.without(last)
 
     def _validate(
         self, interactions: Interactions, users: np.ndarray, targets: np.ndarray
     ) -> float:
-        """Mean NDCG of the held-out items, all items ranked, the history excluded."""
+        """Mean NDCG of the held-out items among all items but the rest of the history."""
         index = ExactIndex(unit_items(self.net))
         L, scores = self.net.config.max_history, []
         for start in range(0, len(users), ENCODE_BATCH):
-            block = users[start : start + ENCODE_BATCH]
+            block, wanted = (a[start : start + ENCODE_BATCH] for a in (users, targets))
             rows = None if self.user_features is None else self.user_features[block]
             code = encode(self.net, *interactions.last_windows(block, L), rows)
             seen = interactions.select(block)
+            again = np.flatnonzero(seen.items == np.repeat(wanted, seen.lengths))
+            seen = seen.without(again)  # as in `score`: what is to be found may be an old item
             excluded = Excluded(seen.items, seen.offsets)
             hits = index.search(code.interests, code.mask, VALIDATION_K, excluded)
-            relevant = hits.codes == targets[start : start + ENCODE_BATCH, None]
-            scores.append(_ndcg(relevant, np.ones(len(block))))
+            scores.append(_ndcg(hits.codes == wanted[:, None], np.ones(len(block))))
         return float(np.concatenate(scores).mean())
+
+
+class _ProgressBar:
+    """One bar over the samples of all epochs, with their rate, the loss and the validation metric.
+
+    Parameters
+    ----------
+    n_samples : int
+        Of all epochs.
+    verbose : int
+        0: nothing is shown.
+    """
+
+    def __init__(self, n_samples: int, verbose: int) -> None:
+        self.bar = tqdm(total=n_samples, unit=" samples", unit_scale=True, disable=not verbose)
+        self.values: dict[str, str] = {}
+
+    def __enter__(self) -> _ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def name(self, text: str) -> None:
+        """Put ``text`` in front of the bar."""
+        self.bar.set_description(text, refresh=False)
+
+    def show(self, values: dict[str, float], n_done: int = 0) -> None:
+        """Move by ``n_done`` samples; each value is shown until there is a new one."""
+        self.values |= {name: f"{value:.4f}" for name, value in values.items()}
+        self.bar.set_postfix(self.values, refresh=False)
+        self.bar.update(n_done)
 
 
 def _decay(n_steps: int) -> Callable[[int], float]:
     """Linear decay of the learning rate to a tenth."""
-    return lambda step: 1.0 - 0.9 * min(step / max(n_steps, 1), 1.0)
+    return lambda step: 1.0 - 0.9 * step / n_steps

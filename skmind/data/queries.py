@@ -40,7 +40,8 @@ def read_histories(
         codes, times = items.encode(rows.items), rows.times
     else:
         as_map = isinstance(histories, Mapping)
-        lists = list(histories.values()) if as_map else list(histories)
+        lists = list(histories.values()) if as_map else histories
+        lists = list(lists) if hasattr(lists, "__iter__") else [lists]
         for one in lists:
             if isinstance(one, str | bytes) or not hasattr(one, "__len__"):
                 raise InvalidInputError(
@@ -147,7 +148,12 @@ def score_task(
 def _row_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
     if sample_weight is None:
         return np.ones(n_rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"sample_weight must have one number for each row of X, got {sample_weight!r}"
+        ) from error
     if weights.shape != (n_rows,) or not (np.isfinite(weights) & (weights >= 0)).all():
         raise InvalidInputError(
             f"sample_weight must have one finite number of at least 0 for each of the {n_rows} "

@@ -71,12 +71,12 @@ def route(
     """
     off = torch.zeros_like(interests, dtype=logits.dtype).masked_fill(~interests, -torch.inf)
     b = logits + off[:, :, None]  # (B, K, L)
-    scale = present[:, None, :] * interests[:, :, None]  # (B, K, L)
+    scale = present[:, None, :] * recency  # (B, K, L)
     fixed = projected.detach()
     with torch.no_grad():
         for _ in range(n_iter - 1):
-            weights = b.softmax(1) * scale * recency
+            weights = b.softmax(1) * scale
             capsules = squash(weights @ fixed)  # (B, K, D)
             b = b + capsules @ fixed.transpose(1, 2)  # (B, K, L)
-    weights = b.softmax(1) * scale * recency
+    weights = b.softmax(1) * scale
     return squash(weights @ projected), weights

@@ -1,0 +1,211 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from skmind.data.sampling import NegativeSampler
+from skmind.nn.losses import sampled_softmax
+
+TAU = 0.5
+
+
+def unit(rng, *shape):
+    vectors = rng.normal(size=shape)
+    return torch.tensor(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+
+
+def problem(B=9, K=3, D=5, n_items=20, N=12, seed=0):
+    """Interests, mask, items, targets, negatives, log_expected; float64, all numbers in use."""
+    rng = np.random.default_rng(seed)
+    n_used = np.append(rng.integers(1, K + 1, size=B - 2), [1, K])
+    return {
+        "interests": unit(rng, B, K, D),
+        "mask": torch.tensor(np.arange(K) < n_used[:, None]),
+        "items": unit(rng, n_items, D),
+        "targets": torch.tensor(rng.integers(n_items, size=B)),
+        "negatives": torch.tensor(rng.integers(n_items, size=N)),
+        "log_expected": torch.tensor(rng.normal(size=N)),
+        "temperature": TAU,
+    }
+
+
+def looped(interests, mask, items, targets, negatives, log_expected, temperature):
+    """Loss of each row by loops over its interests and negatives."""
+    K, N = interests.shape[1], len(negatives)
+    losses = []
+    for u, used, target in zip(interests, mask, targets.tolist(), strict=True):
+        n_used = int(used.sum())
+        positive = sum(math.exp(u[k] @ items[target] / temperature) for k in range(n_used))
+        owner = [group % n_used for group in range(K)]
+        negative = 0.0
+        for position, item in enumerate(negatives.tolist()):
+            k = owner[position // (N // K)]
+            if item == target:
+                continue
+            term = math.exp(u[k] @ items[item] / temperature - log_expected[position])
+            negative += term * K / owner.count(k)
+        losses.append(-math.log(positive / (positive + negative)))
+    return losses
+
+
+def full_softmax(interests, mask, items, targets):
+    """Negative log of the mixture's probability of the target among all items, for each row."""
+    scores = torch.exp(interests @ items.T / TAU) * mask[:, :, None]  # (B, K, n)
+    mass = scores.sum(1)
+    return -(mass[torch.arange(len(targets)), targets] / mass.sum(1)).log()
+
+
+# ------------------------------------------------------------------ against oracles
+
+
+@pytest.mark.parametrize(("K", "N"), [(1, 12), (2, 12), (3, 12), (4, 12), (4, 4), (5, 20)])
+def test_equals_plain_loops(K, N):
+    for seed in range(3):
+        given = problem(K=K, N=N, seed=seed)
+        expected = np.mean(looped(**given))
+        assert sampled_softmax(**given).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_interest_and_every_item_is_the_full_softmax():
+    given = problem(K=1, B=30)
+    n = len(given["items"])
+    given |= {"negatives": torch.arange(n), "log_expected": torch.zeros(n, dtype=torch.float64)}
+    logits = given["interests"][:, 0] @ given["items"].T / TAU
+    expected = F.cross_entropy(logits, given["targets"])
+    assert sampled_softmax(**given).item() == pytest.approx(expected.item(), rel=1e-13)
+    given = {k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v
+             for k, v in given.items()}  # fmt: skip
+    assert sampled_softmax(**given).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_every_interest_and_every_item_is_the_full_mixture():
+    # every item once in each of the K groups, so nothing is left to the dealing
+    given = problem(K=3, B=30)
+    n = len(given["items"])
+    given["mask"][:] = True
+    given |= {
+        "negatives": torch.arange(n).repeat(3),
+        "log_expected": torch.full((3 * n,), math.log(3), dtype=torch.float64),
+    }
+    expected = full_softmax(given["interests"], given["mask"], given["items"], given["targets"])
+    assert sampled_softmax(**given).item() == pytest.approx(expected.mean().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "n_used"),
+    [("uniform", 1), ("uniform", 2), ("uniform", 3), ("popularity", 2), ("in_batch", 2),
+     ("mixed", 2)],
+)  # fmt: skip
+def test_the_sum_over_the_negatives_is_unbiased(strategy, n_used):
+    """exp(loss) - 1 is the estimated sum over that of the target, in each of many draws."""
+    rng = np.random.default_rng(7)
+    n_items, K, target = 30, 3, 4
+    counts = np.round(100 * np.arange(1, n_items + 1) ** -0.7)
+    sampler = NegativeSampler(counts, 25, strategy, rng, groups=K)
+    common = unit(rng, 4)
+    interests = F.normalize(unit(rng, 1, K, 4) + common, dim=2)
+    items = unit(rng, n_items, 4)
+    items[:8] = F.normalize(items[:8] + 2 * common, dim=1)  # the popular ones score high
+    mask = torch.arange(K)[None] < n_used
+    targets = torch.tensor([target])
+    estimates, uncorrected = [], []
+    for _ in range(500):
+        others = rng.choice(n_items, size=60, p=counts / counts.sum())
+        codes, log_expected = sampler.draw(others)
+        for kept, correction in [
+            (estimates, torch.tensor(log_expected)),
+            (uncorrected, torch.full((len(codes),), math.log(len(codes) / n_items))),
+        ]:
+            drawn = (targets, torch.tensor(codes), correction)
+            kept.append(math.expm1(sampled_softmax(interests, mask, items, *drawn, TAU).item()))
+    full = math.expm1(full_softmax(interests, mask, items, targets).item())
+    error = np.std(estimates) / math.sqrt(len(estimates)) / full
+    assert 0 < error < 0.02
+    assert np.mean(estimates) / full == pytest.approx(1, abs=4 * error)
+    if strategy != "uniform":  # the same check sees a missing correction
+        assert np.mean(uncorrected) / full != pytest.approx(1, abs=4 * error)
+
+
+def test_interests_that_took_few_negatives_are_weighted_up():
+    # equal items: every negative counts the same, so any dealing gives log(1 + N)
+    given = problem(K=4, B=12, N=12)
+    given["items"][:] = given["items"][:1].clone()
+    given["negatives"] = (given["targets"][0] + 1 + torch.arange(12)) % 20
+    given["log_expected"][:] = 0
+    given["interests"][:] = given["interests"][:, :1].clone()
+    given["targets"][:] = given["targets"][0].clone()
+    for n_used in [1, 2, 3, 4]:
+        given["mask"][:] = torch.arange(4) < n_used
+        assert sampled_softmax(**given).item() == pytest.approx(math.log(13), rel=1e-6)
+
+
+# ------------------------------------------------------------------ who takes part
+
+
+def test_masked_interests_take_no_part():
+    given = problem(K=4, B=12)
+    before = sampled_softmax(**given)
+    given["interests"] = torch.where(given["mask"][:, :, None], given["interests"], 1e3)
+    given["interests"].requires_grad_()
+    after = sampled_softmax(**given)
+    assert after.item() == before.item()
+    after.backward()
+    moved = given["interests"].grad.abs().sum(2) > 0
+    assert (~given["mask"]).any()
+    assert torch.equal(moved, given["mask"])
+
+
+@pytest.mark.parametrize("n_used", [1, 2, 3, 4])
+def test_every_row_uses_all_negatives(n_used):
+    given = problem(K=4, B=1 + 1, N=12)
+    given["mask"] = (torch.arange(4) < n_used).repeat(2, 1)
+    given["negatives"], given["targets"] = torch.arange(12), torch.tensor([15, 16])
+    given["items"].requires_grad_()
+    sampled_softmax(**given).backward()
+    touched = given["items"].grad.abs().sum(1) > 0
+    assert touched.nonzero()[:, 0].tolist() == [*range(12), 15, 16]
+
+
+def test_accidental_hits_are_left_out_of_their_own_row_only():
+    given = problem(B=2, K=2, N=6)
+    given["negatives"] = torch.tensor([3, 3, 5, 3, 7, 5])
+    given["targets"] = torch.tensor([3, 9])
+    with_hits = looped(**given)
+    assert sampled_softmax(**given).item() == pytest.approx(np.mean(with_hits), rel=1e-6)
+    # pushed out of reach elsewhere, the hits are the only negatives that could matter to row 0
+    given["log_expected"][torch.tensor([2, 4, 5])] = 60.0
+    alone = {k: v[:1] if k in ("interests", "mask", "targets") else v for k, v in given.items()}
+    assert sampled_softmax(**alone).item() == pytest.approx(0, abs=1e-12)
+    other = {k: v[1:] if k in ("interests", "mask", "targets") else v for k, v in given.items()}
+    assert sampled_softmax(**other).item() > 0.1
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_a_row_without_any_negative_left_has_a_zero_gradient(K):
+    given = problem(B=4, K=K, N=6)
+    given["negatives"] = torch.full((6,), 2)
+    given["targets"] = torch.tensor([2, 2, 1, 2])
+    for name in ("interests", "items"):
+        given[name].requires_grad_()
+    sampled_softmax(**given).backward()
+    gradient = given["interests"].grad
+    assert torch.isfinite(given["items"].grad).all()
+    assert not gradient[torch.tensor([0, 1, 3])].any()
+    assert gradient[2].any()
+    lone = {k: v[:1] if k in ("interests", "mask", "targets") else v for k, v in given.items()}
+    assert sampled_softmax(**lone).item() == 0
+
+
+# ------------------------------------------------------------------ gradient
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_gradient(K):
+    given = problem(B=5, K=K, D=3, n_items=6, N=6)
+    given["targets"][0] = given["negatives"][0]
+    leaves = [given.pop(name).requires_grad_() for name in ("interests", "items")]
+    assert torch.autograd.gradcheck(
+        lambda interests, items: sampled_softmax(interests=interests, items=items, **given), leaves
+    )

@@ -1,0 +1,803 @@
+"""What people get wrong → the error or warning that says what, and what to do instead.
+
+One row a mistake. A message must name the column or parameter, what was found there, and what is
+legal; and whatever was wrong, the recommender and the tables stay as they were.
+"""
+
+import copy
+import re
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+from skmind import MINDRecommender
+from skmind.datasets import make_interactions
+from skmind.exceptions import (
+    IdTypeError,
+    IgnoredDataWarning,
+    InvalidInputError,
+    NothingToLearnWarning,
+    NothingToScoreWarning,
+    SkmindError,
+    UnknownIdError,
+)
+
+SMALL = {
+    "n_interests": 2,
+    "embedding_dim": 4,
+    "max_history": 5,
+    "n_negatives": 10,
+    "max_epochs": 1,
+    "batch_size": 64,
+    "random_state": 0,
+}
+
+DATA = make_interactions(20, 24, n_topics=6, n_interests=2, n_events=(3, 6), random_state=0)
+X = DATA.interactions
+ITEMS = DATA.item_table[["item_id", "topic"]].assign(price=np.linspace(1, 2, 24))
+USERS = pd.DataFrame({"user_id": range(20), "age": np.linspace(20, 60, 20), "sex": ["f", "m"] * 10})
+TEXT = X.astype({"user_id": str, "item_id": str})
+N = len(X)
+
+
+@pytest.fixture(scope="module")
+def models():
+    fitted = {
+        "ints": MINDRecommender(**SMALL).fit(X),
+        "text": MINDRecommender(**SMALL).fit(TEXT),
+        "array": MINDRecommender(**SMALL).fit(X.to_numpy()),
+        "no times": MINDRecommender(**SMALL, time_col=None).fit(X),
+        "features": MINDRecommender(**SMALL).fit(X, items=ITEMS, users=USERS),
+    }
+    return {**fitted, "unfitted": MINDRecommender(**SMALL)}
+
+
+class Row(NamedTuple):
+    """One mistake."""
+
+    call: Any  # takes the recommender
+    expected: Any  # class of the error or warning
+    match: str
+    model: str = "ints"
+    params: dict = {}
+
+
+def fit(table, users=None, items=None, **params):
+    """A call of fit, and the parameters that are set before it."""
+    return (lambda rec: rec.fit(table, users=users, items=items)), params
+
+
+def with_value(table, column, value, row=3):
+    """The table with another value in one cell."""
+    values = table[column].tolist()
+    values[row] = value
+    return table.assign(**{column: pd.Series(values, dtype=object).infer_objects()})
+
+
+def two_levels(table):
+    columns = pd.MultiIndex.from_product([["log"], table.columns])
+    return table.set_axis(columns, axis=1)
+
+
+def snapshot(rec):
+    return {name: id(value) for name, value in vars(rec).items()}, dict(vars(rec))
+
+
+def prepared(models, row):
+    """A copy of the model that the row starts from, with the row's parameters set."""
+    rec = copy.deepcopy(models[row.model])
+    if row.model != "unfitted":
+        rec.recommend(k=1)  # what is built on first use is there
+    return rec.set_params(**row.params)
+
+
+def check_error(models, row):
+    rec = prepared(models, row)
+    ids, _ = before = snapshot(rec)
+    tables = [table.copy() for table in (X, ITEMS, USERS)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        warnings.filterwarnings("error", category=UserWarning, module="skmind")
+        with pytest.raises(row.expected, match=row.match):
+            row.call(rec)
+    assert snapshot(rec)[0] == ids, before
+    for table, original in zip(tables, (X, ITEMS, USERS), strict=True):
+        pd.testing.assert_frame_equal(table, original)
+
+
+# ------------------------------------------------------------------ fit
+
+MISSING_COLUMN = r"no column '{0}'; it has \[.*'.*\]. Rename the column or set {1}_col= to one of"
+NO_ID = "column '{}' has 1 missing or infinite ids, the first in row 3; drop these rows or give"
+NO_TIME = "column 'timestamp' has 1 missing or infinite times, .* row 3; drop .* time_col=None to"
+NO_SCALAR = "column '{}' has the .*{} of type {}, but .* must be a string, number or date.*; join"
+OTHER_KIND = r"^{} ids are of kind {} \(such as .*\) but fit saw ids of kind {} \(such .*; convert"
+TEXT_TIME = (
+    "column 'timestamp' has values of type {}, such as {}, but must be numeric or datetime; convert"
+)
+POSITION = r"{}={} is not a column of the table, which has {}; give a position from 0 to 2"
+NO_ROWS = "the table of interactions has no rows; pass at least one"
+NO_TABLE = "(?s)Expected 2D array, got {} array instead.*Reshape your data"
+
+FIT = {
+    # columns
+    "no user column": (*fit(X.drop(columns="user_id")), MISSING_COLUMN.format("user_id", "user")),
+    "no item column": (*fit(X.drop(columns="item_id")), MISSING_COLUMN.format("item_id", "item")),
+    "no time column": (
+        *fit(X.drop(columns="timestamp")),
+        MISSING_COLUMN.format("timestamp", "time"),
+    ),
+    "wrong user_col": (*fit(X, user_col="uid"), MISSING_COLUMN.format("uid", "user")),
+    "wrong item_col in polars": (
+        *fit(pl.from_pandas(X), item_col="iid"),
+        MISSING_COLUMN.format("iid", "item"),
+    ),
+    "wrong time_col in arrow": (
+        *fit(pa.Table.from_pandas(X), time_col="t"),
+        MISSING_COLUMN.format("t", "time"),
+    ),
+    "position beyond a frame": (
+        *fit(X, user_col=9),
+        POSITION.format("user_col", 9, r"the columns \[.*\]"),
+    ),
+    "negative position": (
+        *fit(X, item_col=-1),
+        POSITION.format("item_col", -1, r"the columns \[.*\]"),
+    ),
+    "position beyond an array": (
+        *fit(X.to_numpy(), time_col=3),
+        POSITION.format("time_col", 3, "3 columns"),
+    ),
+    "a flag as position": (
+        *fit(X, user_col=True),
+        POSITION.format("user_col", True, r"the columns \[.*\]"),
+    ),
+    "a column name twice": (*fit(pd.concat([X, X[["user_id"]]], axis=1)), "user_id", ValueError),
+    "no columns at all": (
+        *fit(pd.DataFrame()),
+        r"no column 'timestamp'; it has \[\].*set time_col=",
+    ),
+    "two levels of columns": (*fit(two_levels(X)), "are a MultiIndex; flatten them to one level"),
+    # ids
+    "missing user": (*fit(with_value(X, "user_id", None)), NO_ID.format("user_id")),
+    "missing item": (*fit(with_value(X, "item_id", np.nan)), NO_ID.format("item_id")),
+    "missing text": (*fit(with_value(TEXT, "item_id", pd.NA)), NO_ID.format("item_id")),
+    "infinite user": (*fit(with_value(X, "user_id", np.inf)), NO_ID.format("user_id")),
+    "missing in an array": (
+        *fit(with_value(X, "user_id", np.nan).to_numpy()),
+        "column 0 has 1 missing or infinite ids, the first in row 3; drop",
+    ),
+    "tuples as users": (
+        *fit(X.assign(user_id=[(u, "x") for u in X["user_id"]])),
+        NO_SCALAR.format("user_id", r"\(\d+, 'x'\)", "tuple"),
+        IdTypeError,
+    ),
+    "lists as items": (
+        *fit(X.assign(item_id=[[i] for i in X["item_id"]])),
+        NO_SCALAR.format("item_id", r"\[\d+\]", "list"),
+        IdTypeError,
+    ),
+    "a dict among the ids": (
+        *fit(with_value(X, "item_id", {"id": 3})),
+        NO_SCALAR.format("item_id", r"\{'id': 3\}", "dict"),
+        IdTypeError,
+    ),
+    # times
+    "missing time": (*fit(with_value(X, "timestamp", None)), NO_TIME),
+    "infinite time": (*fit(with_value(X, "timestamp", np.inf)), NO_TIME),
+    "not a time": (
+        *fit(
+            X.assign(
+                timestamp=with_value(X, "timestamp", None)["timestamp"].astype("datetime64[ns]")
+            )
+        ),
+        NO_TIME,
+    ),
+    "times as text": (
+        *fit(X.assign(timestamp="2020-01-31")),
+        TEXT_TIME.format("string", "'2020-01-31'"),
+    ),
+    "times as flags": (*fit(X.assign(timestamp=True)), TEXT_TIME.format("boolean", ".*True.*")),
+    "times far away": (
+        *fit(
+            with_value(
+                X.assign(timestamp=np.datetime64("2020-01-01", "s")),
+                "timestamp",
+                np.datetime64("9999-01-01", "s"),
+            )
+        ),
+        "'timestamp' has a date outside the years 1678 to 2261 .*; correct or drop it",
+    ),
+    # rows
+    "no rows": (*fit(X.head(0)), NO_ROWS),
+    "no rows in polars": (*fit(pl.from_pandas(X).head(0)), NO_ROWS),
+    "no rows in arrow": (*fit(pa.Table.from_pandas(X.head(0))), NO_ROWS),
+    "no rows in an array": (
+        *fit(np.empty((0, 3))),
+        r"0 sample\(s\) .* minimum of 1 is",
+        ValueError,
+    ),
+    "no rows in a list": (*fit([]), NO_TABLE.format("1D"), ValueError),
+    "min_item_count too high": (
+        *fit(X, min_item_count=1000),
+        r"min_item_count=1000 leaves no item: the most frequent one has \d+ interactions; lower it",
+    ),
+    # tables that are none
+    "None": (*fit(None), NO_TABLE.format("scalar"), ValueError),
+    "a path": (*fit("ratings.csv"), NO_TABLE.format("scalar"), ValueError),
+    "a dict": (*fit(X.to_dict("list")), r"is a dict; pass a DataFrame \(pandas.DataFrame\(X\)\)"),
+    "one column": (*fit(np.zeros((4, 1))), r"1 feature\(s\) .* minimum of 2 is req", ValueError),
+    "one dimension": (*fit(np.zeros(4)), NO_TABLE.format("1D"), ValueError),
+    "three dimensions": (
+        *fit(np.zeros((2, 2, 2))),
+        "dim 3, while dim <= 2 is required",
+        ValueError,
+    ),
+    "rows of unequal length": (*fit([[1, 2, 3], [1, 2]]), NO_TABLE.format("1D"), ValueError),
+    "a sparse matrix": (
+        *fit(sparse.csr_matrix(X.to_numpy())),
+        "dense data is required. Use '.toarr",
+        TypeError,
+    ),
+    "complex numbers": (*fit(X.to_numpy() * 1j), "Complex data not supported", ValueError),
+    # feature tables
+    "item twice": (
+        *fit(X, items=pd.concat([ITEMS, ITEMS.tail(1)])),
+        "column 'item_id' of the items table has the id .*23.* more than once; keep one row per id",
+    ),
+    "user twice": (
+        *fit(X, users=pd.concat([USERS, USERS.head(1)])),
+        "column 'user_id' of the users table has the id .*0.* more than once; keep one row per id",
+    ),
+    "missing id in a feature table": (
+        *fit(X, items=with_value(ITEMS, "item_id", None)),
+        "column 'item_id' of the items table has 1 missing or infinite ids, the first in row 3",
+    ),
+    "feature table without ids": (
+        *fit(X, items=ITEMS[["topic"]]),
+        MISSING_COLUMN.format("item_id", "item"),
+    ),
+    "features that are no table": (
+        *fit(X, users={"user_id": [1]}),
+        "the users table must be a DataFrame, got dict",
+    ),
+    "features as an array": (
+        *fit(X, items=ITEMS.to_numpy()),
+        "the items table must be a DataFrame, got ndarray",
+    ),
+    "other ids in a feature table": (
+        *fit(X, items=ITEMS.astype({"item_id": str})),
+        OTHER_KIND.format("item", "text", "number"),
+        IdTypeError,
+    ),
+    "infinite feature": (
+        *fit(X, items=with_value(ITEMS, "price", np.inf)),
+        "feature column 'price' is infinite.* in row 3; replace .* a finite number or by nan",
+    ),
+    "item feature that is nowhere": (
+        *fit(X, item_features=["color"]),
+        "no column 'color'; it has .* set item_features= to one of these",
+    ),
+    "user feature that is nowhere": (
+        *fit(X, user_features=["color"]),
+        "no column 'color'; it has .* set user_features= to one of these",
+    ),
+    # device
+    "no such device": (
+        *fit(X, device="gpu"),
+        "device='gpu' is no torch device; use 'auto', 'cpu', 'cuda' or 'cuda:1'",
+    ),
+}
+
+
+@pytest.mark.parametrize("model", ["unfitted", "ints"])
+@pytest.mark.parametrize("mistake", FIT)
+def test_fit(models, mistake, model):
+    call, params, match, *error = FIT[mistake]
+    check_error(models, Row(call, *(error or [InvalidInputError]), match, model, params))
+
+
+def test_fit_without_cuda(models, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    call, params = fit(X, device="cuda:1")
+    match = "device='cuda:1', but torch finds no CUDA device; use 'auto'"
+    check_error(models, Row(call, InvalidInputError, match, params=params))
+
+
+# ------------------------------------------------------------------ parameters
+
+ILLEGAL = {
+    "user_col": [None, 1.5, ["user_id"]],
+    "item_col": [None, 1.5],
+    "time_col": [1.5, ["timestamp"]],
+    "user_features": ["age", 3],
+    "item_features": ["topic", 3],
+    "min_item_count": [0, 1.0, None],
+    "n_interests": [0, 2.0, "4"],
+    "adaptive_interests": [2, "yes"],
+    "embedding_dim": [0, 8.0],
+    "max_history": [0, None],
+    "n_routing_iter": [0, 1.5],
+    "label_attention": ["soft", 0, -1.0, None],
+    "temperature": [0, -0.1, float("nan"), float("inf")],
+    "dropout": [-0.1, 1, 1.0],
+    "n_negatives": [0, "none", 1.5],
+    "negative_sampling": ["popular", None],
+    "max_epochs": [0, 1.5],
+    "batch_size": [0, 10.0, "all"],
+    "learning_rate": [0, -1e-3, "auto", float("nan")],
+    "weight_decay": [-1e-3, None, float("inf")],
+    "early_stopping": ["auto", 2],
+    "validation_fraction": [0, 1, 1.5],
+    "n_iter_no_change": [0, None],
+    "warm_start": ["yes", 2],
+    "transform_history": ["all", None],
+    "index": ["faiss", None],
+    "n_trees": [0, 10.0],
+    "search_k": [0, -1, 2.5],
+    "device": [0, None],
+    "random_state": ["seed", -1, 1.5],
+    "verbose": [-1, "yes"],
+}
+
+
+def test_every_parameter_has_illegal_values_here():
+    assert set(ILLEGAL) == set(MINDRecommender().get_params())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in ILLEGAL.items() for value in values]
+)
+@pytest.mark.parametrize("model", ["unfitted", "ints"])
+def test_parameters(models, name, value, model):
+    match = (
+        rf"The '{name}' parameter of MINDRecommender must be .*\. Got {re.escape(repr(value))} ins"
+    )
+    call, params = fit(X, **{name: value})
+    check_error(models, Row(call, ValueError, match, model, params))
+
+
+# ------------------------------------------------------------------ before fit
+
+METHODS = {
+    "transform": lambda rec: rec.transform(X),
+    "predict": lambda rec: rec.predict(X),
+    "score": lambda rec: rec.score(X),
+    "interests": lambda rec: rec.interests([0]),
+    "interests_from_history": lambda rec: rec.interests_from_history([[1]]),
+    "recommend": lambda rec: rec.recommend([0]),
+    "recommend_from_history": lambda rec: rec.recommend_from_history([[1]]),
+    "similar_items": lambda rec: rec.similar_items([1]),
+    "explain": lambda rec: rec.explain(0, 1),
+    "get_feature_names_out": lambda rec: rec.get_feature_names_out(),
+}
+WITHOUT_A_FIT = {"fit", "fit_transform", "get_params", "set_params", "set_output"}
+
+
+def test_every_method_that_needs_a_fit_is_here():
+    public = {name for name in dir(MINDRecommender()) if not name.startswith("_")}
+    methods = {name for name in public if callable(getattr(MINDRecommender, name, None))}
+    requests = {"get_metadata_routing", "set_fit_request", "set_score_request"}
+    assert methods - requests - {"set_predict_request"} - WITHOUT_A_FIT == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_before_fit(models, method):
+    match = "This MINDRecommender instance is not fitted yet. Call 'fit'"
+    check_error(models, Row(METHODS[method], NotFittedError, match, "unfitted"))
+
+
+# ------------------------------------------------------------------ questions
+
+NOT_A_COUNT = "^k={} must be an integer of at least 1"
+NOT_A_LIST = "^{0} ids must be a list or array, not the single value {1}; write \\[{1}\\]"
+NOT_AN_OPTION = "^{}={} is not one of {}"
+NOT_A_SHARE = "^diversity={} must be a number from 0 to 1"
+NOT_LISTS = r"histories must hold a list of item ids per person, got {}; for one person write \[\["
+NOT_KNOWN = "items= has 2 ids, none of which was in fit; name at least one that is in items_, or"
+NO_MATCH = "(?s)feature names should match those that were passed during fit.*{}"
+BAD_WEIGHT = (
+    f"sample_weight must have one finite number of at least 0 for each of the {N} rows of X"
+)
+
+ASKED = [
+    # k
+    *(
+        Row(call, InvalidInputError, NOT_A_COUNT.format(re.escape(repr(k))))
+        for k in (0, -3, 2.0, "3", None, True)
+        for call in (
+            lambda rec, k=k: rec.recommend([0], k),
+            lambda rec, k=k: rec.recommend_from_history([[1]], k),
+            lambda rec, k=k: rec.similar_items([1], k),
+            lambda rec, k=k: rec.predict(X, k=k),
+        )
+    ),
+    # options
+    *(
+        Row(
+            lambda rec, value=value: rec.recommend([0, 999], unknown=value),
+            InvalidInputError,
+            NOT_AN_OPTION.format("unknown", re.escape(repr(value)), "'popular', 'error', 'drop'"),
+        )
+        for value in ("ignore", None, 0, ["drop"])
+    ),
+    *(
+        Row(
+            call,
+            InvalidInputError,
+            NOT_AN_OPTION.format("output", repr(value), "'frame', 'arrays'"),
+        )
+        for value in ("pandas", None, 0)
+        for call in (
+            lambda rec, value=value: rec.recommend([0], output=value),
+            lambda rec, value=value: rec.recommend_from_history([[1]], output=value),
+        )
+    ),
+    *(
+        Row(call, InvalidInputError, NOT_A_SHARE.format(re.escape(repr(value))))
+        for value in (-0.1, 1.1, float("nan"), "high", None, True)
+        for call in (
+            lambda rec, value=value: rec.recommend([0], diversity=value),
+            lambda rec, value=value: rec.recommend_from_history([[1]], diversity=value),
+        )
+    ),
+    # users
+    Row(
+        lambda rec: rec.recommend([3, 998, 999], unknown="error"),
+        UnknownIdError,
+        "^2 of user_ids were not in fit, the first is 998; use unknown='popular' or 'drop', or rec",
+    ),
+    Row(
+        lambda rec: rec.recommend(["3", "nobody"], unknown="error"),
+        UnknownIdError,
+        "^1 of user_ids were not in fit, the first is 'nobody'; use",
+        "text",
+    ),
+    *(
+        Row(call, InvalidInputError, NOT_A_LIST.format(kind, re.escape(repr(value))))
+        for value in (3, 3.5, "3", np.int64(3))
+        for kind, call in (
+            ("user", lambda rec, value=value: rec.recommend(value)),
+            ("user", lambda rec, value=value: rec.interests(value)),
+            ("item", lambda rec, value=value: rec.similar_items(value)),
+            ("item", lambda rec, value=value: rec.recommend([0], items=value)),
+            ("item", lambda rec, value=value: rec.recommend([0], exclude_items=value)),
+        )
+    ),
+    Row(
+        lambda rec: rec.recommend(X),
+        InvalidInputError,
+        "the list of user ids must have one dimension, .* but is a DataFrame; pass one of its col",
+    ),
+    Row(
+        lambda rec: rec.interests(np.zeros((2, 2))),
+        InvalidInputError,
+        "the list of user ids must have one dimension, .* but is a ndarray",
+    ),
+    Row(
+        lambda rec: rec.recommend([0, None]),
+        InvalidInputError,
+        "the list of user ids has 1 missing or infinite ids, the first in row 1; drop",
+    ),
+    Row(
+        lambda rec: rec.recommend([(0, "x")]),
+        IdTypeError,
+        r"the list of user ids has the .*\(0, 'x'\) of type tuple, but .* must be a string, number",
+    ),
+    # ids of another kind
+    *(
+        Row(call, IdTypeError, OTHER_KIND.format(kind, "text", "number"))
+        for kind, call in (
+            ("user", lambda rec: rec.recommend(["1"])),
+            ("user", lambda rec: rec.interests(["1"])),
+            ("user", lambda rec: rec.explain("1", 1)),
+            ("item", lambda rec: rec.explain(1, "1")),
+            ("item", lambda rec: rec.similar_items(["1"])),
+            ("item", lambda rec: rec.recommend([0], items=["1"])),
+            ("item", lambda rec: rec.recommend([0], exclude_items=["1"])),
+            ("item", lambda rec: rec.recommend_from_history([["1"]])),
+            ("item", lambda rec: rec.interests_from_history({"a": ["1"]})),
+            ("user", lambda rec: rec.transform(TEXT)),
+            ("user", lambda rec: rec.predict(TEXT)),
+            ("user", lambda rec: rec.score(TEXT)),
+            ("item", lambda rec: rec.score(X.astype({"item_id": str}))),
+        )
+    ),
+    Row(
+        lambda rec: rec.recommend([1]),
+        IdTypeError,
+        OTHER_KIND.format("user", "number", "text"),
+        "text",
+    ),
+    # items
+    Row(lambda rec: rec.recommend([0], items=[998, 999]), UnknownIdError, NOT_KNOWN),
+    Row(lambda rec: rec.recommend_from_history([[1]], items=[998, 999]), UnknownIdError, NOT_KNOWN),
+    Row(
+        lambda rec: rec.recommend([0], items=[]), UnknownIdError, "items= has 0 ids, none of which"
+    ),
+    Row(
+        lambda rec: rec.similar_items([1, 999]),
+        UnknownIdError,
+        "^the item 999 was not in fit; items_ has those that were",
+    ),
+    Row(
+        lambda rec: rec.explain(0, 999), UnknownIdError, "^the item 999 was not in fit; items_ has"
+    ),
+    Row(
+        lambda rec: rec.explain(999, 1), UnknownIdError, "^the user 999 was not in fit; users_ has"
+    ),
+    Row(
+        lambda rec: rec.explain([0], 1),
+        IdTypeError,
+        r"the list of user ids has the .*\[0\] of type list",
+    ),
+    # histories
+    *(
+        Row(call, InvalidInputError, NOT_LISTS.format(got))
+        for histories, got in (
+            ([1, 2, 3], "1"),
+            (["a", "b"], "'a'"),
+            ("ab", "'a'"),
+            (5, "5"),
+            (None, "None"),
+            ([None], "None"),
+            ({"zoe": 3}, "3"),
+            (np.array([1, 2]), "np.int64\\(1\\)"),
+        )
+        for call in (
+            lambda rec, histories=histories: rec.recommend_from_history(histories),
+            lambda rec, histories=histories: rec.interests_from_history(histories),
+        )
+    ),
+    Row(
+        lambda rec: rec.recommend_from_history([[1, None]]),
+        InvalidInputError,
+        "the list of item ids has 1 missing or infinite ids, the first in row 1",
+    ),
+    Row(
+        lambda rec: rec.recommend_from_history(X.drop(columns="timestamp")),
+        InvalidInputError,
+        MISSING_COLUMN.format("timestamp", "time"),
+    ),
+    Row(
+        lambda rec: rec.recommend_from_history(X.assign(timestamp="today")),
+        InvalidInputError,
+        TEXT_TIME.format("string", "'today'"),
+    ),
+    # profiles
+    Row(
+        lambda rec: rec.recommend_from_history({99: [1]}, users=USERS[["user_id", "age"]]),
+        InvalidInputError,
+        "no column 'sex'; it has .* set user_features= to one of these",
+        "features",
+    ),
+    Row(
+        lambda rec: rec.recommend_from_history({0: [1]}, users=USERS.assign(age="old")),
+        InvalidInputError,
+        "'age' held floats in fit but has other values now, such as 'old'; convert it to float",
+        "features",
+    ),
+    Row(
+        lambda rec: rec.recommend_from_history({0: [1]}, users=with_value(USERS, "age", np.inf)),
+        InvalidInputError,
+        "feature column 'age' is infinite.* in row 3; replace",
+        "features",
+    ),
+    Row(
+        lambda rec: rec.interests_from_history({0: [1]}, users=pd.concat([USERS, USERS])),
+        InvalidInputError,
+        "column 'user_id' of the users table has the id .* more than once; keep one row per id",
+        "features",
+    ),
+    Row(
+        lambda rec: rec.interests_from_history({0: [1]}, users=[[0, 30.0, "f"]]),
+        InvalidInputError,
+        "the users table must be a DataFrame, got list",
+        "features",
+    ),
+    # tables
+    *(
+        Row(
+            lambda rec, method=method, table=table: getattr(rec, method)(table), error, match, model
+        )
+        for method in ("transform", "predict", "score")
+        for table, error, match, model in (
+            (X.head(0), InvalidInputError, NO_ROWS, "ints"),
+            (X.drop(columns="user_id"), ValueError, NO_MATCH.format("missing:\n- user_id"), "ints"),
+            (X.drop(columns="item_id"), ValueError, NO_MATCH.format("missing:\n- item_id"), "ints"),
+            (X.assign(note=1), ValueError, NO_MATCH.format("unseen at fit time:\n- note"), "ints"),
+            (X.to_numpy()[:, :2], ValueError, "X has 2 features, .* is expecting 3 feat", "array"),
+            (X.assign(z=1).to_numpy(), ValueError, "X has 4 features, .* is expecting 3", "array"),
+            (np.zeros((2, 3, 2)), ValueError, "dim 3, while dim <= 2 is required", "array"),
+            (sparse.csr_matrix(X.to_numpy()), TypeError, "dense data is required. Use", "array"),
+            (two_levels(X), InvalidInputError, "are a MultiIndex; flatten them", "ints"),
+            (with_value(X, "user_id", None), InvalidInputError, NO_ID.format("user_id"), "ints"),
+            ({"user_id": [1]}, InvalidInputError, "is a dict; pass a DataFrame", "ints"),
+            (None, ValueError, NO_TABLE.format("scalar"), "array"),
+        )
+    ),
+    Row(
+        lambda rec: rec.transform(X),
+        InvalidInputError,
+        "transform_history='past' needs times: set time_col to a column of X and fit again",
+        "no times",
+        {"transform_history": "past"},
+    ),
+    Row(
+        lambda rec: rec.transform(X.assign(timestamp="today")),
+        InvalidInputError,
+        TEXT_TIME.format("string", "'today'"),
+        params={"transform_history": "past"},
+    ),
+    # weights
+    Row(lambda rec: rec.score(X, sample_weight=[1, 2]), InvalidInputError, BAD_WEIGHT),
+    Row(lambda rec: rec.score(X, sample_weight=[-1] * N), InvalidInputError, BAD_WEIGHT),
+    Row(lambda rec: rec.score(X, sample_weight=[np.nan] * N), InvalidInputError, BAD_WEIGHT),
+    Row(lambda rec: rec.score(X, sample_weight=np.ones((N, 2))), InvalidInputError, BAD_WEIGHT),
+    Row(
+        lambda rec: rec.score(X, sample_weight="balanced"),
+        InvalidInputError,
+        "sample_weight must have one number for each row of X, got 'balanced'",
+    ),
+    Row(
+        lambda rec: rec.score(X, sample_weight=[0] * N),
+        InvalidInputError,
+        "sample_weight is 0 in every row that can be scored; give one a positive weight",
+    ),
+]
+
+
+@pytest.mark.parametrize("row", ASKED, ids=lambda row: row.match)
+def test_questions(models, row):
+    check_error(models, row)
+
+
+# ------------------------------------------------------------------ warnings
+
+NOTHING_TO_LEARN = "nothing to learn: no user has two interactions, or there is one item only; the"
+NOTHING_TO_SCORE = "nothing to score: no user of X was in fit or has two rows.* split by time"
+STRANGERS = X.drop_duplicates("user_id").assign(user_id=range(900, 920))
+
+WARNED = {
+    "one row": (fit(X.head(1)), NothingToLearnWarning, NOTHING_TO_LEARN),
+    "one row of a list": (fit([[1, 2, 3]]), NothingToLearnWarning, NOTHING_TO_LEARN),
+    "one event each": (fit(X.drop_duplicates("user_id")), NothingToLearnWarning, NOTHING_TO_LEARN),
+    "one item": (fit(X.assign(item_id=5)), NothingToLearnWarning, NOTHING_TO_LEARN),
+    "a feature without values": (
+        fit(X, items=ITEMS.assign(topic=None)),
+        IgnoredDataWarning,
+        "feature column 'topic' has no value at all and is ignored",
+    ),
+    "more than three unnamed columns": (
+        fit(X.assign(rating=5, note=0).to_numpy()),
+        IgnoredDataWarning,
+        r"has 5 unnamed columns; 0, 1 and 2 are taken as user, item and time, and \[3, 4\] are "
+        "ignored. Pass a DataFrame, or set user_col, item_col and time_col to positions",
+    ),
+    "nobody to score": (
+        (lambda rec: rec.fit(X).score(STRANGERS), {}),
+        NothingToScoreWarning,
+        NOTHING_TO_SCORE,
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WARNED)
+def test_what_is_only_warned_of(models, mistake):
+    (call, params), category, match = WARNED[mistake]
+    rec = MINDRecommender(**SMALL).set_params(**params)
+    with pytest.warns(category, match=match) as record:
+        result = call(rec)
+    assert [warning.category for warning in record] == [category]
+    if category in (NothingToLearnWarning, NothingToScoreWarning):
+        assert record[0].filename == __file__  # points at the caller's line
+    if category is NothingToScoreWarning:
+        assert np.isnan(result)
+    else:
+        top = rec.recommend(k=3, exclude_seen=False)
+        assert top.groupby("user_id").size().tolist() == [min(3, len(rec.items_))] * len(rec.users_)
+        assert np.isfinite(rec.item_embeddings_).all()
+
+
+def test_an_ignored_feature_has_no_effect():
+    with pytest.warns(IgnoredDataWarning, match="'empty'"):
+        rec = MINDRecommender(**SMALL).fit(X, items=ITEMS.assign(empty=np.nan))
+    expected = MINDRecommender(**SMALL).fit(X, items=ITEMS)
+    np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)
+
+
+def test_positions_silence_the_warning_of_unnamed_columns():
+    options = {"user_col": 0, "item_col": 1, "time_col": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rec = MINDRecommender(**SMALL, **options).fit(X.assign(rating=5).to_numpy())
+    np.testing.assert_array_equal(
+        rec.item_embeddings_, MINDRecommender(**SMALL).fit(X).item_embeddings_
+    )
+
+
+# ------------------------------------------------------------------ legal, although it looks odd
+
+
+def same(one, other):
+    pd.testing.assert_frame_equal(
+        one.reset_index(drop=True), other.reset_index(drop=True), rtol=0, atol=1e-6
+    )
+
+
+def popular(result):
+    assert (result["interest"] == -1).all()
+    assert len(result) > 0
+
+
+ODD = {
+    "repeated rows": lambda rec: len(rec.fit(pd.concat([X, X])).recommend(k=2)) == 2 * 20,
+    "floats for integers": lambda rec: same(
+        rec.recommend([1.0, 2.0]).astype({"user_id": int}), rec.recommend([1, 2])
+    ),
+    "flags of numpy": lambda rec: same(rec.recommend(np.array([1, 2])), rec.recommend([1, 2])),
+    "unknown users": lambda rec: popular(rec.recommend([998, 999])),
+    "unknown users left out": lambda rec: same(
+        rec.recommend([998, 1], unknown="drop"), rec.recommend([1])
+    ),
+    "nobody": lambda rec: len(rec.recommend([])) == 0,
+    "nobody's history": lambda rec: len(rec.recommend_from_history([])) == 0,
+    "nobody's history in a dict": lambda rec: len(rec.recommend_from_history({})) == 0,
+    "an empty history": lambda rec: popular(rec.recommend_from_history([[]])),
+    "a history of unknown items": lambda rec: popular(rec.recommend_from_history([[777]])),
+    "k of numpy": lambda rec: same(rec.recommend([1], np.int64(3)), rec.recommend([1], 3)),
+    "nothing left": lambda rec: len(rec.recommend(exclude_items=rec.items_)) == 0,
+    "allowed and excluded": lambda rec: len(rec.recommend(items=[3], exclude_items=[3])) == 0,
+    "unknown excluded items": lambda rec: same(
+        rec.recommend([1], exclude_items=[998, 999]), rec.recommend([1])
+    ),
+    "no excluded items": lambda rec: same(rec.recommend([1], exclude_items=[]), rec.recommend([1])),
+    "no similar items": lambda rec: len(rec.similar_items([])) == 0,
+    "unknown users to transform": lambda rec: (
+        not rec.transform(X.assign(user_id=X["user_id"] + 900)).any()
+    ),
+    "unknown users and items to score": lambda rec: rec.score(X + 900) == 0,
+    "columns of other tables": lambda rec: same(
+        rec.recommend_from_history(X.assign(rating=3), k=2), rec.recommend_from_history(X, k=2)
+    ),
+    "an empty feature table": lambda rec: (
+        len(rec.fit(X, items=ITEMS[["item_id"]].head(0)).items_) > 0
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_is_legal(models, what):
+    rec = prepared(models, Row(None, None, ""))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ODD[what](rec) in (True, None)
+
+
+def test_strings_in_an_array_are_text():
+    rec = MINDRecommender(**SMALL).fit([[str(u), str(i), t] for u, i, t in X.to_numpy().tolist()])
+    expected = MINDRecommender(**SMALL).fit(TEXT)
+    assert rec.users_.tolist() == expected.users_.tolist()
+    np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)
+
+
+def test_errors_are_also_the_builtins_that_callers_expect(models):
+    rec = models["ints"]
+    for error, builtin, call in (
+        (InvalidInputError, ValueError, lambda: rec.recommend([0], k=0)),
+        (IdTypeError, TypeError, lambda: rec.recommend(["1"])),
+        (UnknownIdError, KeyError, lambda: rec.similar_items([999])),
+    ):
+        with pytest.raises(error, match=".") as info:
+            call()
+        assert isinstance(info.value, builtin)
+        assert isinstance(info.value, SkmindError)
+        assert not str(info.value).startswith("'")  # as KeyError would

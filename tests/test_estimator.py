@@ -1,0 +1,1187 @@
+"""The recommender from fit to recommend, on data whose right answer is known.
+
+What it answers is compared with a brute-force search over its public vectors, with the metrics of
+`skmind.metrics`, and with itself where two ways must lead to the same place.
+"""
+
+import copy
+import logging
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+
+import skmind._estimator
+from skmind import MINDRecommender
+from skmind.datasets import fetch_movielens, make_interactions
+from skmind.exceptions import (
+    InvalidInputError,
+    NothingToLearnWarning,
+    NothingToScoreWarning,
+    UnknownIdError,
+)
+from skmind.metrics import intra_list_diversity_at_k, ndcg_at_k
+from skmind.model_selection import LeaveLastOut
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+SMALL = {
+    "n_interests": 3,
+    "embedding_dim": 8,
+    "max_history": 10,
+    "n_negatives": 20,
+    "max_epochs": 2,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums are taken in the same order, so that equal means bit-equal."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_interactions(50, 40, n_topics=8, n_interests=2, n_events=(3, 15), random_state=0)
+
+
+@pytest.fixture(scope="module")
+def X(data):
+    return data.interactions
+
+
+@pytest.fixture(scope="module")
+def fitted(X):
+    return MINDRecommender(**SMALL).fit(X)
+
+
+def histories_of(X):
+    """Items of each user, oldest first, as lists by user id."""
+    return X.sort_values("timestamp", kind="stable").groupby("user_id")["item_id"].agg(list)
+
+
+def brute_force(rec, interests, k, banned=(), allowed=None):
+    """Item ids, scores and interests of one person's top k, by looking at every item."""
+    used = np.flatnonzero(interests.any(axis=1))
+    scores = interests[used] @ rec.item_embeddings_.T  # (K, n_items)
+    best = scores.max(axis=0)
+    order = [i for i in np.argsort(-best, kind="stable") if rec.items_[i] not in set(banned)]
+    if allowed is not None:
+        order = [i for i in order if rec.items_[i] in set(allowed)]
+    order = order[:k]
+    return rec.items_[order], best[order], used[scores.argmax(axis=0)[order]]
+
+
+def by_popularity(X, k, banned=()):
+    counts = X["item_id"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    counts = counts[~counts.index.isin(list(banned))]
+    return counts.index[:k].tolist(), (counts / len(X)).tolist()[:k]
+
+
+def assert_same_answers(one, other):
+    """Bit-equal vectors and recommendations, whatever the ids are called."""
+    np.testing.assert_array_equal(one.item_embeddings_, other.item_embeddings_)
+    for mine, theirs in zip(
+        one.recommend(k=7, output="arrays"), other.recommend(k=7, output="arrays"), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+# ------------------------------------------------------------------ planted interests
+
+
+def planted(seed, noise=0.1):
+    """Training rows, the last event of each user, and which items each user has planted."""
+    made = make_interactions(400, 200, noise=noise, random_state=seed)
+    train, test = next(LeaveLastOut().split(made.interactions))
+    likes = made.user_interests[:, made.item_interest]  # (n_users, n_items)
+    topics = made.user_interests, made.item_interest
+    return made.interactions.iloc[train], made.interactions.iloc[test], likes, topics
+
+
+def topics_found(rec, topics):
+    """Share of a user's planted topics that the ten best items hold."""
+    user_interests, item_interest = topics
+    top, _ = rec.recommend(exclude_seen=False, output="arrays")
+    hit = np.zeros_like(user_interests)
+    hit[np.arange(len(top))[:, None], item_interest[top]] = True
+    return float((hit & user_interests).sum() / user_interests.sum())
+
+
+PLANTED = {"embedding_dim": 16, "max_epochs": 6, "batch_size": 256, "learning_rate": 0.015}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_several_interests_find_what_is_planted_and_beat_one(seed):
+    train, test, likes, topics = planted(seed)
+    one, four = (
+        MINDRecommender(n_interests=n_interests, random_state=seed, **PLANTED).fit(train)
+        for n_interests in (1, 4)
+    )
+    best, _ = four.recommend(k=1, exclude_seen=False, output="arrays")
+    assert likes[np.arange(len(likes)), best[:, 0]].mean() > 0.7  # a tenth by chance
+    assert four.score(test) > 0.2  # 0.026 by chance
+    assert four.score(test) > 1.2 * one.score(test)
+    assert topics_found(four, topics) > 1.15 * topics_found(one, topics)
+
+
+def test_noise_twin_stays_at_chance():
+    train, test, _, _ = planted(0, noise=1.0)
+    rec = MINDRecommender(random_state=0, **PLANTED).fit(train)
+    popular = train["item_id"].value_counts().index.tolist()
+    seen = train.groupby("user_id")["item_id"].agg(set)
+    lists = [[i for i in popular if i not in seen[u]][:10] for u in test["user_id"]]
+    chance = ndcg_at_k(test["item_id"].to_list(), lists)
+    assert chance < 0.05
+    assert 0.0 < rec.score(test) < chance + 0.03
+
+
+# ------------------------------------------------------------------ recommend
+
+
+def test_recommend_is_the_exact_search_over_the_public_vectors(X, fitted):
+    seen = X.groupby("user_id")["item_id"].agg(set)
+    users = fitted.users_.tolist()
+    result = fitted.recommend(k=5)
+    assert result.columns.tolist() == ["user_id", "item_id", "score", "rank", "interest"]
+    assert result["user_id"].tolist() == np.repeat(users, 5).tolist()
+    assert result["rank"].tolist() == [1, 2, 3, 4, 5] * len(users)
+    for user, interests in zip(users, fitted.interests(users), strict=True):
+        mine = result[result["user_id"] == user]
+        items, scores, winners = brute_force(fitted, interests, 5, banned=seen[user])
+        assert mine["item_id"].tolist() == items.tolist()
+        np.testing.assert_allclose(mine["score"], scores, rtol=0, atol=1e-6)
+        assert mine["interest"].tolist() == winners.tolist()
+        assert (np.diff(mine["score"]) <= 0).all()
+    assert result["score"].between(-1.00001, 1.00001).all()
+    assert result["interest"].nunique() == 3
+
+
+def test_seen_items_come_only_when_asked_for(X, fitted):
+    seen = X.groupby("user_id")["item_id"].agg(set)
+
+    def share_seen(result):
+        pairs = zip(result["user_id"], result["item_id"], strict=True)
+        return np.mean([item in seen[user] for user, item in pairs])
+
+    assert share_seen(fitted.recommend()) == 0
+    included = fitted.recommend(exclude_seen=False)
+    assert share_seen(included) > 0.1
+    for user in fitted.users_[:5]:
+        items, _, _ = brute_force(fitted, fitted.interests([user])[0], 10)
+        assert included[included["user_id"] == user]["item_id"].tolist() == items.tolist()
+
+
+@pytest.mark.parametrize("n_allowed", [1, 3, 30])
+def test_only_the_items_asked_for(X, fitted, n_allowed):
+    allowed = [*range(n_allowed), 777]  # an unknown one is passed over
+    seen = X.groupby("user_id")["item_id"].agg(set)
+    result = fitted.recommend([4, 9], k=4, items=allowed)
+    for user in (4, 9):
+        items, _, _ = brute_force(fitted, fitted.interests([user])[0], 4, seen[user], allowed)
+        assert result[result["user_id"] == user]["item_id"].tolist() == items.tolist()
+    left = set(range(n_allowed)) - {0, 2}
+    both = fitted.recommend([4], k=4, items=allowed, exclude_items=[0, 2], exclude_seen=False)
+    assert set(both["item_id"]) <= left
+    assert len(both) == min(4, len(left))
+
+
+def test_excluded_items_make_room_for_the_next(fitted):
+    best = fitted.recommend([4], k=6)["item_id"].tolist()
+    rest = fitted.recommend([4], k=4, exclude_items=[best[0], best[2], 777])["item_id"].tolist()
+    assert rest == [best[1], best[3], best[4], best[5]]
+    assert fitted.recommend([4], exclude_items=fitted.items_).empty
+
+
+def test_unknown_users_get_the_popular_items(X, fitted):
+    items, shares = by_popularity(X, 3)
+    result = fitted.recommend([999, 4, 998], k=3)
+    assert result["user_id"].tolist() == [999] * 3 + [4] * 3 + [998] * 3
+    for stranger in (999, 998):
+        mine = result[result["user_id"] == stranger]
+        assert mine["item_id"].tolist() == items
+        np.testing.assert_allclose(mine["score"], shares, rtol=1e-6)
+        assert mine["interest"].tolist() == [-1] * 3
+    known = result[result["user_id"] == 4].reset_index(drop=True)
+    pd.testing.assert_frame_equal(known, fitted.recommend([4], k=3))
+    items, _ = by_popularity(X, 3, banned=items[:2])
+    filtered = fitted.recommend([999], k=3, exclude_items=result["item_id"][:2])
+    assert filtered["item_id"].tolist() == items
+
+
+def test_unknown_users_as_an_error_or_dropped(fitted):
+    with pytest.raises(UnknownIdError, match="^2 of user_ids .* the first is 999; use "):
+        fitted.recommend([999, 4, 998], unknown="error")
+    dropped = fitted.recommend([999, 4, 998, 2], k=3, unknown="drop")
+    pd.testing.assert_frame_equal(dropped, fitted.recommend([4, 2], k=3, unknown="error"))
+    assert fitted.recommend([999], unknown="drop").empty
+    assert fitted.recommend([999], unknown="drop", output="arrays")[0].shape == (0, 10)
+
+
+def test_users_come_in_the_order_asked_and_as_often(fitted):
+    order = [9, 2, 9, 0]
+    result = fitted.recommend(order, k=3)
+    assert result["user_id"].tolist() == np.repeat(order, 3).tolist()
+    one = [fitted.recommend([user], k=3) for user in order]
+    expected = pd.concat(one, ignore_index=True)
+    pd.testing.assert_frame_equal(result, expected, check_exact=False, rtol=0, atol=1e-6)
+    everybody = fitted.recommend(k=3)
+    pd.testing.assert_frame_equal(everybody, fitted.recommend(fitted.users_, k=3))
+    for kind in (
+        pd.Series(order),
+        pl.Series(order),
+        np.array(order),
+        tuple(order),
+        pa.array(order),
+    ):
+        pd.testing.assert_frame_equal(fitted.recommend(kind, k=3), result)
+
+
+def test_as_arrays(fitted):
+    frame = fitted.recommend([9, 2], k=4)
+    ids, scores = fitted.recommend([9, 2], k=4, output="arrays")
+    assert ids.tolist() == frame["item_id"].to_numpy().reshape(2, 4).tolist()
+    np.testing.assert_array_equal(scores, frame["score"].to_numpy().reshape(2, 4))
+    assert ids.dtype == np.int64
+    assert scores.dtype == np.float32
+
+
+IDS = {
+    "int": (lambda ids: ids, np.float64),
+    "float": (lambda ids: ids / 2, np.float64),
+    "text": (lambda ids: ids.map("i{:02d}".format), object),
+    "date": (lambda ids: pd.to_datetime(ids, unit="D"), "datetime64[ns]"),
+    "bool": (lambda ids: ids > 20, np.float64),
+    "mixed": (lambda ids: ids.where(ids > 20, ids.astype(str)), object),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_who_asks_for_more_than_there_is_gets_what_there_is(X, kind):
+    convert, dtype = IDS[kind]
+    table = X.assign(item_id=convert(X["item_id"]))
+    rec = MINDRecommender(**SMALL).fit(table)
+    n_items = len(rec.items_)
+    n_seen = table.groupby("user_id")["item_id"].nunique()
+    n_left = n_items - n_seen[rec.users_].to_numpy()
+    result = rec.recommend(k=1000)
+    assert result.groupby("user_id").size().reindex(rec.users_, fill_value=0).tolist() == (
+        n_left.tolist()
+    )
+    assert not result["item_id"].isna().any()
+    assert result["item_id"].isin(rec.items_).all()
+    ids, scores = rec.recommend(k=1000, output="arrays")
+    assert ids.shape == scores.shape == (50, n_items)
+    assert ids.dtype.kind == np.dtype(dtype).kind
+    padding = np.arange(n_items) >= n_left[:, None]
+    np.testing.assert_array_equal(pd.isna(ids), padding)
+    np.testing.assert_array_equal(np.isneginf(scores), padding)
+    predicted = rec.predict(table, k=n_items + 3)
+    assert predicted.shape == (len(table), n_items + 3)
+    assert pd.isna(predicted[:, -3:]).all()
+    full = rec.recommend([0, 1], k=n_items, exclude_seen=False, output="arrays")[0]
+    assert full.dtype == rec.items_.dtype  # without padding, ids are as they were
+
+
+def test_diversity_spreads_the_list(fitted):
+    def diversity(result):
+        lists = result.groupby("user_id")["item_id"].agg(list).tolist()
+        return intra_list_diversity_at_k(
+            lists, fitted.item_embeddings_, item_ids=fitted.items_, k=5
+        )
+
+    results = {d: fitted.recommend(k=5, diversity=d) for d in (0.0, 0.3, 0.7, 1.0)}
+    spread = [diversity(result) for result in results.values()]
+    assert (np.diff(spread) > 0.005).all()
+    pd.testing.assert_frame_equal(results[0.0], fitted.recommend(k=5))
+    for result in results.values():
+        assert len(result) == 5 * 50
+        assert not result.duplicated(["user_id", "item_id"]).any()
+    first = {d: result[result["rank"] == 1]["item_id"].tolist() for d, result in results.items()}
+    assert first[0.7] == first[0.0]
+
+
+# ------------------------------------------------------------------ people who were not in fit
+
+
+def test_histories_in_every_form_answer_as_recommend_does(X, fitted):
+    expected = fitted.recommend(k=5)
+    histories = histories_of(X)
+    shuffled = X.sample(frac=1, random_state=1)
+    strangers = X.assign(user_id=X["user_id"] + 1000)
+    forms = {
+        "lists": histories.tolist(),
+        "arrays": [np.array(history) for history in histories],
+        "tuples": tuple(map(tuple, histories)),
+        "series": histories.reset_index(drop=True),
+        "dict": histories.to_dict(),
+        "frame": X,
+        "shuffled": shuffled,
+        "polars": pl.from_pandas(X),
+        "arrow": pa.Table.from_pandas(X),
+        "strangers": strangers,
+    }
+    for name, form in forms.items():
+        result = fitted.recommend_from_history(form, k=5).sort_values(["user_id", "rank"])
+        result = result.reset_index(drop=True)
+        if name == "strangers":
+            result["user_id"] -= 1000
+        pd.testing.assert_frame_equal(result, expected, check_exact=False, rtol=0, atol=1e-6)
+    vectors = fitted.interests_from_history(histories.tolist())
+    np.testing.assert_allclose(vectors, fitted.interests(histories.index), rtol=0, atol=1e-6)
+
+
+def test_people_keep_the_order_and_the_name_in_which_they_were_given(fitted):
+    named = fitted.recommend_from_history({"zoe": [3, 4], "adam": [7]}, k=2)
+    assert named["user_id"].tolist() == ["zoe", "zoe", "adam", "adam"]
+    listed = fitted.recommend_from_history([[3, 4], [7]], k=2)
+    assert listed["user_id"].tolist() == [0, 0, 1, 1]
+    pd.testing.assert_frame_equal(named.drop(columns="user_id"), listed.drop(columns="user_id"))
+
+
+def test_histories_take_the_same_options_as_recommend(X, fitted):
+    histories = histories_of(X)[[4, 9]].tolist()
+    for options in (
+        {"exclude_seen": False},
+        {"items": [1, 2, 3, 5, 8]},
+        {"exclude_items": [1, 2, 3, 5, 8]},
+        {"diversity": 0.5},
+    ):
+        ids, scores = fitted.recommend_from_history(histories, 4, output="arrays", **options)
+        expected_ids, expected_scores = fitted.recommend([4, 9], 4, output="arrays", **options)
+        np.testing.assert_array_equal(ids, expected_ids)
+        np.testing.assert_allclose(scores, expected_scores, rtol=0, atol=1e-6)
+
+
+def test_unknown_items_of_a_history_are_passed_over(X, fitted):
+    with_unknown = fitted.recommend_from_history([[777, 3, 888, 4]], k=5)
+    pd.testing.assert_frame_equal(with_unknown, fitted.recommend_from_history([[3, 4]], k=5))
+    popular = fitted.recommend_from_history([[777], []], k=3)
+    assert popular["item_id"].tolist() == by_popularity(X, 3)[0] * 2
+    assert popular["interest"].tolist() == [-1] * 6
+    assert not fitted.interests_from_history([[777], []]).any()
+
+
+# ------------------------------------------------------------------ vectors
+
+
+def test_interests_are_unit_vectors_as_many_as_the_history_allows(X, fitted):
+    users = fitted.users_
+    interests = fitted.interests(users)
+    assert interests.shape == (50, 3, 8)
+    assert interests.dtype == np.float32
+    lengths = np.minimum(X.groupby("user_id").size()[users].to_numpy(), SMALL["max_history"])
+    expected = np.maximum(1, np.minimum(3, np.floor(np.log2(lengths))))
+    assert (np.abs(interests).sum(2) > 0).sum(1).tolist() == expected.tolist()
+    norms = np.linalg.norm(interests, axis=2)
+    np.testing.assert_allclose(norms[norms > 0], 1, atol=1e-5)
+    every = MINDRecommender(**SMALL, adaptive_interests=False).fit(X).interests(users)
+    assert (np.abs(every).sum(2) > 0).all()
+    assert fitted.interests([]).shape == (0, 3, 8)
+
+
+def test_transform_gives_each_row_its_users_interests(X, fitted):
+    table = pd.concat([X, X.head(2).assign(user_id=[777, 888])])
+    vectors = fitted.transform(table)
+    assert vectors.shape == (len(X) + 2, 24)
+    assert vectors.dtype == np.float32
+    expected = fitted.interests(X["user_id"]).reshape(len(X), 24)
+    np.testing.assert_allclose(vectors[:-2], expected, rtol=0, atol=1e-6)
+    assert not vectors[-2:].any()
+    assert fitted.get_feature_names_out().tolist() == [f"mindrecommender{i}" for i in range(24)]
+
+
+def test_a_longer_past_than_max_history_does_not_count(X, fitted):
+    lengths = X.groupby("user_id").size()
+    assert lengths.max() > SMALL["max_history"]
+    for history in histories_of(X)[lengths[lengths > SMALL["max_history"]].index[:3]]:
+        whole, newest, older = fitted.interests_from_history(
+            [history, history[-SMALL["max_history"] :], history[:-1]]
+        )
+        np.testing.assert_array_equal(whole, newest)
+        assert not np.allclose(whole, older)
+
+
+@pytest.mark.parametrize("times", ["distinct", "tied", "dates"])
+def test_transform_of_the_past_knows_only_what_came_strictly_before(X, times):
+    table = X.copy()
+    if times == "tied":
+        table["timestamp"] = table.groupby("user_id").cumcount() // 3
+    if times == "dates":
+        table["timestamp"] = pd.to_datetime(table["timestamp"], unit="s")
+    rec = MINDRecommender(**SMALL, transform_history="past").fit(table)
+    rows = table.sample(60, random_state=0)
+    past = [
+        table[(table["user_id"] == row.user_id) & (table["timestamp"] < row.timestamp)]
+        for row in rows.itertuples()
+    ]
+    histories = [part.sort_values("timestamp", kind="stable")["item_id"].tolist() for part in past]
+    assert min(map(len, histories)) == 0
+    assert max(map(len, histories)) > SMALL["max_history"]
+    expected = rec.interests_from_history(histories).reshape(60, 24)
+    np.testing.assert_allclose(rec.transform(rows), expected, rtol=0, atol=1e-6)
+    first = table.groupby("user_id")["timestamp"].idxmin()
+    assert not rec.transform(table.loc[first]).any()  # nothing comes before the first
+    step = pd.Timedelta(seconds=1) if times == "dates" else 1
+    later = table.tail(5).assign(timestamp=table["timestamp"].max() + step)
+    full = copy.deepcopy(rec).set_params(transform_history="full")
+    np.testing.assert_allclose(rec.transform(later), full.transform(later), rtol=0, atol=1e-6)
+    strangers = table.head(3).assign(user_id=[777, 888, 999])
+    assert not rec.transform(strangers).any()
+
+
+def test_transform_of_the_past_does_not_see_the_rows_own_item(X):
+    rec = MINDRecommender(**SMALL, transform_history="past").fit(X)
+    rows = X.tail(40)
+    other = rows.assign(item_id=rows["item_id"].to_numpy()[::-1])
+    np.testing.assert_array_equal(rec.transform(rows), rec.transform(other))
+    full = copy.deepcopy(rec).set_params(transform_history="full")
+    assert not np.allclose(rec.transform(rows), full.transform(rows))
+
+
+def test_transform_of_the_past_needs_times(X):
+    rec = MINDRecommender(**SMALL, transform_history="past", time_col=None).fit(X)
+    with pytest.raises(InvalidInputError, match="transform_history='past' needs times: set time_c"):
+        rec.transform(X)
+
+
+# ------------------------------------------------------------------ predict, similar, explain
+
+
+def test_predict_repeats_what_recommend_says_for_each_row(X, fitted):
+    table = pd.concat([X.sample(20, random_state=0), X.head(1).assign(user_id=999)])
+    predicted = fitted.predict(table, k=4)
+    expected, _ = fitted.recommend(table["user_id"], k=4, output="arrays")
+    np.testing.assert_array_equal(predicted, expected)
+    assert predicted.dtype == np.int64
+    assert fitted.predict(X).shape == (len(X), 10)
+
+
+def test_similar_items_are_the_nearest_by_cosine(fitted):
+    result = fitted.similar_items([3, 17, 3], k=4)
+    assert result.columns.tolist() == ["item_id", "similar_item_id", "score", "rank"]
+    assert result["item_id"].tolist() == [3] * 4 + [17] * 4 + [3] * 4
+    assert result["rank"].tolist() == [1, 2, 3, 4] * 3
+    vectors = fitted.item_embeddings_
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    for item, mine in result.groupby("item_id"):
+        cosines = vectors @ vectors[list(fitted.items_).index(item)]
+        order = [i for i in np.argsort(-cosines) if fitted.items_[i] != item][:4]
+        assert mine["similar_item_id"].tolist()[:4] == fitted.items_[order].tolist()
+        np.testing.assert_allclose(mine["score"][:4], cosines[order], rtol=0, atol=1e-6)
+    assert len(fitted.similar_items([3], k=1000)) == len(fitted.items_) - 1
+    with pytest.raises(UnknownIdError, match="^the item 999 was not in fit; items_ has"):
+        fitted.similar_items([3, 999, 998])
+
+
+def test_explain_splits_the_score_among_the_history(X, fitted):
+    for row in fitted.recommend(k=2).head(40).itertuples():
+        parts = fitted.explain(row.user_id, row.item_id)
+        assert parts.columns.tolist() == [
+            "user_id",
+            "item_id",
+            "interest",
+            "history_item_id",
+            "weight",
+            "contribution",
+        ]
+        assert (parts["user_id"] == row.user_id).all()
+        assert (parts["item_id"] == row.item_id).all()
+        assert (parts["interest"] == row.interest).all()
+        assert parts["contribution"].is_monotonic_decreasing
+        np.testing.assert_allclose(parts["contribution"].sum(), row.score, atol=1e-5)
+        np.testing.assert_allclose(parts["weight"].sum(), 1, atol=1e-5)
+        history = histories_of(X)[row.user_id][-SMALL["max_history"] :]
+        assert sorted(parts["history_item_id"]) == sorted(history)
+
+
+def test_explain_knows_only_what_fit_saw(fitted):
+    with pytest.raises(UnknownIdError, match="^the user 999 was not in fit; users_ has"):
+        fitted.explain(999, 3)
+    with pytest.raises(UnknownIdError, match="^the item 999 was not in fit; items_ has"):
+        fitted.explain(4, 999)
+
+
+def test_explain_leaves_the_rest_to_user_features(X):
+    users = pd.DataFrame({"user_id": range(51), "group": np.arange(51) % 3})
+    rec = MINDRecommender(**SMALL).fit(X, users=users)
+    best = rec.recommend([4], k=1).iloc[0]
+    parts = rec.explain(4, best["item_id"])
+    assert parts["interest"].iloc[0] == best["interest"]
+    assert abs(parts["contribution"].sum() - best["score"]) > 1e-3
+    assert rec.explain(50, 3).empty  # a user without history has nothing to say for an item
+
+
+# ------------------------------------------------------------------ score
+
+
+def gain(*ranks):
+    return sum(1 / np.log2(rank + 1) for rank in ranks)
+
+
+def rows(*pairs):
+    """Interactions (user, item) in this order of time, after everything else."""
+    users, items = zip(*pairs, strict=True)
+    return pd.DataFrame(
+        {"user_id": users, "item_id": items, "timestamp": 2_000_000_000 + np.arange(len(pairs))}
+    )
+
+
+def test_score_by_hand(fitted):
+    top, _ = fitted.recommend([4, 9], k=10, output="arrays")
+    (a, b), unseen = top, 777
+    late = fitted.recommend([4], k=20)["item_id"].iloc[15]
+    assert fitted.score(rows((4, a[0]))) == pytest.approx(1)
+    assert fitted.score(rows((4, a[2]))) == pytest.approx(0.5)
+    assert fitted.score(rows((4, late))) == 0
+    assert fitted.score(rows((4, a[0]), (4, a[2]))) == pytest.approx(gain(1, 3) / gain(1, 2))
+    assert fitted.score(rows((4, a[1]), (4, a[1]))) == pytest.approx(gain(2))  # counts once
+    assert fitted.score(rows((4, a[0]), (4, unseen))) == pytest.approx(gain(1) / gain(1, 2))
+    assert fitted.score(rows((4, unseen))) == 0
+    two = rows((9, b[2]), (4, a[0]), (4, unseen))
+    mine, theirs = gain(1) / gain(1, 2), 0.5
+    assert fitted.score(two) == pytest.approx((mine + theirs) / 2)
+    assert fitted.score(two, None, [3, 1, 1]) == pytest.approx((mine + 3 * theirs) / 4)
+    assert fitted.score(two, sample_weight=[2, 0, 4]) == pytest.approx((mine + theirs) / 2)
+    assert fitted.score(two, sample_weight=[0, 1, 1]) == pytest.approx(mine)
+    assert isinstance(fitted.score(two), float)
+
+
+def test_what_is_to_be_found_is_not_excluded_but_the_rest_of_the_history_is(X, fitted):
+    for user in (0, 1, 2, 3, 4):
+        for target in set(histories_of(X)[user]):
+            rest = [item for item in histories_of(X)[user] if item != target]
+            top, _, _ = brute_force(fitted, fitted.interests([user])[0], 10, banned=rest)
+            expected = gain(top.tolist().index(target) + 1) if target in top else 0
+            assert fitted.score(rows((user, target))) == pytest.approx(expected)
+    assert fitted.score(X) > 0
+
+
+def test_score_folds_unknown_users_in(fitted):
+    past = [3, 777, 12, 5]
+    top = fitted.recommend_from_history([past], k=10)["item_id"].tolist()
+    stranger = [(999, item) for item in past]
+    assert fitted.score(rows(*stranger, (999, top[2]))) == pytest.approx(0.5)
+    assert fitted.score(rows(*stranger, (999, 888))) == 0
+    table = rows(*stranger, (999, top[2]))
+    assert fitted.score(table.sample(frac=1, random_state=0)) == pytest.approx(0.5)
+    # whoever has a single row can't be scored, and does not count
+    assert fitted.score(pd.concat([table, rows((998, 3))])) == pytest.approx(0.5)
+    known = rows((4, fitted.recommend([4], k=1)["item_id"][0]))
+    weights = [9, 9, 9, 9, 3, 1]  # of the stranger, only the last row's counts
+    both = pd.concat([table, known])
+    assert fitted.score(both, sample_weight=weights) == pytest.approx((3 * 0.5 + 1) / 4)
+
+
+def test_score_is_the_metric_of_what_is_recommended(X):
+    X = X.drop_duplicates(["user_id", "item_id"])  # recommend leaves out what was seen
+    last = X.iloc[next(LeaveLastOut().split(X))[1]]
+    for held_out in (last, X.sample(frac=0.3, random_state=0)):
+        rec = MINDRecommender(**SMALL).fit(X.drop(held_out.index))
+        test = held_out[held_out["user_id"].isin(rec.users_)]
+        expected = ndcg_at_k(test, rec.recommend(test["user_id"].unique()), k=10)
+        assert 0 < expected < 1
+        assert rec.score(test) == pytest.approx(expected)
+
+
+# ------------------------------------------------------------------ features
+
+
+@pytest.fixture(scope="module")
+def cold():
+    """Planted data, of which a fifth of the items and of the users have no interaction."""
+    made = make_interactions(
+        200, 60, n_topics=6, n_interests=1, n_events=(8, 12), noise=0.05, random_state=0
+    )
+    X = made.interactions
+    made.cold_items = np.arange(0, 60, 5)
+    made.cold_users = np.arange(0, 200, 5)
+    is_cold = X["item_id"].isin(made.cold_items) | X["user_id"].isin(made.cold_users)
+    made.warm = X[~is_cold]
+    made.topics = made.item_table[["item_id", "topic"]]
+    made.favourites = pd.DataFrame(
+        {"user_id": range(200), "favourite": made.user_interests.argmax(axis=1)}
+    )
+    return made
+
+
+LEARNING = {**SMALL, "n_interests": 1, "max_epochs": 12, "learning_rate": 0.02}
+
+
+def test_item_features_find_the_items_that_nobody_has_seen(cold):
+    rec = MINDRecommender(**LEARNING).fit(cold.warm, items=cold.topics)
+    assert rec.items_.tolist() == list(range(60))
+    assert (rec.item_counts_[cold.cold_items] == 0).all()
+    best = rec.recommend(k=1, items=cold.cold_items)
+    matches = (
+        cold.item_interest[best["item_id"]]
+        == (cold.favourites["favourite"].to_numpy()[best["user_id"]])
+    )
+    assert matches.mean() > 0.8  # a sixth by chance
+    without = MINDRecommender(**LEARNING).fit(cold.warm)
+    assert not set(cold.cold_items) & set(without.items_)
+    anywhere = rec.recommend(k=10)
+    assert anywhere["item_id"].isin(cold.cold_items).any()  # without being asked for
+    only_ids = MINDRecommender(**LEARNING).fit(cold.warm, items=cold.topics[["item_id"]])
+    best = only_ids.recommend(k=1, items=cold.cold_items)
+    matches = (
+        cold.item_interest[best["item_id"]]
+        == (cold.favourites["favourite"].to_numpy()[best["user_id"]])
+    )
+    assert matches.mean() < 0.5  # it is the feature that finds them
+
+
+def test_user_features_speak_for_users_without_history(cold):
+    rec = MINDRecommender(**LEARNING).fit(cold.warm, users=cold.favourites)
+    assert rec.users_.tolist() == list(range(200))
+    best = rec.recommend(cold.cold_users, k=5)
+    assert (best["interest"] >= 0).all()
+    favourite = cold.favourites["favourite"].to_numpy()
+    matches = cold.item_interest[best["item_id"]] == favourite[best["user_id"]]
+    assert matches.mean() > 0.8
+    # the same for people that fit has not heard of, and without a history
+    strangers = {f"new {i}": [] for i in range(6)}
+    table = pd.DataFrame({"user_id": list(strangers), "favourite": range(6)})
+    best = rec.recommend_from_history(strangers, k=5, users=table)
+    expected = np.repeat(np.arange(6), 5)
+    assert (cold.item_interest[best["item_id"]] == expected).mean() > 0.8
+    unseen = rec.recommend_from_history({"x": []}, k=5, users=table.assign(favourite=99).head(0))
+    assert (unseen["interest"] == -1).all()
+
+
+def test_unseen_feature_values_count_as_missing(cold):
+    rec = MINDRecommender(**LEARNING).fit(cold.warm, users=cold.favourites)
+    history = {"a": [1, 2, 3]}
+    unseen = pd.DataFrame({"user_id": ["a"], "favourite": [99]})
+    missing = pd.DataFrame({"user_id": ["a"], "favourite": [None]})
+    pd.testing.assert_frame_equal(
+        rec.recommend_from_history(history, users=unseen),
+        rec.recommend_from_history(history, users=missing),
+    )
+    other = pd.DataFrame({"user_id": ["a"], "favourite": [2]})
+    assert not np.allclose(
+        rec.interests_from_history(history, users=unseen),
+        rec.interests_from_history(history, users=other),
+    )
+
+
+def test_feature_columns_of_the_interactions_do_as_well_as_tables(cold):
+    table = cold.warm.merge(cold.topics).merge(cold.favourites)
+    table = table.sort_values("timestamp", ignore_index=True)
+    known = cold.topics[cold.topics["item_id"].isin(table["item_id"])]
+    users = cold.favourites[cold.favourites["user_id"].isin(table["user_id"])]
+    options = {**SMALL, "item_features": ["topic"], "user_features": ["favourite"]}
+    inside = MINDRecommender(**options).fit(table)
+    outside = MINDRecommender(**options).fit(cold.warm, items=known, users=users)
+    assert_same_answers(inside, outside)
+    by_default = MINDRecommender(**SMALL).fit(cold.warm, items=known, users=users)
+    assert_same_answers(by_default, outside)
+    plain = MINDRecommender(**SMALL).fit(table)  # extra columns of X are no features by themselves
+    assert_same_answers(plain, MINDRecommender(**SMALL).fit(cold.warm))
+    positions = MINDRecommender(
+        **{**options, "item_features": [3], "user_features": [4]},
+    ).fit(table.to_numpy())
+    assert_same_answers(positions, inside)
+    mixed = MINDRecommender(**options).fit(table.drop(columns="topic"), items=known)
+    assert_same_answers(mixed, inside)
+
+
+def test_features_may_be_missing_in_an_array_too(X):
+    price = np.where(X["item_id"] % 3, X["item_id"] / 10, np.nan)
+    options = {**SMALL, "item_features": ["price"]}
+    frame = MINDRecommender(**options).fit(X.assign(price=price))
+    options["item_features"] = [3]
+    assert_same_answers(MINDRecommender(**options).fit(X.assign(price=price).to_numpy()), frame)
+
+
+@pytest.mark.parametrize("convert", [pl.from_pandas, pa.Table.from_pandas])
+def test_feature_tables_of_every_kind(cold, convert):
+    items, users = cold.topics, cold.favourites.assign(weight=np.linspace(0, 1, 200))
+    expected = MINDRecommender(**SMALL).fit(cold.warm, items=items, users=users)
+    rec = MINDRecommender(**SMALL).fit(
+        convert(cold.warm.reset_index(drop=True)), items=convert(items), users=convert(users)
+    )
+    assert_same_answers(rec, expected)
+
+
+# ------------------------------------------------------------------ tables of every kind
+
+
+def as_text(X):
+    return X.assign(
+        user_id=X["user_id"].map("u{:02d}".format), item_id=X["item_id"].map("i{:02d}".format)
+    )
+
+
+def nullable_arrow(X):
+    return X.convert_dtypes(dtype_backend="pyarrow")
+
+
+def dates(X, unit="s"):
+    return pd.to_datetime(X["timestamp"], unit="s").astype(f"datetime64[{unit}]")
+
+
+KINDS = {
+    "odd index": lambda X: X.set_axis(X.index[::-1] * 3),
+    "reordered columns": lambda X: X[["timestamp", "item_id", "user_id"]],
+    "extra columns": lambda X: X.assign(rating=1.0, note=None),
+    "small integers": lambda X: X.astype({"user_id": "uint8", "item_id": "int16"}),
+    "float ids": lambda X: X.astype({"user_id": float, "item_id": float}),
+    "object": lambda X: X.astype(object),
+    "nullable": lambda X: X.convert_dtypes(),
+    "pyarrow-backed": nullable_arrow,
+    "category": lambda X: X.astype({"user_id": "category", "item_id": "category"}),
+    "unused categories": lambda X: X.astype({"item_id": pd.CategoricalDtype(range(50, -1, -1))}),
+    "float times": lambda X: X.astype({"timestamp": float}),
+    "dates": lambda X: X.assign(timestamp=dates(X)),
+    "dates in ms": lambda X: X.assign(timestamp=dates(X, "ms")),
+    "zone": lambda X: X.assign(
+        timestamp=dates(X).dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
+    ),
+    "date objects": lambda X: X.assign(
+        timestamp=pd.Series(dates(X).dt.to_pydatetime(), dtype=object)
+    ),
+    "polars": pl.from_pandas,
+    "polars dates": lambda X: pl.from_pandas(X.assign(timestamp=dates(X, "us"))),
+    "arrow": pa.Table.from_pandas,
+    "arrow dates": lambda X: pa.Table.from_pandas(X.assign(timestamp=dates(X))),
+    "structured": lambda X: X.to_records(index=False),
+    "array": lambda X: X.to_numpy(),
+    "fortran": lambda X: np.asfortranarray(X.to_numpy()),
+    "float array": lambda X: X.to_numpy(dtype=float),
+    "object array": lambda X: X.to_numpy(dtype=object),
+    "lists": lambda X: X.to_numpy().tolist(),
+    "tuples": lambda X: list(X.itertuples(index=False, name=None)),
+    "text": as_text,
+    "text objects": lambda X: as_text(X).astype(object),
+    "text pyarrow": lambda X: nullable_arrow(as_text(X)),
+    "text category": lambda X: as_text(X).astype({"user_id": "category", "item_id": "category"}),
+    "text polars": lambda X: pl.from_pandas(as_text(X)),
+    "text polars category": lambda X: pl.from_pandas(as_text(X)).cast({"item_id": pl.Categorical}),
+    "text arrow": lambda X: pa.Table.from_pandas(as_text(X)),
+    "text arrow dictionary": lambda X: pa.Table.from_pandas(
+        as_text(X).astype({"item_id": "category"})
+    ),
+    "text structured": lambda X: as_text(X).astype(object).to_records(index=False),
+    "text object array": lambda X: as_text(X).to_numpy(dtype=object),
+    "text lists": lambda X: as_text(X).astype(object).to_numpy().tolist(),
+    "date ids": lambda X: X.assign(user_id=pd.to_datetime(X["user_id"], unit="D")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_of_every_kind_give_the_same_model(X, fitted, kind):
+    table = KINDS[kind](X)
+    rec = MINDRecommender(**SMALL).fit(table)
+    np.testing.assert_array_equal(rec.item_embeddings_, fitted.item_embeddings_)
+    assert rec.item_counts_.tolist() == fitted.item_counts_.tolist()
+    mine, expected = rec.recommend(k=7), fitted.recommend(k=7)
+    codes = pd.Index(rec.items_).get_indexer(mine["item_id"])
+    assert codes.tolist() == pd.Index(fitted.items_).get_indexer(expected["item_id"]).tolist()
+    for column in ("score", "rank", "interest"):
+        np.testing.assert_array_equal(mine[column], expected[column])
+    np.testing.assert_array_equal(rec.transform(table), fitted.transform(X))
+    assert rec.score(table) == fitted.score(X)
+
+
+def test_ids_come_back_as_they_were(X):
+    for convert in (lambda X: X, as_text, lambda X: as_text(X).to_numpy(dtype=object)):
+        table = convert(X)
+        rec = MINDRecommender(**SMALL).fit(table)
+        kind = int if table is X else str
+        assert {type(user) for user in rec.users_.tolist()} == {kind}
+        result = rec.recommend(k=2)
+        assert {type(item) for item in result["item_id"].tolist()} == {kind}
+        assert {type(user) for user in result["user_id"].tolist()} == {kind}
+    mixed = X.astype(object).replace({"user_id": {3: "3", 4: "four"}})
+    rec = MINDRecommender(**SMALL).fit(mixed)
+    assert {"3", "four", 2} <= set(rec.users_.tolist())
+    assert rec.recommend(["four", 2, "3"], k=1)["user_id"].tolist() == ["four", 2, "3"]
+
+
+def test_columns_by_another_name_or_position(X, fitted):
+    names = {"user_id": "who", "item_id": "what", "timestamp": "when"}
+    renamed = X.rename(columns=names)[["when", "what", "who"]]
+    by_name = {"user_col": "who", "item_col": "what", "time_col": "when"}
+    by_position = {"user_col": 2, "item_col": 1, "time_col": 0}
+    for options, table, user in (
+        (by_name, renamed, "who"),
+        (by_position, renamed, "user_id"),
+        (by_position, renamed.to_numpy(), "user_id"),
+        (by_position, pl.from_pandas(renamed), "user_id"),
+    ):
+        rec = MINDRecommender(**SMALL, **options).fit(table)
+        assert_same_answers(rec, fitted)
+        assert rec.recommend(k=1).columns[0] == user
+        np.testing.assert_array_equal(rec.transform(table), fitted.transform(X))
+    assert rec.n_features_in_ == 3
+    assert fitted.feature_names_in_.tolist() == ["user_id", "item_id", "timestamp"]
+
+
+def test_without_times_the_order_of_the_rows_is_time(X, fitted):
+    by_time = X.sort_values("timestamp", kind="stable")
+    no_times = MINDRecommender(**SMALL, time_col=None)
+    assert_same_answers(no_times.fit(by_time), fitted)
+    assert_same_answers(no_times.fit(by_time.drop(columns="timestamp")), fitted)
+    two_columns = by_time.drop(columns="timestamp").to_numpy()
+    assert_same_answers(MINDRecommender(**SMALL).fit(two_columns), fitted)
+    backwards = MINDRecommender(**SMALL, time_col=None).fit(by_time[::-1])
+    assert not np.array_equal(backwards.item_embeddings_, fitted.item_embeddings_)
+
+
+def test_the_callers_tables_stay_as_they_are(X, data):
+    users = pd.DataFrame({"user_id": range(50), "tags": [["a", "b"]] * 50})
+    tables = X.copy(), data.item_table.copy(), users.copy(deep=True)
+    rec = MINDRecommender(**SMALL).fit(tables[0], items=tables[1], users=tables[2])
+    rec.transform(tables[0])
+    rec.predict(tables[0])
+    rec.score(tables[0])
+    rec.recommend_from_history(tables[0], users=tables[2])
+    for table, original in zip(tables, (X, data.item_table, users), strict=True):
+        pd.testing.assert_frame_equal(table, original)
+    array = X.to_numpy()
+    array.flags.writeable = False
+    MINDRecommender(**SMALL).fit(array).transform(array)
+
+
+# ------------------------------------------------------------------ fit
+
+
+def test_what_fit_leaves_behind(X, fitted):
+    assert fitted.users_.tolist() == sorted(X["user_id"].unique())
+    assert fitted.items_.tolist() == sorted(X["item_id"].unique())
+    assert fitted.item_embeddings_.shape == (len(fitted.items_), 8)
+    assert fitted.item_embeddings_.dtype == np.float32
+    assert fitted.item_counts_.tolist() == X["item_id"].value_counts().sort_index().tolist()
+    assert fitted.n_epochs_ == len(fitted.history_) == 2
+    for epoch, record in enumerate(fitted.history_, start=1):
+        assert list(record) == ["epoch", "loss", "seconds", "samples_per_second"]
+        assert record["epoch"] == epoch
+    assert fitted.history_[1]["loss"] < fitted.history_[0]["loss"]
+    assert fitted.n_features_in_ == 3
+
+
+def test_rare_items_are_left_out(X):
+    counts = X["item_id"].value_counts()
+    minimum = int(counts.median())
+    rec = MINDRecommender(**SMALL, min_item_count=minimum).fit(X)
+    frequent = counts[counts >= minimum].index
+    assert 0 < len(frequent) < len(counts)
+    assert rec.items_.tolist() == sorted(frequent)
+    kept = MINDRecommender(**SMALL).fit(X[X["item_id"].isin(frequent)])
+    assert_same_answers(rec, kept)
+
+
+def test_early_stopping_reports_and_keeps_the_best_epoch(X, caplog):
+    options = {**SMALL, "max_epochs": 30, "learning_rate": 0.05, "n_iter_no_change": 2}
+    with caplog.at_level(logging.INFO, logger="skmind"):
+        rec = MINDRecommender(**options, early_stopping=True, validation_fraction=0.5).fit(X)
+    scores = [record["validation_ndcg"] for record in rec.history_]
+    assert rec.n_epochs_ == int(np.argmax(scores)) + 1 + 2 < 30
+    assert len(caplog.messages) == rec.n_epochs_
+    pairs = X.groupby("user_id").head(2)
+    with pytest.warns(NothingToScoreWarning, match="early_stopping=True holds out the last"):
+        rec = MINDRecommender(**SMALL, early_stopping=True).fit(pairs)
+    assert "validation_ndcg" not in rec.history_[0]
+
+
+def test_verbose_shows_a_bar_an_epoch(X, capsys):
+    MINDRecommender(**SMALL, verbose=1).fit(X)
+    assert "epoch 2/2" in capsys.readouterr().err
+    MINDRecommender(**SMALL).fit(X)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_refit_starts_afresh(X, fitted):
+    rec = MINDRecommender(**SMALL, time_col=None)
+    rec.fit(X.head(100)).fit(X.to_numpy()[::-1, :2])
+    fresh = MINDRecommender(**SMALL, time_col=None).fit(X.to_numpy()[::-1, :2])
+    assert_same_answers(rec, fresh)
+    assert vars(rec).keys() == vars(fresh).keys()
+    assert not hasattr(rec, "feature_names_in_")
+    assert rec.n_features_in_ == 2
+    again = copy.deepcopy(fitted).fit(X)
+    assert_same_answers(again, fitted)
+    losses = [[record["loss"] for record in one.history_] for one in (again, fitted)]
+    assert losses[0] == losses[1]
+
+
+def test_warm_start_continues(X):
+    cold = MINDRecommender(**SMALL, warm_start=True).fit(X)
+    first, last = cold.history_[0]["loss"], cold.history_[-1]["loss"]
+    assert cold.fit(X).history_[0]["loss"] < last < first
+    longer = MINDRecommender(**{**SMALL, "max_epochs": 10}, warm_start=True).fit(X.iloc[:-40])
+    new = pd.concat([X, rows((777, 3), (777, 500), (4, 500), (4, 501))])
+    grown = longer.fit(new)
+    assert {500, 501} <= set(grown.items_)
+    assert 777 in grown.users_
+    assert len(grown.item_embeddings_) == len(grown.items_)
+    fresh = MINDRecommender(**SMALL).fit(new)
+    assert grown.history_[0]["loss"] < fresh.history_[0]["loss"]
+    assert len(grown.recommend([777], k=3)) == 3
+    shrunk = grown.fit(X.head(60))
+    assert len(shrunk.items_) == X.head(60)["item_id"].nunique()
+
+
+def test_warm_start_keeps_the_vectors_of_items_that_both_know(X):
+    tiny = {**SMALL, "max_epochs": 1, "learning_rate": 1e-9}
+    rec = MINDRecommender(**{**SMALL, "warm_start": True}).fit(X)
+    before = pd.DataFrame(rec.item_embeddings_, index=rec.items_)
+    new = pd.concat([X[X["item_id"] != 7], rows((777, -5), (777, 3))])  # codes shift
+    rec.set_params(**tiny).fit(new)
+    after = pd.DataFrame(rec.item_embeddings_, index=rec.items_)
+    both = before.index.intersection(after.index)
+    assert len(both) == len(before) - 1
+    np.testing.assert_allclose(after.loc[both], before.loc[both], atol=1e-5)
+
+
+def test_warm_start_with_features(cold):
+    rec = MINDRecommender(**{**SMALL, "warm_start": True})
+    rec.fit(cold.warm, items=cold.topics, users=cold.favourites)
+    last = rec.history_[-1]["loss"]
+    again = rec.fit(cold.warm, items=cold.topics, users=cold.favourites)
+    assert again.history_[0]["loss"] < last
+    plain = rec.fit(cold.warm)  # without features: the embeddings alone are continued
+    assert plain.history_[0]["loss"] < MINDRecommender(**SMALL).fit(cold.warm).history_[0]["loss"]
+    back = rec.fit(cold.warm, items=cold.topics)
+    assert len(back.items_) == 60
+
+
+def test_warm_start_needs_the_same_sizes(X):
+    rec = MINDRecommender(**SMALL, warm_start=True).fit(X)
+    before = dict(vars(rec.set_params(n_interests=2)))
+    with pytest.raises(
+        InvalidInputError, match="n_interests=3, but n_interests=2 now; set it back"
+    ):
+        rec.fit(X)
+    assert vars(rec) == before
+    rec.set_params(warm_start=False).fit(X)
+    assert rec.transform(X).shape == (len(X), 16)
+
+
+def test_nothing_to_learn_keeps_the_initial_vectors(X):
+    once = X.drop_duplicates("user_id")
+    with pytest.warns(NothingToLearnWarning, match="no user has two interactions") as record:
+        rec = MINDRecommender(**SMALL).fit(once)
+    assert record[0].filename == __file__
+    assert rec.history_ == []
+    assert rec.n_epochs_ == 0
+    np.testing.assert_allclose(np.linalg.norm(rec.item_embeddings_, axis=1), 1, atol=1e-5)
+    assert len(rec.recommend(k=2)) == 2 * len(once)
+
+
+# ------------------------------------------------------------------ search
+
+
+def test_annoy_with_an_exhaustive_search_is_exact(X, fitted):
+    rec = MINDRecommender(**SMALL, index="annoy", n_trees=5, search_k=10**6).fit(X)
+    for options in ({}, {"exclude_seen": False}, {"items": range(9)}, {"diversity": 0.4}):
+        mine, expected = rec.recommend(k=6, **options), fitted.recommend(k=6, **options)
+        pd.testing.assert_frame_equal(mine, expected, check_exact=False, rtol=0, atol=1e-6)
+    similar = rec.similar_items([3, 4], k=5)
+    pd.testing.assert_frame_equal(similar, fitted.similar_items([3, 4], k=5), atol=1e-6)
+
+
+@pytest.mark.parametrize(("limit", "n_forests"), [(100, 0), (5, 1)])
+def test_auto_builds_a_forest_for_large_catalogues_only(X, fitted, monkeypatch, limit, n_forests):
+    built = []
+
+    class Spy(skmind._estimator.AnnoyIndex):
+        def __init__(self, vectors, n_trees, search_k, seed):
+            built.append((n_trees, search_k))
+            super().__init__(vectors, n_trees, search_k, seed)
+
+    monkeypatch.setattr(skmind._estimator, "AnnoyIndex", Spy)
+    monkeypatch.setattr(skmind._estimator, "AUTO_EXACT_ITEMS", limit)
+    rec = MINDRecommender(**SMALL, n_trees=7, search_k=10**6).fit(X)
+    assert built == [(7, 10**6)] * n_forests
+    mine, expected = rec.recommend(k=6), fitted.recommend(k=6)
+    pd.testing.assert_frame_equal(mine, expected, check_exact=False, rtol=0, atol=1e-6)
+
+
+# ------------------------------------------------------------------ randomness and state
+
+
+@pytest.mark.parametrize("index", ["exact", "annoy"])
+@pytest.mark.parametrize("negative_sampling", ["uniform", "popularity", "in_batch", "mixed"])
+def test_the_same_seed_gives_the_same_bits(X, index, negative_sampling):
+    def fit(seed):
+        options = {**SMALL, "negative_sampling": negative_sampling, "random_state": seed}
+        return MINDRecommender(**options, index=index).fit(X)
+
+    one, two, other = fit(3), fit(3), fit(4)
+    assert_same_answers(one, two)
+    assert not np.array_equal(one.item_embeddings_, other.item_embeddings_)
+
+
+def test_random_state_may_be_a_generator_that_is_advanced(X):
+    def fit(random_state):
+        return MINDRecommender(**{**SMALL, "random_state": random_state}).fit(X)
+
+    state = np.random.RandomState(5)
+    one, two = fit(state), fit(state)
+    assert not np.array_equal(one.item_embeddings_, two.item_embeddings_)
+    assert_same_answers(one, fit(np.random.RandomState(5)))
+    fresh = [fit(None).item_embeddings_ for _ in range(2)]
+    assert not np.array_equal(*fresh)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_the_global_generators_are_neither_read_nor_changed(X, random_state):
+    def states():
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        return random.getstate(), torch.get_rng_state().tolist(), numpy_state[1:3]
+
+    options = {**SMALL, "random_state": random_state, "early_stopping": True}
+    before = states()
+    rec = MINDRecommender(**options, index="annoy").fit(X)
+    rec.recommend(k=3, diversity=0.5)
+    rec.transform(X)
+    rec.score(X)
+    after = states()
+    assert before[:2] == after[:2]
+    np.testing.assert_array_equal(before[2][0], after[2][0])
+    assert before[2][1] == after[2][1]
+    if random_state is None:
+        torch.manual_seed(0)
+        one = MINDRecommender(**options).fit(X)
+        torch.manual_seed(0)
+        two = MINDRecommender(**options).fit(X)
+        torch.set_rng_state(torch.tensor(before[1], dtype=torch.uint8))
+        assert not np.array_equal(one.item_embeddings_, two.item_embeddings_)
+
+
+def interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("state", ["fitted", "unfitted"])
+@pytest.mark.parametrize("cause", ["table", "parameter", "features", "interrupt", "late"])
+def test_a_fit_that_fails_changes_nothing(X, fitted, monkeypatch, state, cause):
+    rec = copy.deepcopy(fitted) if state == "fitted" else MINDRecommender(**SMALL)
+    table, items, error = X.astype({"user_id": str}).head(50), None, InvalidInputError
+    answer = None if state == "unfitted" else rec.recommend(k=3)
+    if cause == "table":
+        table = table.drop(columns="item_id").assign(other=1)
+    if cause == "parameter":
+        rec.set_params(temperature=0)
+        error = ValueError
+    if cause == "features":
+        items = pd.DataFrame({"item_id": [1, 1]})
+    if cause == "interrupt":
+        monkeypatch.setattr(skmind._estimator.Trainer, "fit", interrupted)
+        error = KeyboardInterrupt
+    if cause == "late":
+        monkeypatch.setattr(skmind._estimator, "ExactIndex", interrupted)
+        error = KeyboardInterrupt
+    before = dict(vars(rec))
+    with pytest.raises(error):
+        rec.fit(table, items=items)
+    assert vars(rec).keys() == before.keys()
+    assert all(vars(rec)[name] is value for name, value in before.items())
+    if answer is not None:
+        pd.testing.assert_frame_equal(rec.recommend(k=3), answer, check_exact=True)
+
+
+def test_answers_change_nothing(X, fitted):
+    before = dict(vars(fitted))
+    fitted.recommend([4, 999], k=3, diversity=0.2)
+    fitted.recommend_from_history([[3], []])
+    fitted.transform(X)
+    fitted.predict(X)
+    fitted.score(X)
+    fitted.explain(4, 3)
+    fitted.similar_items([3])
+    assert vars(fitted).keys() == before.keys()
+    assert all(vars(fitted)[name] is value for name, value in before.items())
+    ids, _ = fitted.recommend(output="arrays")
+    ids[:] = -1  # what is returned is the caller's
+    assert (fitted.items_ >= 0).all()
+
+
+def test_device(X, fitted, monkeypatch):
+    assert_same_answers(MINDRecommender(**SMALL, device="cpu").fit(X), fitted)
+    with pytest.raises(
+        InvalidInputError, match="device='gpu' is no torch device; use 'auto', 'cpu'"
+    ):
+        MINDRecommender(**SMALL, device="gpu").fit(X)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert_same_answers(MINDRecommender(**SMALL, device="auto").fit(X), fitted)
+    with pytest.raises(InvalidInputError, match="device='cuda:1', but torch finds no CUDA device"):
+        MINDRecommender(**SMALL, device="cuda:1").fit(X)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu(X, fitted):
+    on_gpu = MINDRecommender(**SMALL, device="cuda").fit(X)
+    assert on_gpu.n_epochs_ == 2
+    moved = copy.deepcopy(fitted).set_params(device="cuda")
+    np.testing.assert_allclose(moved.transform(X), fitted.transform(X), atol=1e-4)
+
+
+# ------------------------------------------------------------------ other configurations
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_interests": 1},
+        {"label_attention": "hard"},
+        {"label_attention": 2.5},
+        {"n_negatives": "all"},
+        {"dropout": 0.0},
+        {"weight_decay": 0.01},
+        {"n_routing_iter": 1},
+        {"max_history": 1},
+        {"batch_size": 1000},
+        {"embedding_dim": 2},
+    ],
+    ids=str,
+)
+def test_every_configuration_learns_and_answers(X, options):
+    rec = MINDRecommender(**{**SMALL, "max_epochs": 3, **options}).fit(X)
+    losses = [record["loss"] for record in rec.history_]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    result = rec.recommend(k=4)
+    assert len(result) == 4 * 50
+    assert np.isfinite(result["score"]).all()
+
+
+def test_a_catalogue_of_one_item(X):
+    with pytest.warns(NothingToLearnWarning, match="there is one item only"):
+        rec = MINDRecommender(**SMALL).fit(X.assign(item_id=7))
+    assert rec.recommend(k=5).empty
+    assert rec.recommend([0], k=5, exclude_seen=False)["item_id"].tolist() == [7]
+    assert rec.similar_items([7]).empty
+    assert pd.isna(rec.predict(X, k=2)).all()
+
+
+# ------------------------------------------------------------------ real data
+
+
+@pytest.mark.skipif(not (SHARED / "ml-100k").is_dir(), reason="no copy of MovieLens 100K")
+def test_movielens():
+    X = fetch_movielens("100k", data_home=SHARED, download_if_missing=False).interactions
+    X = X[X["user_id"] % 2 == 0].reset_index(drop=True)
+    train, test = next(LeaveLastOut().split(X))
+    rec = MINDRecommender(embedding_dim=32, max_epochs=2, n_negatives=256, random_state=0)
+    rec.fit(X.iloc[train])
+    n_users, n_items = X["user_id"].nunique(), X["item_id"].iloc[train].nunique()
+    assert rec.item_embeddings_.shape == (n_items, 32)
+    assert 0.02 < rec.score(X.iloc[test]) < 0.3  # 0.003 by chance
+    ids, scores = rec.recommend(k=20, output="arrays")
+    assert ids.shape == scores.shape == (n_users, 20)
+    assert not np.isneginf(scores).any()
+    assert rec.transform(X.head(100)).shape == (100, 4 * 32)
