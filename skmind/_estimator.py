@@ -1,4 +1,4 @@
-"""MINDRecommender: tables and ids → codes, work handed to the modules below, codes → ids."""
+"""MINDRecommender: parameters and tables → a fitted model."""
 
 from __future__ import annotations
 
@@ -8,37 +8,19 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
-import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fitted import FittedModel
-from ._retrieval import retrieve
+from ._recommender import FittedRecommender
 from ._training import Trainer, TrainingSettings
-from ._validation import check_count, check_option, check_real, column_names, id_array, is_frame
-from .data.encoder import IdEncoder
-from .data.interactions import Interactions
-from .data.prepare import Schema, prepare, profile_rows, read_column, read_rows
-from .data.queries import read_histories, score_task
+from .data.prepare import Schema, prepare
 from .data.sampling import STRATEGIES
-from .exceptions import (
-    InvalidInputError,
-    NothingToLearnWarning,
-    NothingToScoreWarning,
-    UnknownIdError,
-)
-from .index.annoy import AnnoyIndex
-from .index.exact import ExactIndex
-from .index.protocol import Excluded, Hits, Index
-from .metrics import _hits, _ndcg
-from .nn.encode import explain, unit_items
+from .exceptions import InvalidInputError, NothingToLearnWarning
+from .nn.device import resolve_device
+from .nn.encode import unit_items
 from .nn.model import MINDNet, NetConfig
 
-AUTO_EXACT_ITEMS = 200_000  # measured by benchmarks/index_crossover.py
-SCORE_K = 10
 SIZES = (
     "n_interests",
     "embedding_dim",
@@ -48,7 +30,7 @@ SIZES = (
 )
 
 
-class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MINDRecommender(FittedRecommender):
     """Multi-interest recommender: K interest vectors a user, by capsule routing over the history.
 
     A torch implementation of MIND (Li et al., "Multi-Interest Network with Dynamic Routing for
@@ -128,7 +110,7 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     random_state : int, RandomState or None, default=None
         An int makes fits repeatable: bit-equal on one machine at one thread.
     verbose : int, default=0
-        1 shows a progress bar an epoch.
+        1 shows a progress bar with samples/s, loss and the validation metric.
 
     Attributes
     ----------
@@ -300,6 +282,10 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -----
         NothingToLearnWarning
             If no user has two interactions; the vectors keep their initial values.
+        NothingToScoreWarning
+            If ``early_stopping=True`` and no user has three interactions to hold one out of.
+        IgnoredDataWarning
+            If a feature column has no value at all, or an array has columns that are not used.
         """
         before = dict(self.__dict__)
         try:
@@ -313,15 +299,9 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _fit(self, X: Any, users: Any, items: Any) -> None:
         before: FittedModel | None = getattr(self, "_model", None)
         self._validate_params()
-        device = _resolve_device(self.device)
+        device = resolve_device(self.device)
+        schema = self._schema()
         X = self._check_table(X, reset=True)
-        schema = Schema(
-            self.user_col,
-            self.item_col,
-            self.time_col,
-            None if self.user_features is None else tuple(self.user_features),
-            None if self.item_features is None else tuple(self.item_features),
-        )
         prepared = prepare(X, schema, users=users, items=items, min_item_count=self.min_item_count)
         sizes = {name: getattr(self, name) for name in SIZES}
         config = NetConfig(n_items=len(prepared.items), **sizes)
@@ -340,6 +320,16 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._model, self._net = model, net
         self._index = self._new_index()
 
+    def _schema(self) -> Schema:
+        roles = {"user_col": self.user_col, "item_col": self.item_col, "time_col": self.time_col}
+        columns = [column for column in roles.values() if column is not None]
+        if len(set(columns)) < len(columns):
+            given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
+            raise InvalidInputError(f"{given}: each must be a column of its own")
+        features = (self.user_features, self.item_features)
+        names = [None if given is None else tuple(given) for given in features]
+        return Schema(self.user_col, self.item_col, self.time_col, *names)
+
     def _train(
         self, net: MINDNet, model: FittedModel, rng: np.random.Generator
     ) -> list[dict[str, Any]]:
@@ -357,508 +347,9 @@ class MINDRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         profile = model.profile_rows(np.arange(len(model.users)))
         return Trainer(net, profile, settings, rng).fit(model.interactions)
 
-    def _new_index(self) -> Index:
-        vectors = self.item_embeddings_
-        if self.index == "exact" or (self.index == "auto" and len(vectors) <= AUTO_EXACT_ITEMS):
-            return ExactIndex(vectors)
-        return AnnoyIndex(vectors, self.n_trees, self.search_k, self._model.seed)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_net", None)  # both are rebuilt from the arrays of `_model` on first use
-        state.pop("_index", None)
-        return state
-
-    def _ready(self) -> tuple[FittedModel, MINDNet, Index]:
-        check_is_fitted(self, "items_")
-        if "_net" not in vars(self):
-            self._net = self._model.network().to(_resolve_device(self.device))
-        if "_index" not in vars(self):
-            self._index = self._new_index()
-        return self._model, self._net, self._index
-
-    def _check_table(self, X: Any, *, reset: bool = False) -> Any:
-        """``X`` as a frame or a 2-D array; its columns are those of ``fit``."""
-        if isinstance(X, list | tuple):
-            X = np.array(X, dtype=object)  # keeps the kind of each id
-        if isinstance(X, np.ndarray) and X.dtype.names:
-            X = pd.DataFrame(X)
-        if type(X) is dict:  # some sparse matrices are dicts by inheritance
-            raise InvalidInputError(
-                "the table of interactions is a dict; pass a DataFrame (pandas.DataFrame(X)), a "
-                "2-D array, or a list of rows"
-            )
-        if not is_frame(X):
-            return validate_data(
-                self,
-                X,
-                dtype=None,
-                ensure_all_finite=False,  # features may be missing; ids and times are checked later
-                ensure_min_features=2 if reset else 1,
-                reset=reset,
-            )
-        if len(column_names(X)) and not len(X):
-            raise InvalidInputError("the table of interactions has no rows; pass at least one")
-        validate_data(self, X, skip_check_array=True, reset=reset)
-        return X
-
-    # vectors
-
-    def transform(self, X: Any) -> np.ndarray:
-        """The interests of each row's user, concatenated.
-
-        Parameters
-        ----------
-        X : frame or array with the columns of ``fit``
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_interests * embedding_dim), float32
-            Zeros for users that ``fit`` has not seen, and for interests that a short history does
-            not have. With ``transform_history="past"``, made from what the user did in ``fit``
-            strictly before the time of the row.
-
-        Raises
-        ------
-        InvalidInputError
-            If ``transform_history="past"`` and ``fit`` or ``X`` has no times.
-        """
-        model = self._ready()[0]
-        X = self._check_table(X)
-        if self.transform_history == "past":
-            interests = self._past_interests(X)
-        else:
-            ids = read_column(X, model.schema, "user")
-            codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
-            interests = self._encode_users(codes)[0][rows]
-        return interests.reshape(len(interests), -1)
-
-    def _past_interests(self, X: Any) -> np.ndarray:
-        """Interests of each row's user from the events before the row's time."""
-        model, net, _ = self._ready()
-        rows = read_rows(X, model.schema)
-        if rows.times is None:
-            raise InvalidInputError(
-                "transform_history='past' needs times: set time_col to a column of X and fit again"
-            )
-        config, users = model.config, model.users.encode(rows.users)
-        known = np.flatnonzero(users >= 0)
-        ends = model.interactions.ends_before(users[known], rows.times[known])
-        histories = model.interactions.before(ends, users[known], config.max_history)
-        interests = np.zeros((len(users), config.n_interests, config.embedding_dim), np.float32)
-        interests[known] = model.encode(net, histories, model.profile_rows(users[known]))[0]
-        return interests
-
-    def interests(self, user_ids: Any) -> np.ndarray:
-        """Interest vectors of known users.
-
-        Parameters
-        ----------
-        user_ids : list or array of ids
-
-        Returns
-        -------
-        ndarray of shape (n_users, n_interests, embedding_dim), float32
-            Unit length; zeros for unknown users and for interests not in use.
-
-        Raises
-        ------
-        IdTypeError
-            If the ids are of another kind than those of ``fit``.
-        """
-        model = self._ready()[0]
-        return self._encode_users(model.users.encode(user_ids))[0]
-
-    def interests_from_history(self, histories: Any, *, users: Any = None) -> np.ndarray:
-        """Interest vectors of people by what they did; see `recommend_from_history`.
-
-        Returns
-        -------
-        ndarray of shape (n_people, n_interests, embedding_dim), float32
-        """
-        return self._encode_strangers(histories, users)[2]
-
-    def _encode_users(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Interests and mask of users by code, nothing for -1."""
-        model, net, _ = self._ready()
-        return model.encode(net, model.interactions.select(codes), model.profile_rows(codes))
-
-    def _encode_strangers(
-        self, histories: Any, users: Any
-    ) -> tuple[np.ndarray, Interactions, np.ndarray, np.ndarray]:
-        """Keys, histories, interests and mask of people who were not in ``fit``."""
-        model, net, _ = self._ready()
-        keys, known = read_histories(histories, model.schema, model.items)
-        profile = None
-        if users is not None and model.prepared.user_features.encoder.width:
-            encoder = model.prepared.user_features.encoder
-            profile = profile_rows(encoder, users, model.schema, IdEncoder(keys, "user"))
-        return keys, known, *model.encode(net, known, profile)
-
-    # recommendations
-
-    def recommend(
-        self,
-        user_ids: Any = None,
-        k: int = 10,
-        *,
-        exclude_seen: bool = True,
-        items: Any = None,
-        exclude_items: Any = None,
-        unknown: str = "popular",
-        diversity: float = 0.0,
-        output: str = "frame",
-    ) -> Any:
-        """The best items of each user, by the interest that is nearest.
-
-        Parameters
-        ----------
-        user_ids : list or array of ids, or None
-            None: every known user.
-        k : int, default=10
-            Items a user, at least 1.
-        exclude_seen : bool, default=True
-            Leave out what the user did in ``fit``.
-        items : list or array of ids, or None
-            Recommend only these; unknown ones are passed over.
-        exclude_items : list or array of ids, or None
-            Never recommend these.
-        unknown : {"popular", "error", "drop"}, default="popular"
-            What users get whom ``fit`` has not seen: the most frequent items (interest -1, score
-            the share of all interactions), an error, or no rows.
-        diversity : float in [0, 1], default=0
-            0 orders by score; higher values trade score for unlike items (`diversify`).
-        output : {"frame", "arrays"}, default="frame"
-
-        Returns
-        -------
-        DataFrame, or (ndarray, ndarray) of shape (n_users, k)
-            Columns user, item, ``score`` (cosine), ``rank`` (from 1) and ``interest``, users in
-            the order asked, exactly ``k`` rows each unless fewer items are eligible. As arrays:
-            ids, padded with nan or None, and scores, padded with -inf.
-
-        Raises
-        ------
-        UnknownIdError
-            If ``unknown="error"`` and a user is, or if none of ``items`` is known.
-        IdTypeError
-            If ids are of another kind than those of ``fit``.
-        InvalidInputError
-            If another argument is illegal.
-        """
-        model = self._ready()[0]
-        check_option(unknown, "unknown", ("popular", "error", "drop"))
-        if user_ids is None:
-            ids, codes = model.users.ids, np.arange(len(model.users))
-        else:
-            codes = model.users.encode(user_ids)
-            ids = id_array(user_ids, "user_ids")
-        strange = codes < 0
-        if unknown == "error" and strange.any():
-            raise UnknownIdError(
-                f"{strange.sum()} of user_ids were not in fit, the first is "
-                f"{pd.Index(ids[strange]).tolist()[0]!r}; use unknown='popular' or 'drop', or "
-                "recommend_from_history"
-            )
-        if unknown == "drop":
-            ids, codes = ids[~strange], codes[~strange]
-        seen = model.interactions.select(codes)
-        hits = self._retrieve(
-            *self._encode_users(codes), k, seen, exclude_seen, items, exclude_items, diversity
-        )
-        return self._answer(ids, hits, output)
-
-    def recommend_from_history(
-        self,
-        histories: Any,
-        k: int = 10,
-        *,
-        users: Any = None,
-        exclude_seen: bool = True,
-        items: Any = None,
-        exclude_items: Any = None,
-        diversity: float = 0.0,
-        output: str = "frame",
-    ) -> Any:
-        """`recommend` for people who were not in ``fit``, without training.
-
-        Parameters
-        ----------
-        histories : list of lists, dict of lists, or frame
-            Item ids oldest first, a list a person; or interactions with the columns of ``fit``.
-            Items that ``fit`` has not seen are passed over; who has none left gets the most
-            frequent items.
-        users : frame or None
-            Their features, keyed by ``user_col``: the dict's keys, the frame's user ids, or
-            positions 0, 1, … in the list. Values that ``fit`` has not seen count as missing.
-        k, exclude_seen, items, exclude_items, diversity, output
-            As in `recommend`.
-
-        Returns
-        -------
-        As `recommend`; users are the keys of the dict, ids of the frame or positions in the list.
-        """
-        keys, known, interests, mask = self._encode_strangers(histories, users)
-        hits = self._retrieve(
-            interests, mask, k, known, exclude_seen, items, exclude_items, diversity
-        )
-        return self._answer(keys, hits, output)
-
-    def _retrieve(
-        self,
-        interests: np.ndarray,
-        mask: np.ndarray,
-        k: int,
-        seen: Interactions,
-        exclude_seen: bool,
-        items: Any,
-        exclude_items: Any,
-        diversity: float,
-    ) -> Hits:
-        model, _, index = self._ready()
-        k = check_count(k, "k")
-        diversity = check_real(diversity, "diversity", 0, 1)
-        if not exclude_seen:
-            seen = seen.select(np.full(seen.n_users, -1))
-        return retrieve(
-            index,
-            interests,
-            mask,
-            k,
-            Excluded(seen.items, seen.offsets),
-            counts=model.prepared.counts,
-            allowed=_allowed(model.items, items, exclude_items),
-            diversity=diversity,
-        )
-
-    def _answer(self, ids: np.ndarray, hits: Hits, output: str) -> Any:
-        """Hits in the caller's ids, as a frame or as arrays."""
-        if check_option(output, "output", ("frame", "arrays")) == "arrays":
-            return self._item_ids(hits.codes), hits.scores
-        schema = self._model.schema
-        rows, ranks = np.nonzero(hits.codes >= 0)
-        return pd.DataFrame(
-            {
-                _name(schema.user, "user_id"): ids[rows],
-                _name(schema.item, "item_id"): self.items_[hits.codes[rows, ranks]],
-                "score": hits.scores[rows, ranks],
-                "rank": ranks + 1,
-                "interest": hits.interests[rows, ranks],
-            }
-        )
-
-    def _item_ids(self, codes: np.ndarray) -> np.ndarray:
-        """Ids of item codes; nan, NaT or None for -1."""
-        ids, short = self.items_[codes], codes < 0
-        if not short.any():
-            return ids
-        if ids.dtype.kind in "iufb":
-            return np.where(short, np.nan, ids.astype(np.float64))
-        ids[short] = np.datetime64("NaT") if ids.dtype.kind == "M" else None
-        return ids
-
-    def predict(self, X: Any, *, k: int = 10) -> np.ndarray:
-        """The best ``k`` items of each row's user, seen ones excluded.
-
-        Parameters
-        ----------
-        X : frame or array with the columns of ``fit``
-        k : int, default=10
-
-        Returns
-        -------
-        ndarray of shape (n_rows, k)
-            Item ids, best first; nan or None where a user runs out of items. Users that ``fit``
-            has not seen get the most frequent items.
-        """
-        model = self._ready()[0]
-        k = check_count(k, "k")
-        ids = read_column(self._check_table(X), model.schema, "user")
-        codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
-        seen = model.interactions.select(codes)
-        hits = self._retrieve(*self._encode_users(codes), k, seen, True, None, None, 0.0)
-        found = hits.codes
-        padding = (0, k - found.shape[1])
-        return self._item_ids(np.pad(found, ((0, 0), padding), constant_values=-1))[rows]
-
-    def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
-        """The items with the most similar vectors.
-
-        Parameters
-        ----------
-        item_ids : list or array of known ids
-        k : int, default=10
-
-        Returns
-        -------
-        DataFrame
-            Columns item, ``similar_item_id``, ``score`` (cosine) and ``rank`` (from 1).
-
-        Raises
-        ------
-        UnknownIdError
-            If ``fit`` has not seen an item.
-        """
-        model, _, index = self._ready()
-        codes = _known_codes(model.items, item_ids)
-        k = min(check_count(k, "k"), len(model.items))
-        itself = Excluded(codes, np.arange(len(codes) + 1))
-        queries = self.item_embeddings_[codes][:, None, :]
-        hits = index.search(queries, np.ones((len(codes), 1), dtype=bool), k, itself)
-        rows, ranks = np.nonzero(hits.codes >= 0)
-        return pd.DataFrame(
-            {
-                _name(model.schema.item, "item_id"): self.items_[codes[rows]],
-                "similar_item_id": self.items_[hits.codes[rows, ranks]],
-                "score": hits.scores[rows, ranks],
-                "rank": ranks + 1,
-            }
-        )
-
-    def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
-        """Which interest wins an item for a user, and what the user did that speaks for it.
-
-        Parameters
-        ----------
-        user_id, item_id : known ids
-
-        Returns
-        -------
-        DataFrame
-            One row a history item, the largest contribution first: user, item, ``interest``,
-            ``history_item_id``, ``weight`` in the interest (they add up to 1) and
-            ``contribution``: without user features, they add up to the score.
-
-        Raises
-        ------
-        UnknownIdError
-            If ``fit`` has not seen the user or the item.
-        """
-        model, net, _ = self._ready()
-        user = _known_codes(model.users, [user_id])
-        item = _known_codes(model.items, [item_id])
-        window, _ = model.interactions.last_windows(user, model.config.max_history)
-        window = window[window >= 0]
-        found = explain(net, window, int(item[0]), model.profile_rows(user))
-        order = np.argsort(-found.contributions, kind="stable")
-        return pd.DataFrame(
-            {
-                _name(model.schema.user, "user_id"): model.users.ids[np.repeat(user, len(order))],
-                _name(model.schema.item, "item_id"): self.items_[np.repeat(item, len(order))],
-                "interest": found.interest,
-                "history_item_id": self.items_[window[order]],
-                "weight": found.weights[order],
-                "contribution": found.contributions[order],
-            }
-        )
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean NDCG@10 over users, all items ranked, seen ones excluded.
-
-        Users of ``fit``: their rows in ``X`` are to be found, from the history of ``fit``. Others,
-        with at least two rows: the last one is to be found, from those before. Items of ``X`` that
-        ``fit`` has not seen count as missed. What is to be found is never excluded, so that data
-        of ``fit`` can be scored too.
-
-        Parameters
-        ----------
-        X : frame or array with the columns of ``fit``
-        y : None
-            Ignored.
-        sample_weight : array of shape (n_rows,) or None
-            A user's weight is the mean over the user's rows.
-
-        Returns
-        -------
-        float
-            nan if there is nothing to score.
-
-        Raises
-        ------
-        InvalidInputError
-            If there is not one finite weight of at least 0 a row, or all that count are 0.
-
-        Warns
-        -----
-        NothingToScoreWarning
-            If no user of ``X`` was in ``fit`` or has two rows.
-        """
-        model, net, _ = self._ready()
-        X = self._check_table(X)
-        rows = read_rows(X, model.schema)
-        users, items = model.users.encode(rows.users), model.items.encode(rows.items)
-        task = score_task(rows, users, items, model.interactions, sample_weight)
-        if not len(task.users):
-            warnings.warn(
-                "nothing to score: no user of X was in fit or has two rows. To score known users, "
-                "split by time (skmind.model_selection.LeaveLastOut) rather than by row",
-                NothingToScoreWarning,
-                stacklevel=2,
-            )
-            return float("nan")
-        if not task.weights.any():
-            raise InvalidInputError(
-                "sample_weight is 0 in every row that can be scored; give one a positive weight"
-            )
-        interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
-        seen = task.seen()
-        hits = self._retrieve(interests, mask, SCORE_K, seen, True, None, None, 0.0)
-        found = _hits(hits.codes, task.target_rows, task.target_items, len(task.users))
-        return float(np.average(_ndcg(found, task.n_targets, SCORE_K), weights=task.weights))
-
-
-def _resolve_device(device: str) -> torch.device:
-    """The torch device that a name stands for."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise InvalidInputError(
-            f"device={device!r} is no torch device; use 'auto', 'cpu', 'cuda' or 'cuda:1'"
-        ) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidInputError(f"device={device!r}, but torch finds no CUDA device; use 'auto'")
-    return resolved
-
 
 def _entropy(random_state: Any) -> int | None:
     """A seed; None draws fresh entropy without touching numpy's global generator."""
     if random_state is None:
         return None
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _allowed(encoder: IdEncoder, items: Any, exclude_items: Any) -> np.ndarray | None:
-    """Mask of the items that may be recommended; None: all."""
-    if items is None and exclude_items is None:
-        return None
-    allowed = np.full(len(encoder), items is None)
-    if items is not None:
-        codes = encoder.encode(items)
-        if not (codes >= 0).any():
-            raise UnknownIdError(
-                f"items= has {len(codes)} ids, none of which was in fit; name at least one that "
-                "is in items_, or None for all"
-            )
-        allowed[codes[codes >= 0]] = True
-    if exclude_items is not None:
-        codes = encoder.encode(exclude_items)
-        allowed[codes[codes >= 0]] = False
-    return allowed
-
-
-def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
-    """Codes of ids that must all be known."""
-    codes = encoder.encode(ids)
-    if (codes < 0).any():
-        first = list(ids)[int((codes < 0).argmax())]
-        raise UnknownIdError(
-            f"the {encoder.name} {first!r} was not in fit; {encoder.name}s_ has those that were"
-        )
-    return codes
-
-
-def _name(column: Any, default: str) -> str:
-    """Column name in results: the caller's, unless it was a position."""
-    return column if isinstance(column, str) else default

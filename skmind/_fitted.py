@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from scipy import sparse
 
 from .data.encoder import IdEncoder
@@ -74,17 +73,15 @@ class FittedModel:
 
     def network(self) -> MINDNet:
         """A network with these weights; with initial ones before training."""
-        generator = torch.Generator().manual_seed(self.seed)
         width = self.prepared.user_features.encoder.width
-        net = MINDNet(self.config, self.item_matrix, self.item_share, width, generator)
+        net = MINDNet(self.config, self.item_matrix, self.item_share, width, self.seed)
         if self.weights:
-            # a copy: from_numpy would warn of arrays that are mapped from a file read-only
-            net.load_state_dict({k: torch.tensor(v) for k, v in self.weights.items()})
+            net.set_weights(self.weights)
         return net
 
     def keep(self, net: MINDNet) -> None:
         """Store the weights of a trained network."""
-        self.weights = {name: w.cpu().numpy().copy() for name, w in net.state_dict().items()}
+        self.weights = net.get_weights()
 
     def continue_from(self, old: FittedModel) -> None:
         """Start from the weights of another fit: of the items and feature values in both.
@@ -101,7 +98,7 @@ class FittedModel:
                     f"warm_start=True continues a fit with {name}={before}, but {name}={now} now; "
                     f"set it back, or warm_start=False"
                 )
-        weights = {name: w.numpy().copy() for name, w in self.network().state_dict().items()}
+        weights = self.network().get_weights()
         new_rows = {
             "item_embedding": old.items.encode(self.items.ids),
             "item_values.weight": self.prepared.item_features.encoder.columns_in(

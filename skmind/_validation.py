@@ -168,7 +168,7 @@ def id_kind(values: np.ndarray) -> str:
 
 
 def time_array(times: pd.Series, name: str) -> np.ndarray:
-    """Times as int64 (integers; datetimes as nanoseconds since 1970 UTC) or float64.
+    """Times as int64, float64, or datetime64[ns] in UTC.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
 def _nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
     try:
         utc = pd.to_datetime(pd.Series(values), utc=True).dt.tz_localize(None)
-        return utc.astype("datetime64[ns]").to_numpy().view(np.int64)
+        return utc.astype("datetime64[ns]").to_numpy()
     except (pd.errors.OutOfBoundsDatetime, OverflowError) as error:
         raise InvalidInputError(
             f"{name} has a date outside the years 1678 to 2261 ({error}); correct or drop it"

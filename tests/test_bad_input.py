@@ -293,7 +293,7 @@ FIT = {
     # device
     "no such device": (
         *fit(X, device="gpu"),
-        "device='gpu' is no torch device; use 'auto', 'cpu', 'cuda' or 'cuda:1'",
+        "device='gpu' is not supported; use 'auto', 'cpu', 'cuda' or 'cuda:1'",
     ),
 }
 
@@ -801,3 +801,21 @@ def test_errors_are_also_the_builtins_that_callers_expect(models):
         assert isinstance(info.value, builtin)
         assert isinstance(info.value, SkmindError)
         assert not str(info.value).startswith("'")  # as KeyError would
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"user_col": "item_id"}, {"time_col": "user_id"}, {"item_col": 0, "user_col": 0}],
+)
+def test_a_column_cannot_have_two_roles(columns):
+    X = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": [1, 2]})
+    with pytest.raises(InvalidInputError, match="user_col=.*each must be a column of its own"):
+        MINDRecommender(**columns).fit(X)
+
+
+def test_a_feature_that_no_table_has():
+    X = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": [1, 2]})
+    items = pd.DataFrame({"item_id": [1, 2], "genre": ["a", "b"]})
+    message = r"item_features names 'gerne', .* items table, which has \['item_id', 'genre'\]"
+    with pytest.raises(InvalidInputError, match=message):
+        MINDRecommender(item_features=["gerne"]).fit(X, items=items)

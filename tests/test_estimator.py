@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import skmind._estimator
+import skmind._recommender
 from skmind import MINDRecommender
 from skmind.datasets import fetch_movielens, make_interactions
 from skmind.exceptions import (
@@ -997,13 +998,13 @@ def test_annoy_with_an_exhaustive_search_is_exact(X, fitted):
 def test_auto_builds_a_forest_for_large_catalogues_only(X, fitted, monkeypatch, limit, n_forests):
     built = []
 
-    class Spy(skmind._estimator.AnnoyIndex):
+    class Spy(skmind._recommender.AnnoyIndex):
         def __init__(self, vectors, n_trees, search_k, seed):
             built.append((n_trees, search_k))
             super().__init__(vectors, n_trees, search_k, seed)
 
-    monkeypatch.setattr(skmind._estimator, "AnnoyIndex", Spy)
-    monkeypatch.setattr(skmind._estimator, "AUTO_EXACT_ITEMS", limit)
+    monkeypatch.setattr(skmind._recommender, "AnnoyIndex", Spy)
+    monkeypatch.setattr(skmind._recommender, "AUTO_EXACT_ITEMS", limit)
     rec = MINDRecommender(**SMALL, n_trees=7, search_k=10**6).fit(X)
     assert built == [(7, 10**6)] * n_forests
     mine, expected = rec.recommend(k=6), fitted.recommend(k=6)
@@ -1083,7 +1084,7 @@ def test_a_fit_that_fails_changes_nothing(X, fitted, monkeypatch, state, cause):
         monkeypatch.setattr(skmind._estimator.Trainer, "fit", interrupted)
         error = KeyboardInterrupt
     if cause == "late":
-        monkeypatch.setattr(skmind._estimator, "ExactIndex", interrupted)
+        monkeypatch.setattr(skmind._recommender, "ExactIndex", interrupted)
         error = KeyboardInterrupt
     before = dict(vars(rec))
     with pytest.raises(error):
@@ -1112,10 +1113,9 @@ def test_answers_change_nothing(X, fitted):
 
 def test_device(X, fitted, monkeypatch):
     assert_same_answers(MINDRecommender(**SMALL, device="cpu").fit(X), fitted)
-    with pytest.raises(
-        InvalidInputError, match="device='gpu' is no torch device; use 'auto', 'cpu'"
-    ):
-        MINDRecommender(**SMALL, device="gpu").fit(X)
+    for name in ("gpu", "meta"):
+        with pytest.raises(InvalidInputError, match=f"device='{name}' is not supported; use 'au"):
+            MINDRecommender(**SMALL, device=name).fit(X)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert_same_answers(MINDRecommender(**SMALL, device="auto").fit(X), fitted)
     with pytest.raises(InvalidInputError, match="device='cuda:1', but torch finds no CUDA device"):

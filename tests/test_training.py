@@ -64,8 +64,7 @@ def network(n_items=N_ITEMS, n_interests=K, item_width=0, user_width=0, seed=0):
     dense = (rng.random((n_items, item_width)) < 0.5).astype(np.float32)
     config = NetConfig(n_items, n_interests, D, L, 3, adaptive_interests=True)
     share = np.full(n_items, 0.5 if item_width else 1.0)
-    generator = torch.Generator().manual_seed(seed)
-    return MINDNet(config, sparse.csr_matrix(dense), share, user_width, generator)
+    return MINDNet(config, sparse.csr_matrix(dense), share, user_width, seed)
 
 
 def trainer(net=None, user_features=None, seed=0, **changes):

@@ -385,7 +385,7 @@ DAYS = {
 @pytest.mark.parametrize("times", MOMENTS.values(), ids=MOMENTS)
 def test_moments_become_nanoseconds_of_utc(times):
     array = time_array(times, "x")
-    assert array.dtype == np.int64
+    assert array.dtype == "datetime64[ns]"
     assert array.tolist() == NANOSECONDS
 
 

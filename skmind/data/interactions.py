@@ -21,7 +21,7 @@ class Interactions:
         Item codes; the history of user ``u``, oldest first, is
         ``items[offsets[u]:offsets[u + 1]]``.
     offsets : ndarray of shape (n_users + 1,), int64
-    times : ndarray of shape (n_interactions,), int64 or float64, or None
+    times : ndarray of shape (n_interactions,), int64, float64 or datetime64[ns], or None
     """
 
     items: np.ndarray
@@ -119,10 +119,15 @@ class Interactions:
         Raises
         ------
         InvalidInputError
-            If the interactions have no times.
+            If the interactions have no times, or dates where these are numbers.
         """
         if self.times is None:
             raise InvalidInputError("the interactions have no times; set time_col and fit again")
+        if (times.dtype.kind == "M") != (self.times.dtype.kind == "M"):
+            raise InvalidInputError(
+                f"the times are of type {times.dtype} but fit saw {self.times.dtype}; convert them "
+                "to the same kind (pandas.to_datetime)"
+            )
         n = len(users)
         owners = np.repeat(np.arange(self.n_users), self.lengths)
         is_event = np.arange(n + len(owners)) >= n

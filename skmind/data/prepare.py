@@ -154,6 +154,11 @@ def _prepare_side(
             values = take_column(table, name, f"{role}_features")
             columns[name] = Column(values, table_codes)
         else:
+            if table is not None and is_frame(X) and name not in column_names(X):
+                raise InvalidInputError(
+                    f"{role}_features names {name!r}, which is neither in the {role}s table, which "
+                    f"has {in_table}, nor in X, which has {column_names(X)}"
+                )
             newest = _newest_rows(codes, times)
             values = take_column(X, name, f"{role}_features").iloc[kept[newest]]
             columns[name] = Column(values, codes[newest])

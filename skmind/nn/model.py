@@ -80,8 +80,8 @@ class MINDNet(nn.Module):
         Weight of the item's own embedding in that mean.
     n_user_values : int
         Columns of the users' feature matrix.
-    generator : torch.Generator
-        Draws the initial weights and the routing logits.
+    seed : int
+        Draws the initial weights and the routing logits; no global generator is touched.
     """
 
     def __init__(
@@ -90,9 +90,10 @@ class MINDNet(nn.Module):
         item_features: sparse.csr_matrix,
         item_share: np.ndarray,
         n_user_values: int,
-        generator: torch.Generator,
+        seed: int,
     ) -> None:
         super().__init__()
+        generator = torch.Generator().manual_seed(seed)
         K, D, L = config.n_interests, config.embedding_dim, config.max_history
         self.logits: Tensor
         self.item_share: Tensor
@@ -112,6 +113,14 @@ class MINDNet(nn.Module):
         if n_user_values:
             self.user_values = FeatureBag(n_user_values, D, std, generator)
             self.profile = _normal((D, D), std, generator)
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        """A copy of all weights and of the routing logits."""
+        return {name: value.cpu().numpy().copy() for name, value in self.state_dict().items()}
+
+    def set_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """Take over what `get_weights` returned; arrays may be read-only."""
+        self.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
 
     def item_vectors(self, codes: np.ndarray | None = None) -> Tensor:
         """Vectors of the items ``codes`` (None: all), not normalised, shape (n, D).

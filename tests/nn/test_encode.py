@@ -17,7 +17,7 @@ def network(item_width=0, user_width=0, seed=0):
     dense = (rng.random((N_ITEMS, item_width)) < 0.4).astype(np.float32)
     share = np.full(N_ITEMS, 0.5 if item_width else 1.0)
     generator = torch.Generator().manual_seed(seed)
-    net = MINDNet(config, sparse.csr_matrix(dense), share, user_width, generator)
+    net = MINDNet(config, sparse.csr_matrix(dense), share, user_width, seed)
     with torch.no_grad():
         net.recency.normal_(std=0.5, generator=generator)
     return net

@@ -18,7 +18,7 @@ def network(item_width=0, user_width=0, seed=0, **changes):
     dense = rng.normal(size=(N_ITEMS, item_width)) * (rng.random((N_ITEMS, item_width)) < 0.5)
     share = rng.random(N_ITEMS).astype(np.float32)
     generator = torch.Generator().manual_seed(seed)
-    net = MINDNet(config, sparse.csr_matrix(dense.astype(np.float32)), share, user_width, generator)
+    net = MINDNet(config, sparse.csr_matrix(dense.astype(np.float32)), share, user_width, seed)
     with torch.no_grad():
         net.recency.normal_(std=0.5, generator=generator)
     return net
@@ -230,8 +230,7 @@ def test_the_generator_alone_decides_the_weights():
 
 def test_initial_scales():
     config = NetConfig(4000, 4, 16, 50, 3, adaptive_interests=True)
-    generator = torch.Generator().manual_seed(0)
-    net = MINDNet(config, sparse.csr_matrix((4000, 0)), np.ones(4000), 0, generator)
+    net = MINDNet(config, sparse.csr_matrix((4000, 0)), np.ones(4000), 0, seed=0)
     assert net.item_embedding.std().item() == pytest.approx(16**-0.5, rel=0.02)
     assert net.bilinear.std().item() == pytest.approx(16**-0.5, rel=0.15)
     assert net.logits.std().item() == pytest.approx(1, rel=0.15)
