@@ -99,12 +99,13 @@ class MINDRecommender(FittedRecommender):
         `transform` uses the whole history that `fit` saw, or only what came strictly before the
         row's time: what a model that is trained on the result may know.
     index : {"auto", "exact", "annoy"}, default="auto"
-        How items are searched; "auto": exactly up to 200,000 items, by Annoy above.
+        How items are searched; "auto": exactly up to 1,000,000 items, by Annoy above. Annoy is
+        approximate; where users are asked for one by one it pays from 50,000 items on.
     n_trees : int, default=50
         Trees of the Annoy index. At least 1. More: better recall, larger.
     search_k : int or None, default=None
-        Nodes that Annoy visits a query; None: ``n_trees`` × items asked for. More: better recall,
-        slower.
+        Nodes that Annoy visits a query. More: better recall, slower. None: three times the root of
+        items × ``k``, for a recall of about .95, and at least ``n_trees`` × ``k``.
     device : str, default="auto"
         "cpu", "cuda", "cuda:1"; "auto": a CUDA device if there is one.
     random_state : int, RandomState or None, default=None

@@ -31,7 +31,7 @@ from .nn.device import resolve_device
 from .nn.encode import explain
 from .nn.model import MINDNet
 
-AUTO_EXACT_ITEMS = 200_000  # measured by benchmarks/index_crossover.py
+AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/index_crossover.py
 SCORE_K = 10
 
 

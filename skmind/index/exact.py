@@ -1,14 +1,15 @@
-"""Exact search: the maximum over a row's interests first, then one top-k, block by block."""
+"""Exact search: the maximum over a row's interests first, then one top-k, tile by tile."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 from .protocol import Excluded, Hits
 
 BLOCK = 2**23  # scores held at once: 32 MiB
+TILE = 2**20  # products held at once, before the maximum over the interests: 4 MiB
+ROWS = 64  # rows that share a pass over a large catalogue; fewer waste the matrix product
+FEW = 0.1  # an allow-list of a smaller share of the catalogue is searched on its own
 
 
 class ExactIndex:
@@ -31,68 +32,70 @@ class ExactIndex:
         allowed: np.ndarray | None = None,
     ) -> Hits:
         """See `Index.search`."""
+        if allowed is not None and allowed.mean() < FEW:
+            few = np.flatnonzero(allowed)
+            hits = ExactIndex(self.vectors[few]).search(queries, mask, k, excluded.among(allowed))
+            return hits._replace(codes=np.append(few, -1).astype(np.int32)[hits.codes])
+        (B, _, D), n = queries.shape, len(self.vectors)
+        hits = Hits.padding(B, k)
+        size = max(1, BLOCK // max(1, min(n, BLOCK // ROWS), min(n, k) * D))
+        n_used = mask.sum(1)
+        for K in np.unique(n_used[n_used > 0]).tolist():
+            alike = np.flatnonzero(n_used == K)  # together: interests out of use cost nothing
+            for start in range(0, len(alike), size):
+                rows = alike[start : start + size]
+                used = np.nonzero(mask[rows])[1].reshape(-1, K)
+                found = self._search(queries[rows[:, None], used], k, excluded.take(rows), allowed)
+                won = np.take_along_axis(used, found.interests, axis=1)
+                for mine, theirs in zip(hits, found._replace(interests=won), strict=True):
+                    mine[rows, : theirs.shape[1]] = theirs
+        short = np.isneginf(hits.scores)
+        hits.codes[short] = hits.interests[short] = -1
+        return hits
 
-        def score(rows: slice) -> np.ndarray:
-            return self._scores(queries[rows], mask[rows])
+    def _search(
+        self, queries: np.ndarray, k: int, excluded: Excluded, allowed: np.ndarray | None
+    ) -> Hits:
+        """Search with all interests of ``queries`` (b, K, D), which fit into one block."""
+        b, n = len(queries), len(self.vectors)
+        rows, banned = excluded.pairs()
+        codes = np.empty((b, 0), dtype=np.int64)
+        values = np.empty((b, 0), dtype=np.float32)
+        width = max(1, min(n, BLOCK // b))
+        block = np.empty((b, width), dtype=np.float32)
+        for start in range(0, n, width):
+            stop = min(start + width, n)
+            scores = block[:, : stop - start]
+            self._score(queries, start, scores)
+            here = (banned >= start) & (banned < stop)
+            scores[rows[here], banned[here] - start] = -np.inf
+            if allowed is not None:
+                scores[:, ~allowed[start:stop]] = -np.inf
+            found, found_values = top_k(scores, k)
+            codes = np.concatenate([codes, found + start], axis=1)
+            best, values = top_k(np.concatenate([values, found_values], axis=1), k)
+            codes = np.take_along_axis(codes, best, axis=1)
+        return Hits(codes, values, winners(self.vectors, queries, codes))
 
-        shape = len(queries), len(self.vectors)
-        codes, scores = blocked_top_k(score, shape, k, excluded, allowed)
-        return Hits(codes, scores, winners(self.vectors, queries, mask, codes))
-
-    def _scores(self, queries: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Maximum over the interests in use, shape (B, n_items)."""
-        best = np.full((len(queries), len(self.vectors)), -np.inf, dtype=np.float32)
-        for j in range(queries.shape[1]):
-            rows = np.flatnonzero(mask[:, j])
-            if len(rows) == len(best):
-                np.maximum(best, queries[:, j] @ self.vectors.T, out=best)
-            elif len(rows):
-                best[rows] = np.maximum(best[rows], queries[rows, j] @ self.vectors.T)
-        return best
-
-
-def blocked_top_k(
-    score: Callable[[slice], np.ndarray],
-    shape: tuple[int, int],
-    k: int,
-    excluded: Excluded,
-    allowed: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Top ``k`` of scores that are made a block of rows at a time.
-
-    Parameters
-    ----------
-    score : callable
-        The scores of a slice of rows, float32 of shape (b, n_items); changed in place.
-    shape : tuple of int
-        All rows and items, (B, n_items).
-    k, excluded, allowed
-        See `Index.search`.
-
-    Returns
-    -------
-    codes, values : ndarray of shape (B, k)
-        See `top_k`.
-    """
-    B, n = shape
-    codes = np.empty((B, k), dtype=np.int32)
-    values = np.empty((B, k), dtype=np.float32)
-    size = max(1, BLOCK // max(n, 1))
-    for start in range(0, B, size):
-        rows = slice(start, min(start + size, B))
-        scores = score(rows)
-        scores[excluded.rows(rows.start, rows.stop).pairs()] = -np.inf
-        if allowed is not None:
-            scores[:, ~allowed] = -np.inf
-        codes[rows], values[rows] = top_k(scores, k)
-    return codes, values
+    def _score(self, queries: np.ndarray, start: int, out: np.ndarray) -> None:
+        """Write to ``out`` the maximum over the interests for the items from ``start`` on."""
+        b, K, D = queries.shape
+        flat = queries.reshape(b * K, D)
+        width = max(1, TILE // len(flat))
+        tile = np.empty(len(flat) * width, dtype=np.float32)
+        for first in range(0, out.shape[1], width):
+            here = out[:, first : first + width]
+            products = tile[: K * here.size].reshape(len(flat), -1)
+            items = self.vectors[start + first : start + first + here.shape[1]]
+            np.matmul(flat, items.T, out=products)
+            products.reshape(b, K, -1).max(axis=1, out=here)
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns and values of the ``k`` highest scores of each row, best first.
 
-    In two stages: the ``k`` blocks with the highest maxima hold the ``k`` highest scores, so only
-    these are searched. Equal scores come in column order; -inf becomes padding (code -1).
+    In two stages: the ``k`` groups of columns with the highest maxima hold the ``k`` highest
+    scores, so only these are searched. Equal scores are taken and listed in column order.
 
     Parameters
     ----------
@@ -101,48 +104,45 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    codes : ndarray of shape (B, k), int32
-    values : ndarray of shape (B, k), float32
+    columns : ndarray of shape (B, min(k, n)), int64
+    values : ndarray of shape (B, min(k, n)), float32
     """
     B, n = scores.shape
-    size = int(np.sqrt(n / k))
-    if size >= 8:
-        n_blocks = n // size
-        blocks = scores[:, : n_blocks * size].reshape(B, n_blocks, size)
-        best = np.argpartition(-blocks.max(2), k - 1, axis=1)[:, :k]  # (B, k)
-        columns = (best[:, :, None] * size + np.arange(size)).reshape(B, k * size)
-        rest = np.broadcast_to(np.arange(n_blocks * size, n), (B, n - n_blocks * size))
-        columns = np.concatenate([columns, rest], axis=1)
-        codes, values = _select(np.take_along_axis(scores, columns, axis=1), columns, k)
+    size = int(np.sqrt(n / k / 2))  # columns of a group; measured
+    if size < 2:
+        columns = _largest(scores, k)
     else:
-        codes, values = _select(scores, None, k)
-    width = codes.shape[1]
-    padded_codes = np.full((B, k), -1, dtype=np.int32)
-    padded_values = np.full((B, k), -np.inf, dtype=np.float32)
-    padded_codes[:, :width] = np.where(np.isneginf(values), -1, codes)
-    padded_values[:, :width] = values
-    return padded_codes, padded_values
+        m = n // size  # group j: columns j, j + m, j + 2m …, whose maxima vectorise
+        maxima = scores[:, : size * m].reshape(B, size, m).max(1)
+        groups = _largest(maxima, k)  # (B, k)
+        near = (groups[:, None, :] + np.arange(0, size * m, m)[:, None]).reshape(B, size * k)
+        rest = np.broadcast_to(np.arange(size * m, n), (B, n - size * m))
+        near = np.concatenate([near, rest], axis=1)  # ascending
+        columns = np.take_along_axis(near, _largest(np.take_along_axis(scores, near, 1), k), 1)
+        # groups tie at the threshold: a column of the group left out may come first
+        limit = np.take_along_axis(maxima, groups, axis=1).min(1, keepdims=True)
+        tied = np.count_nonzero(maxima >= limit, axis=1) > k
+        tied &= ~np.isneginf(limit[:, 0])
+        columns[tied] = _largest(scores[tied], k)
+    values = np.take_along_axis(scores, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def _select(
-    scores: np.ndarray, columns: np.ndarray | None, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``k`` best columns (named by ``columns``) and their scores, sorted."""
-    if k < scores.shape[1]:
-        chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        values = np.take_along_axis(scores, chosen, axis=1)
-    else:
-        chosen = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-        values = scores
-    codes = chosen if columns is None else np.take_along_axis(columns, chosen, axis=1)
-    order = np.lexsort((codes, -values), axis=1)
-    return np.take_along_axis(codes, order, axis=1), np.take_along_axis(values, order, axis=1)
+def _largest(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the ``k`` highest scores, ascending; of equal ones the first are taken."""
+    B, n = scores.shape
+    if k >= n:
+        return np.tile(np.arange(n), (B, 1))
+    limit = np.partition(scores, n - k, axis=1)[:, n - k, None]
+    keep = scores >= limit
+    n_over = np.count_nonzero(keep, axis=1) - k
+    for row in np.flatnonzero(n_over).tolist():
+        equal = np.flatnonzero(scores[row] == limit[row])
+        keep[row, equal[-n_over[row] :]] = False
+    return np.flatnonzero(keep).reshape(B, k) - np.arange(B)[:, None] * n
 
 
-def winners(
-    vectors: np.ndarray, queries: np.ndarray, mask: np.ndarray, codes: np.ndarray
-) -> np.ndarray:
-    """The interest in use that is nearest each item, int32 of shape (B, k); -1 for padding."""
-    similarity = np.einsum("bkd,bjd->bjk", queries, vectors[codes], optimize=True)
-    similarity = np.where(mask[:, None, :], similarity, -np.inf)
-    return np.where(codes >= 0, similarity.argmax(2), -1).astype(np.int32)
+def winners(vectors: np.ndarray, queries: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The interest that is nearest each item, int64 of shape (B, k)."""
+    return (vectors[codes] @ queries.transpose(0, 2, 1)).argmax(2)

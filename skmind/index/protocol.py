@@ -24,6 +24,15 @@ class Hits(NamedTuple):
     scores: np.ndarray
     interests: np.ndarray
 
+    @classmethod
+    def padding(cls, n_rows: int, k: int) -> Hits:
+        """Rows without items, to be filled."""
+        return cls(
+            np.full((n_rows, k), -1, dtype=np.int32),
+            np.full((n_rows, k), -np.inf, dtype=np.float32),
+            np.full((n_rows, k), -1, dtype=np.int32),
+        )
+
 
 class Excluded(NamedTuple):
     """Items that each row must not get: ``codes[offsets[i]:offsets[i + 1]]`` for row ``i``."""
@@ -42,6 +51,12 @@ class Excluded(NamedTuple):
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         first = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Excluded(self.codes[first + np.arange(offsets[-1])], offsets)
+
+    def among(self, allowed: np.ndarray) -> Excluded:
+        """The same in the codes that the allowed items have among themselves."""
+        keep = allowed[self.codes]
+        before = np.concatenate([[0], np.cumsum(keep)])
+        return Excluded((np.cumsum(allowed) - 1)[self.codes[keep]], before[self.offsets])
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Row and item code of every exclusion."""
