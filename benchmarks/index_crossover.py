@@ -220,9 +220,9 @@ def report(rows: list[Row], skipped: list[str], command: str, n_users: int) -> s
         "turns each, in processor time; above 1, Annoy is faster. They were measured in one run "
         "and are what can be compared; the absolute speeds are of a shared machine.",
         "",
-        "| clusters | items | k | build, s | recall at Annoy's own `search_k` | calibrated `search_k` "
-        "| its recall | exact, users/s | Annoy, users/s | ratio, users together "
-        "| ratio, one by one |",
+        "| clusters | items | k | build, s | recall at Annoy's own `search_k` "
+        "| calibrated `search_k` | its recall | exact, users/s | Annoy, users/s "
+        "| ratio, users together | ratio, one by one |",
         "|---|" + "---:|" * 10,
         *map(str, rows),
         "",

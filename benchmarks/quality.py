@@ -113,7 +113,8 @@ def main() -> None:
     print("| data, model, seeds | HR@10 | NDCG@10 | Recall@50 | fit s | peak MiB |")
     print("| --- | --- | --- | --- | --- | --- |")
     base = popularity(train, test)
-    lines = [f"| {arguments.dataset} {part}, popularity | " + " | ".join(f"{v:.4f}" for v in base.values()) + " | | |"]
+    cells = " | ".join(f"{value:.4f}" for value in base.values())
+    lines = [f"| {arguments.dataset} {part}, popularity | {cells} | | |"]
     print(lines[0], flush=True)
     results = [run(train, test, seed, parameters) for seed in arguments.seeds]
     seeds = " ".join(map(str, arguments.seeds))

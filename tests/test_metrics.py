@@ -385,7 +385,7 @@ def test_evaluate_warns_once():
     [
         (["ngcd@20"], r"unknown name 'ngcd@20' \(did you mean 'ndcg@20'\?\)"),
         (["NDCG@5"], r"did you mean 'ndcg@5'"),
-        ("recal", r"unknown name 'recal' \(did you mean 'recall@10'"),
+        ("recalls", r"unknown name 'recalls' \(did you mean 'recall@10'"),
         (["ndcg@0"], r"unknown name 'ndcg@0' \(did you mean 'ndcg@10'"),
         (
             ["ndcg@ten", "xyzzy@3"],
