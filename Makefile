@@ -11,6 +11,10 @@ REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 CHECKED := $(wildcard skmind tests examples benchmarks docs *.md)
 SPHINXOPTS ?= -W --keep-going
 
+# Threads that wait for each other sleep rather than spin: where other work shares the cores, spinning
+# makes training many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev demo test lint format docs clean
 
