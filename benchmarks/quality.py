@@ -6,9 +6,10 @@
 DIR holds ``ml-100k/`` and ``ml-1m/`` in GroupLens's layout, or ``beauty/sequences.txt`` (a line a
 user: the user, then the items in time order) and ``ml-1m/train.tsv.gz`` with ``test.tsv``. The test
 split finds each user's last event from all before; parameters are chosen on the validation split
-only, which leaves the last event out altogether and finds the one before it. ``--strict`` is what the
-published tables on beauty and ml-1m do: the event before the last is in the history that recommending
-starts from, but was not trained on. Results are appended to ``--output`` as rows of a Markdown table.
+only, which leaves the last event out altogether and finds the one before it. ``--strict`` is what
+the published tables on beauty and ml-1m do: the event before the last is in the history that
+recommending starts from, but was not trained on. Results are appended to ``--output`` as rows of a
+Markdown table.
 """
 
 from __future__ import annotations
