@@ -33,6 +33,7 @@ from .nn.model import MINDNet
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/index_crossover.py
 SCORE_K = 10
+OUTPUTS = "frame", "arrays"
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -245,6 +246,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """
         model = self._ready()[0]
         check_option(unknown, "unknown", ("popular", "error", "drop"))
+        check_option(output, "output", OUTPUTS)
         if user_ids is None:
             ids, codes = model.users.ids, np.arange(len(model.users))
         else:
@@ -263,7 +265,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         hits = self._retrieve(
             *self._encode_users(codes), k, seen, exclude_seen, items, exclude_items, diversity
         )
-        return self._answer(ids, hits, output)
+        return self._answer(ids, hits, k, output)
 
     def recommend_from_history(
         self,
@@ -295,11 +297,13 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         -------
         As `recommend`; users are the keys of the dict, ids of the frame or positions in the list.
         """
+        self._ready()
+        check_option(output, "output", OUTPUTS)
         keys, known, interests, mask = self._encode_strangers(histories, users)
         hits = self._retrieve(
             interests, mask, k, known, exclude_seen, items, exclude_items, diversity
         )
-        return self._answer(keys, hits, output)
+        return self._answer(keys, hits, k, output)
 
     def _retrieve(
         self,
@@ -328,9 +332,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             diversity=diversity,
         )
 
-    def _answer(self, ids: np.ndarray, hits: Hits, output: str) -> Any:
+    def _answer(self, ids: np.ndarray, hits: Hits, k: int, output: str) -> Any:
         """Hits in the caller's ids, as a frame or as arrays."""
-        if check_option(output, "output", ("frame", "arrays")) == "arrays":
+        if output == "arrays":
+            hits = hits.widened(k)
             return self._item_ids(hits.codes), hits.scores
         schema = self._model.schema
         rows, ranks = np.nonzero(hits.codes >= 0)
@@ -374,9 +379,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
         seen = model.interactions.select(codes)
         hits = self._retrieve(*self._encode_users(codes), k, seen, True, None, None, 0.0)
-        found = hits.codes
-        padding = (0, k - found.shape[1])
-        return self._item_ids(np.pad(found, ((0, 0), padding), constant_values=-1))[rows]
+        return self._item_ids(hits.widened(k).codes)[rows]
 
     def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
         """The items with the most similar vectors.

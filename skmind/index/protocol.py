@@ -33,6 +33,12 @@ class Hits(NamedTuple):
             np.full((n_rows, k), -1, dtype=np.int32),
         )
 
+    def widened(self, k: int) -> Hits:
+        """The same with padding up to ``k`` columns."""
+        B, n = self.codes.shape
+        both = zip(self, Hits.padding(B, max(k - n, 0)), strict=True)
+        return Hits(*(np.concatenate(parts, axis=1) for parts in both))
+
 
 class Excluded(NamedTuple):
     """Items that each row must not get: ``codes[offsets[i]:offsets[i + 1]]`` for row ``i``."""

@@ -111,3 +111,14 @@ def test_contract_of_every_index(kind, seed):
             near = cosines(vectors, queries, mask, row, code)
             assert score == pytest.approx(near.max(), abs=1e-6)
             assert near[interest] == pytest.approx(near.max(), abs=1e-6)
+
+
+def test_widened_hits_have_padding_on_the_right():
+    hits = Hits.padding(2, 1)
+    hits.codes[:], hits.scores[:], hits.interests[:] = 5, 0.5, 1
+    wide = hits.widened(3)
+    assert wide.codes.tolist() == [[5, -1, -1]] * 2
+    assert wide.scores.tolist() == [[0.5, -np.inf, -np.inf]] * 2
+    assert wide.interests.tolist() == [[1, -1, -1]] * 2
+    assert [part.dtype for part in wide] == [part.dtype for part in hits]
+    assert wide.widened(2).codes.shape == (2, 3)  # never narrower
