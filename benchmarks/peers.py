@@ -1,0 +1,419 @@
+"""Accuracy of other recommenders on the data, the splits and the metrics of quality.py.
+
+    sh benchmarks/peers.sh ml-100k --data DIR --peers popularity knn ease als bpr mind mind-tuned
+    sh benchmarks/peers.sh beauty --data DIR --peers popularity knn ease als
+
+``peers.sh`` makes the environment that ``peers.txt`` pins and runs this file in it. A peer with
+several settings in ``PEERS`` is first fitted with each, seed 0, and judged by NDCG@10 on the
+validation split, which leaves the last event out altogether; the best setting is fitted on the test
+split, with every seed where the fit is random. All use one thread and see nobody's last event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import io
+import itertools
+import logging
+import platform
+import random
+import resource
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from quality import METRICS, load, popularity, row, split
+from scipy.linalg import lapack
+from scipy.sparse import csr_array, csr_matrix
+from threadpoolctl import threadpool_limits
+
+from skmind.datasets import fetch_movielens
+from skmind.metrics import evaluate
+
+K = 50
+BLOCK = 512  # users that are scored together
+
+
+class Log:
+    """Events of the users in time order, ties in row order, by codes."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        frame = frame.sort_values("timestamp", kind="stable").sort_values("user_id", kind="stable")
+        self.user_codes, self.users = pd.factorize(frame["user_id"], sort=True)
+        self.item_codes, self.items = pd.factorize(frame["item_id"], sort=True)
+        self.bounds = np.flatnonzero(np.diff(self.user_codes, prepend=-1, append=-1))
+        self.shape = len(self.users), len(self.items)
+        ones = np.ones(len(frame), dtype=np.float32)
+        matrix = csr_matrix((ones, (self.user_codes, self.item_codes)), self.shape)
+        matrix.data[:] = 1  # an item is met or it is not
+        self.matrix = matrix
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices of users."""
+        yield from (slice(start, start + BLOCK) for start in range(0, self.shape[0], BLOCK))
+
+    def frame(self, codes: np.ndarray) -> pd.DataFrame:
+        """Recommendations (n_users, K) as a frame; -1 is no item."""
+        table = pd.DataFrame(
+            {
+                "user_id": np.repeat(self.users, codes.shape[1]),
+                "item_id": self.items[codes.ravel()],
+                "rank": np.tile(np.arange(1, codes.shape[1] + 1), len(codes)),
+            }
+        )
+        return table[codes.ravel() >= 0]
+
+    def rank(self, score: Callable[[slice], np.ndarray]) -> pd.DataFrame:
+        """The K best of each user by a function that scores all items for a slice of users."""
+        best = []
+        for block in self.blocks():
+            scores = np.array(score(block))
+            scores[self.matrix[block].nonzero()] = -np.inf
+            top = np.sort(np.argpartition(-scores, K, axis=1)[:, :K], axis=1)
+            order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+            best.append(np.take_along_axis(top, order, axis=1))
+        return self.frame(np.concatenate(best))
+
+
+Recommend = Callable[[], pd.DataFrame]
+
+
+def ease(log: Log, seed: int, *, penalty: float) -> Recommend:
+    """Steck 2019: the closed form of a linear item-to-item model with an empty diagonal."""
+    del seed
+    gram = (log.matrix.T @ log.matrix).toarray()
+    gram[np.diag_indices_from(gram)] += penalty
+    factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    inverse, failed_too = lapack.spotri(factor, lower=1, overwrite_c=1)
+    if failed or failed_too:
+        raise ArithmeticError("the matrix of co-occurrences is not positive definite")
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return lambda: log.rank(lambda block: csr_array(log.matrix[block]) @ weights)
+
+
+def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Recommend:
+    """A model of the library implicit, by its own search."""
+    import implicit
+    from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
+
+    classes = {
+        "ALS": implicit.als.AlternatingLeastSquares,
+        "BPR": implicit.bpr.BayesianPersonalizedRanking,
+        "cosine": CosineRecommender,
+        "BM25": BM25Recommender,
+        "TF-IDF": TFIDFRecommender,
+    }
+    if model in ("ALS", "BPR"):
+        settings["random_state"] = seed
+    fitted = classes[model](num_threads=1, **settings)
+    fitted.fit(log.matrix, show_progress=False)
+
+    def recommend() -> pd.DataFrame:
+        codes, _ = fitted.recommend(np.arange(log.shape[0]), log.matrix, N=K)
+        return log.frame(codes)
+
+    return recommend
+
+
+def mind(
+    log: Log,
+    seed: int,
+    *,
+    profile: pd.DataFrame,
+    dim: int,
+    negatives: int,
+    epochs: int,
+    temperature: float | None,
+    keep: str,
+    sampling: str,
+    max_history: int = 50,
+) -> Recommend:
+    """MIND of torch-rechub with its example's optimiser, batches and negatives (drawn once).
+
+    ``temperature=None`` is the model as released, whose ``forward`` returns cosines and ignores
+    its temperature; a number divides them by it. ``keep`` is the end of a long history that is
+    kept: "first" as in the example script, which truncates with ``"post"``, or "last". Negatives
+    are drawn "uniform", as in the tutorial, or by "popularity" to the power .75, as in the script.
+    """
+    from torch_rechub.basic.features import SequenceFeature, SparseFeature
+    from torch_rechub.models.matching import MIND
+    from torch_rechub.trainers import MatchTrainer
+    from torch_rechub.utils.data import MatchDataGenerator
+    from torch_rechub.utils.match import negative_sample
+
+    class Sharpened(MIND):
+        def forward(self, x: dict) -> torch.Tensor:
+            y = super().forward(x)
+            return y if self.mode or temperature is None else y / temperature
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - torch-rechub draws from it
+    torch.manual_seed(seed)
+
+    def window(start: int, stop: int) -> np.ndarray:
+        codes = log.item_codes[start:stop] + 1
+        codes = codes[:max_history] if keep == "first" else codes[-max_history:]
+        return np.pad(codes, (0, max_history - len(codes)))
+
+    starts, stops = log.bounds[:-1], log.bounds[1:]
+    targets = np.setdiff1d(np.arange(len(log.item_codes)), starts)
+    sampled_users = log.user_codes[targets]
+    counts = dict(Counter((log.item_codes + 1).tolist()).most_common())
+    drawn = negative_sample(
+        counts, ratio=len(targets) * negatives, method_id=int(sampling == "popularity")
+    )
+    profiles = {"user_id": np.arange(1, log.shape[0] + 1)}
+    for name in profile.columns.drop("user_id"):
+        values = profile.set_index("user_id")[name].reindex(log.users)
+        profiles[name] = pd.factorize(values, sort=True)[0] + 1
+    x = {name: codes[sampled_users] for name, codes in profiles.items()}
+    x["movie_id"] = log.item_codes[targets] + 1
+    begins = starts[sampled_users]
+    x["hist_movie_id"] = np.stack([window(*ends) for ends in zip(begins, targets, strict=True)])
+    x["neg_items"] = drawn.reshape(-1, negatives)
+    asked = {**profiles, "hist_movie_id": np.stack(list(map(window, starts, stops)))}
+    every = {"movie_id": np.arange(1, log.shape[1] + 1)}
+
+    size = log.shape[1] + 1
+    tied = {"vocab_size": size, "embed_dim": dim, "pooling": "concat", "shared_with": "movie_id"}
+    model = Sharpened(
+        [SparseFeature(name, int(c.max()) + 1, embed_dim=dim) for name, c in profiles.items()],
+        [SequenceFeature("hist_movie_id", **tied)],
+        [SparseFeature("movie_id", vocab_size=size, embed_dim=dim)],
+        [SequenceFeature("neg_items", **tied)],
+        max_length=max_history,
+        temperature=0.02,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = MatchTrainer(
+            model,
+            mode=2,
+            optimizer_params={"lr": 1e-3, "weight_decay": 1e-6},
+            n_epoch=epochs,
+            model_path=folder,
+        )
+        generator = MatchDataGenerator(x, np.zeros(len(targets), dtype=np.int64))
+        loaders = generator.generate_dataloader(asked, every, batch_size=256, num_workers=0)
+        trainer.fit(loaders[0])
+        interests = trainer.inference_embedding(model, "user", loaders[1], folder).numpy()
+        vectors = trainer.inference_embedding(model, "item", loaders[2], folder).numpy()
+    return lambda: log.rank(lambda block: (interests[block] @ vectors.T).max(axis=1))
+
+
+def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend:
+    """SASRec of RecTools."""
+    from pytorch_lightning import Trainer, seed_everything
+    from rectools import Columns
+    from rectools.dataset import Dataset
+    from rectools.models import SASRecModel
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    seed_everything(seed)
+    order = pd.Timestamp("2000-01-01") + pd.to_timedelta(np.arange(len(log.user_codes)), unit="s")
+    events = pd.DataFrame(
+        {
+            Columns.User: log.user_codes,
+            Columns.Item: log.item_codes,
+            Columns.Weight: 1.0,
+            Columns.Datetime: order,
+        }
+    )
+    dataset = Dataset.construct(events)
+
+    def trainer() -> Trainer:
+        return Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            logger=False,
+        )
+
+    model = SASRecModel(get_trainer_func=trainer, recommend_torch_device="cpu", **settings)
+    model.fit(dataset)
+
+    def recommend() -> pd.DataFrame:
+        users = np.arange(log.shape[0])
+        found = model.recommend(users, dataset, k=K, filter_viewed=True)
+        codes = np.full((log.shape[0], K), -1)
+        codes[found[Columns.User], found[Columns.Rank] - 1] = found[Columns.Item]
+        return log.frame(codes)
+
+    return recommend
+
+
+def grid(**choices: list) -> list[dict]:
+    """Every combination."""
+    return [dict(zip(choices, c, strict=True)) for c in itertools.product(*choices.values())]
+
+
+ALS = {"factors": [32, 64, 128], "regularization": [0.01, 1.0, 10.0], "alpha": [1.0, 5.0, 20.0]}
+BPR = {
+    "factors": [32, 64, 128],
+    "learning_rate": [0.01, 0.05],
+    "regularization": [0.01, 0.05],
+    "iterations": [100],
+}
+MIND = {"dim": 16, "negatives": 3, "temperature": None, "epochs": 5}
+MIND_TUNED = {
+    "dim": [32],
+    "negatives": [10],
+    "temperature": [0.2, 0.5],
+    "epochs": [5],
+    "keep": ["last"],
+    "sampling": ["uniform"],
+}
+SASREC = {
+    "n_factors": [64],
+    "n_blocks": [2],
+    "n_heads": [2],
+    "session_max_len": [100],
+    "dropout_rate": [0.3],
+    "epochs": [50, 100],
+}
+# name: (library, function, settings to choose from, whether its fit is random)
+PEERS = {
+    "knn": (
+        "implicit",
+        implicit_model,
+        grid(model=["cosine", "TF-IDF", "BM25"], K=[20, 50, 100, 200, 500]),
+        False,
+    ),
+    "ease": ("numpy", ease, grid(penalty=[20, 50, 100, 200, 500, 1000]), False),
+    "als": ("implicit", implicit_model, grid(model=["ALS"], **ALS), True),
+    "bpr": ("implicit", implicit_model, grid(model=["BPR"], **BPR), True),
+    # the documentation's tutorial, and the repository's example script with the tutorial's epochs
+    "mind": ("torch-rechub", mind, [{**MIND, "keep": "last", "sampling": "uniform"}], True),
+    "mind-script": (
+        "torch-rechub",
+        mind,
+        [{**MIND, "keep": "first", "sampling": "popularity"}],
+        True,
+    ),
+    "mind-tuned": ("torch-rechub", mind, grid(**MIND_TUNED), True),
+    "sasrec": ("rectools", sasrec, grid(**SASREC), True),
+}
+
+
+def measure(
+    name: str, settings: dict, dataset: str, data: Path, validation: bool, seed: int
+) -> dict[str, float]:
+    """Fit, recommend, measure."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    train, test = split(load(dataset, data), validation)
+    if name.startswith("mind"):
+        profile = train[["user_id"]].drop_duplicates()
+        if dataset == "ml-100k":
+            profile = fetch_movielens("100k", data_home=data).user_table
+        settings = {**settings, "profile": profile}
+    log = Log(train)
+    quiet = io.StringIO()
+    with threadpool_limits(1), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        start = time.perf_counter()
+        recommend = PEERS[name][1](log, seed, **settings)
+        seconds = time.perf_counter() - start
+        recommended = recommend()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**evaluate(test, recommended, METRICS), "fit_s": seconds, "peak_MiB": peak}
+
+
+def most_popular(dataset: str, data: Path) -> dict[str, float]:
+    """The metrics of the most frequent unseen items on the test split."""
+    return popularity(*split(load(dataset, data), validation=False))
+
+
+def words(settings: dict) -> str:
+    """Settings as name=value."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def main() -> None:
+    """Choose settings, run every seed, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", choices=("ml-100k", "ml-1m", "beauty"))
+    parser.add_argument("--data", type=Path, help="folder that holds the data sets")
+    parser.add_argument("--peers", nargs="+", choices=("popularity", *PEERS), required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--where",
+        nargs="*",
+        default=[],
+        metavar="NAME=V,W",
+        help="try only these values of a setting",
+    )
+    parser.add_argument("--output", type=Path, help="file that the rows are appended to")
+    arguments = parser.parse_args()
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        if arguments.output:
+            with arguments.output.open("a") as file:
+                file.write(line + "\n")
+
+    libraries = ("implicit", "torch-rechub", "rectools", "torch", "numpy", "scipy", "pandas")
+    versions = ", ".join(f"{library} {version(library)}" for library in libraries)
+    command = f"{arguments.dataset} --peers {' '.join(arguments.peers)}"
+    if arguments.where:
+        command += f" --where {' '.join(arguments.where)}"
+    kept = dict(assignment.split("=", 1) for assignment in arguments.where)
+    kept = {setting: values.split(",") for setting, values in kept.items()}
+    say(f"\n`sh benchmarks/peers.sh {command}`, {datetime.date.today()}, one thread:")
+    say(f"Python {platform.python_version()}, {versions}.\n")
+    say("| data, model, seeds | HR@10 | NDCG@10 | Recall@50 | fit s | peak MiB |")
+    say("| --- | --- | --- | --- | --- | --- |")
+    notes = []
+    job = (arguments.dataset, arguments.data)
+    for name in arguments.peers:
+        if name == "popularity":
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                base = pool.submit(most_popular, *job).result()
+            cells = " | ".join(f"{value:.4f}" for value in base.values())
+            say(f"| {arguments.dataset} test, popularity | {cells} | | |")
+            continue
+        library, _, choices, is_random = PEERS[name]
+        choices = [c for c in choices if all(str(c.get(n, v[0])) in v for n, v in kept.items())]
+        seeds = arguments.seeds if is_random else arguments.seeds[:1]
+        # A process of its own for every fit on the test split, so that its peak is its own; this
+        # one stays small, because on Linux a child's peak begins with its parent's.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            found = []
+            for settings in choices if len(choices) > 1 else []:
+                result = pool.submit(measure, name, settings, *job, True, 0).result()
+                found.append(result["ndcg@10"])
+                print(
+                    f"validation {found[-1]:.4f} {result['fit_s']:.0f} s: {words(settings)}",
+                    flush=True,
+                )
+        settings = choices[int(np.argmax(found))] if found else choices[0]
+        results = []
+        for seed in seeds:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                results.append(pool.submit(measure, name, settings, *job, False, seed).result())
+        label = f"{arguments.dataset} test, {name} of {library} ({words(settings)})"
+        say(row(label + (f", {' '.join(map(str, seeds))}" if is_random else ""), results))
+        if found:
+            notes.append(
+                f"- {name}: best of {len(found)} settings on the validation split, where its "
+                f"NDCG@10 is {max(found):.4f} (worst {min(found):.4f})."
+            )
+    if notes:
+        say("\n" + "\n".join(notes))
+
+
+if __name__ == "__main__":
+    main()
