@@ -367,7 +367,9 @@ def main() -> None:
 
     libraries = ("implicit", "torch-rechub", "rectools", "torch", "numpy", "scipy", "pandas")
     versions = ", ".join(f"{library} {version(library)}" for library in libraries)
-    command = f"{arguments.dataset} --peers {' '.join(arguments.peers)}"
+    command = f"{arguments.dataset} --data DIR --peers {' '.join(arguments.peers)}"
+    if arguments.seeds != parser.get_default("seeds"):
+        command += f" --seeds {' '.join(map(str, arguments.seeds))}"
     if arguments.where:
         command += f" --where {' '.join(arguments.where)}"
     kept = dict(assignment.split("=", 1) for assignment in arguments.where)
