@@ -113,15 +113,20 @@ def id_array(ids: Any, name: str) -> np.ndarray:
             "pass one of its columns"
         )
     values = scalar_array(ids, name, "id")
+    _check_present(values, name, "ids", "drop these rows or give them an id")
+    return values
+
+
+def _check_present(values: np.ndarray, name: str, what: str, cure: str) -> None:
+    """Raise if a value is missing or infinite."""
     missing = np.asarray(pd.isna(values))
     if values.dtype.kind == "f":
         missing = missing | np.isinf(values)
     if missing.any():
         raise InvalidInputError(
-            f"{name} has {int(missing.sum())} missing or infinite ids, "
-            f"the first in row {int(missing.argmax())}; drop these rows or give them an id"
+            f"{name} has {int(missing.sum())} missing or infinite {what}, "
+            f"the first in row {int(missing.argmax())}; {cure}"
         )
-    return values
 
 
 def scalar_array(values: Any, name: str, what: str = "value") -> np.ndarray:
@@ -183,14 +188,8 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
         If a time is missing, infinite, text, or outside the years 1678 to 2261.
     """
     values = _plain(_series(times))
-    missing = np.asarray(pd.isna(values))
-    if values.dtype.kind == "f":
-        missing = missing | np.isinf(values)
-    if missing.any():
-        raise InvalidInputError(
-            f"{name} has {int(missing.sum())} missing or infinite times, the first in row "
-            f"{int(missing.argmax())}; drop these rows, or set time_col=None to use row order"
-        )
+    cure = "drop these rows, or set time_col=None to use row order"
+    _check_present(values, name, "times", cure)
     kind = pd.api.types.infer_dtype(values)
     if kind in ("datetime64", "datetime", "date"):
         return _nanoseconds(values, name)

@@ -148,7 +148,7 @@ def _prepare_side(
     if not names:
         return encoder, codes, FeatureEncoder([]).transform({}, len(encoder))
     X, kept, times = source
-    columns = {}
+    columns, newest = {}, None
     for name in names:
         if name in in_table:
             values = take_column(table, name, f"{role}_features")
@@ -159,7 +159,7 @@ def _prepare_side(
                     f"{role}_features names {name!r}, which is neither in the {role}s table, which "
                     f"has {in_table}, nor in X, which has {column_names(X)}"
                 )
-            newest = _newest_rows(codes, times)
+            newest = _newest_rows(codes, times) if newest is None else newest
             values = take_column(X, name, f"{role}_features").iloc[kept[newest]]
             columns[name] = Column(values, codes[newest])
     return encoder, codes, FeatureEncoder.fit(columns).transform(columns, len(encoder))
