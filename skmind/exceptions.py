@@ -37,3 +37,7 @@ class NothingToScoreWarning(SkmindWarning):
 
 class IgnoredDataWarning(SkmindWarning):
     """Columns or rows of the input are not used; the message names them."""
+
+
+class InterestCollapseWarning(SkmindWarning):
+    """The interests of users who have several are practically one vector."""
