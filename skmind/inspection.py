@@ -68,9 +68,9 @@ class InterestDiagnostics:
     usage: pd.DataFrame
 
     def __repr__(self) -> str:
-        names = "n_users", "n_interests", "effective_number", "mean_cosine"
-        values = ", ".join(f"{name}={getattr(self, name):.4g}" for name in names)
-        return f"InterestDiagnostics({values})\n{self.usage.round(3)}"
+        names = "n_interests", "effective_number", "mean_cosine"
+        means = ", ".join(f"{name}={getattr(self, name):.4g}" for name in names)
+        return f"InterestDiagnostics(n_users={self.n_users}, {means})\n{self.usage.round(3)}"
 
 
 def interest_diagnostics(rec: Any, user_ids: Any = None, *, k: int = 10) -> InterestDiagnostics:

@@ -29,6 +29,7 @@ LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in unit
 # Who may import a library that the rest of the code must not depend on.
 CONFINED = {
     "annoy": ("index/annoy.py",),
+    "matplotlib": ("inspection.py",),
     "torch": ("nn/", "_training.py", "_onnx.py"),
 }
 
