@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,17 @@ from .nn.model import MINDNet
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/index_crossover.py
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
+
+
+class _Wanted(NamedTuple):
+    """What `FittedRecommender.recommend` was asked for, by the names of its arguments."""
+
+    k: int
+    exclude_seen: bool = True
+    items: Any = None
+    exclude_items: Any = None
+    diversity: float = 0.0
+    diversity_by: str | None = None
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -205,6 +216,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         exclude_items: Any = None,
         unknown: str = "popular",
         diversity: float = 0.0,
+        diversity_by: str | None = None,
         output: str = "frame",
     ) -> Any:
         """The best items of each user, by the interest that is nearest.
@@ -225,7 +237,16 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             What users get whom ``fit`` has not seen: the most frequent items (interest -1, score
             the share of all interactions), an error, or no rows.
         diversity : float in [0, 1], default=0
-            0 orders by score; higher values trade score for unlike items (`diversify`).
+            0 orders by score; higher values trade score for unlike items; at 1 the score only
+            chooses the first item and among equals. In turn, the item with the highest
+            ``(1 - diversity) · score + diversity · d`` is taken from the 5 ``k`` best ones, where
+            ``d`` is the mean distance from those taken: ComiRec's aggregation (Cen et al., KDD
+            2020, section 3.5), with a mean for the sum so that a value suits every ``k``.
+        diversity_by : str or None, default=None
+            The distance of two items. None: 1 - cosine of their vectors. The name of an item
+            feature of ``fit`` that holds categories or lists of them: 1 - cosine of their sets of
+            values; for single categories 0 if they are the same, else 1. An item without a value
+            is at distance 1 from all.
         output : {"frame", "arrays"}, default="frame"
 
         Returns
@@ -262,9 +283,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if unknown == "drop":
             ids, codes = ids[~strange], codes[~strange]
         seen = model.interactions.select(codes)
-        hits = self._retrieve(
-            *self._encode_users(codes), k, seen, exclude_seen, items, exclude_items, diversity
-        )
+        wanted = _Wanted(k, exclude_seen, items, exclude_items, diversity, diversity_by)
+        hits = self._retrieve(*self._encode_users(codes), seen, wanted)
         return self._answer(ids, hits, k, output)
 
     def recommend_from_history(
@@ -277,6 +297,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         items: Any = None,
         exclude_items: Any = None,
         diversity: float = 0.0,
+        diversity_by: str | None = None,
         output: str = "frame",
     ) -> Any:
         """`recommend` for people who were not in ``fit``, without training.
@@ -290,7 +311,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         users : frame or None
             Their features, keyed by ``user_col``: the dict's keys, the frame's user ids, or
             positions 0, 1, … in the list. Values that ``fit`` has not seen count as missing.
-        k, exclude_seen, items, exclude_items, diversity, output
+        k, exclude_seen, items, exclude_items, diversity, diversity_by, output
             As in `recommend`.
 
         Returns
@@ -300,26 +321,19 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._ready()
         check_option(output, "output", OUTPUTS)
         keys, known, interests, mask = self._encode_strangers(histories, users)
-        hits = self._retrieve(
-            interests, mask, k, known, exclude_seen, items, exclude_items, diversity
-        )
+        wanted = _Wanted(k, exclude_seen, items, exclude_items, diversity, diversity_by)
+        hits = self._retrieve(interests, mask, known, wanted)
         return self._answer(keys, hits, k, output)
 
     def _retrieve(
-        self,
-        interests: np.ndarray,
-        mask: np.ndarray,
-        k: int,
-        seen: Interactions,
-        exclude_seen: bool,
-        items: Any,
-        exclude_items: Any,
-        diversity: float,
+        self, interests: np.ndarray, mask: np.ndarray, seen: Interactions, wanted: _Wanted
     ) -> Hits:
         model, _, index = self._ready()
-        k = check_count(k, "k")
-        diversity = check_real(diversity, "diversity", 0, 1)
-        if not exclude_seen:
+        by, features = wanted.diversity_by, model.prepared.item_features
+        k = check_count(wanted.k, "k")
+        diversity = check_real(wanted.diversity, "diversity", 0, 1)
+        values = None if by is None else features.values_of(by, "diversity_by")
+        if not wanted.exclude_seen:
             seen = seen.select(np.full(seen.n_users, -1))
         return retrieve(
             index,
@@ -328,8 +342,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             k,
             Excluded(seen.items, seen.offsets),
             counts=model.prepared.counts,
-            allowed=_allowed(model.items, items, exclude_items),
+            allowed=_allowed(model.items, wanted.items, wanted.exclude_items),
             diversity=diversity,
+            values=values,
         )
 
     def _answer(self, ids: np.ndarray, hits: Hits, k: int, output: str) -> Any:
@@ -378,7 +393,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         ids = read_column(self._check_table(X), model.schema, "user")
         codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
         seen = model.interactions.select(codes)
-        hits = self._retrieve(*self._encode_users(codes), k, seen, True, None, None, 0.0)
+        hits = self._retrieve(*self._encode_users(codes), seen, _Wanted(k))
         return self._item_ids(hits.widened(k).codes)[rows]
 
     def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
@@ -502,7 +517,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
         seen = task.seen()
-        hits = self._retrieve(interests, mask, SCORE_K, seen, True, None, None, 0.0)
+        hits = self._retrieve(interests, mask, seen, _Wanted(SCORE_K))
         found = _hits(hits.codes, task.target_rows, task.target_items, len(task.users))
         return float(np.average(_ndcg(found, task.n_targets, SCORE_K), weights=task.weights))
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from .data.features import Values
 from .index.protocol import Excluded, Hits, Index
 
 OVERSAMPLING = 5  # candidates per returned item that diversity chooses from
 POPULAR = -1  # "interest" of an item that popularity found
 BLOCK = 2**18  # numbers held at once: 1 MiB stays in the cache
-LAST = -10.0  # padding is worth less than any sum of cosines
+LAST = -10.0  # padding is worth less than any score and distance
+
+Cosines = Callable[[np.ndarray], np.ndarray]  # a place a row, (b,) → those of all places, (b, M)
 
 
 def retrieve(
@@ -22,6 +27,7 @@ def retrieve(
     counts: np.ndarray,
     allowed: np.ndarray | None = None,
     diversity: float = 0.0,
+    values: Values | None = None,
 ) -> Hits:
     """Exactly ``k`` items a row unless fewer are eligible.
 
@@ -31,7 +37,7 @@ def retrieve(
         See `Index.search`; ``k`` above the number of items counts as that number.
     counts : ndarray of shape (n_items,)
         Interactions of each item, for the rows that have no interest in use.
-    diversity : float in [0, 1]
+    diversity, values
         See `diversify`.
     """
     n = len(index.vectors)
@@ -39,7 +45,7 @@ def retrieve(
     wide = min(OVERSAMPLING * k, n) if diversity else k
     hits = index.search(queries, mask, wide, excluded, allowed)
     if diversity:
-        hits = diversify(hits, index.vectors, k, diversity)
+        hits = diversify(hits, index.vectors, k, diversity, values)
     strangers = np.flatnonzero(~mask.any(1))
     if len(strangers):
         found = popular(counts, k, excluded.take(strangers), allowed)
@@ -80,12 +86,20 @@ def popular(
     return hits
 
 
-def diversify(hits: Hits, vectors: np.ndarray, k: int, diversity: float) -> Hits:
-    """Choose ``k`` of each row's candidates by maximal marginal relevance.
+def diversify(
+    hits: Hits, vectors: np.ndarray, k: int, diversity: float, values: Values | None = None
+) -> Hits:
+    """Choose ``k`` of each row's candidates by their score and their distance from each other.
 
-    Greedily takes the item with the highest ``(1 - diversity) · score - diversity · s``, where
-    ``s`` is its highest cosine to an item already taken (Carbonell & Goldstein, SIGIR 1998). The
-    item with the highest score is taken first; of equal items, the first.
+    Greedily takes the item with the highest ``(1 - diversity) · score + diversity · d``, where
+    ``d`` is its mean distance, 1 - cosine, from the items already taken. The item with the highest
+    score is taken first; of equal items, the first.
+
+    This is the aggregation of ComiRec (Cen et al., KDD 2020, section 3.5, algorithm 1), but for two
+    things: the distances are averaged rather than summed, so that what ``diversity`` does depends
+    neither on ``k`` nor on the rank, and score and distance are weighted so that 1 means distance
+    alone. The distance from the nearest item only (maximal marginal relevance, Carbonell &
+    Goldstein, SIGIR 1998) would not tell a second item of a category from a ninth.
 
     Parameters
     ----------
@@ -95,29 +109,62 @@ def diversify(hits: Hits, vectors: np.ndarray, k: int, diversity: float) -> Hits
     k : int
     diversity : float in [0, 1]
         0 keeps the order by score; higher values spread the list over unlike items.
+    values : Values or None
+        None: the cosine is that of ``vectors``. Else that of the sets of values: the number of
+        common ones over the geometric mean of both numbers. Where an item has one value, its
+        distance is 0 or 1 as in the paper; an item without values is at distance 1 from all.
     """
     B, M = hits.codes.shape
     places = np.zeros((B, min(k, M)), dtype=np.int64)
-    size = max(1, BLOCK // max(M * vectors.shape[1], 1))
+    width = vectors.shape[1] if values is None else values.most(hits.codes)
+    size = max(1, BLOCK // max(M * width, 1))
     for start in range(0, B, size):
         rows = slice(start, start + size)
-        _take_in_turn(hits.codes[rows], hits.scores[rows], vectors, diversity, places[rows])
+        codes = hits.codes[rows]
+        cosines = _of_vectors(vectors, codes) if values is None else _of_values(values, codes)
+        _take_in_turn(hits.scores[rows], cosines, diversity, places[rows])
     return Hits(*(np.take_along_axis(part, places, axis=1) for part in hits))
 
 
-def _take_in_turn(
-    codes: np.ndarray, scores: np.ndarray, vectors: np.ndarray, diversity: float, out: np.ndarray
-) -> None:
+def _take_in_turn(scores: np.ndarray, cosines: Cosines, diversity: float, out: np.ndarray) -> None:
     """Write to ``out`` (b, k) the places of the candidates (b, M) in the order of `diversify`."""
-    items = vectors[codes]  # (b, M, D)
-    padding = codes < 0
+    padding = np.isneginf(scores)
     value = (1 - diversity) * np.where(padding, 0, scores)
     value[padding] = LAST
-    rows = np.arange(len(codes))
-    nearest = np.full(codes.shape, -1, dtype=np.float32)
+    rows = np.arange(len(scores))
+    total = np.zeros(scores.shape, dtype=np.float32)
     for step in range(out.shape[1]):
-        best = (value - diversity * nearest).argmax(1)
+        best = (value - diversity / max(step, 1) * total).argmax(1)  # the mean of 1 is the same
         out[:, step] = best
         value[rows, best] = -np.inf
-        similarity = (items @ items[rows, best][:, :, None]).squeeze(2)  # (b, M)
-        np.maximum(nearest, similarity, out=nearest)
+        total += cosines(best)
+
+
+def _of_vectors(vectors: np.ndarray, codes: np.ndarray) -> Cosines:
+    """Cosines of the vectors of the candidates ``codes`` (b, M)."""
+    rows, items = np.arange(len(codes)), vectors[codes]  # (b, M, D)
+    return lambda best: (items @ items[rows, best][:, :, None]).squeeze(2)  # (b, M)
+
+
+def _of_values(values: Values, codes: np.ndarray) -> Cosines:
+    """Cosines of the sets of values of the candidates ``codes`` (b, M)."""
+    b, M = codes.shape
+    rows, items = np.arange(b), values.matrix[codes.ravel()][:, values.columns]  # (b * M, n_values)
+    lengths = np.diff(items.indptr)
+    row_of = np.repeat(np.arange(b * M, dtype=np.int64) // M, lengths)
+    # a number for each value of a row, so that memory does not grow with the vocabulary
+    distinct, numbers = np.unique(row_of * items.shape[1] + items.indices, return_inverse=True)
+    padded = np.full((b * M, lengths.max(initial=0)), len(distinct))  # the last stands for none
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = numbers
+    padded = np.ascontiguousarray(padded.T).reshape(-1, b, M)
+    lengths = lengths.reshape(b, M)
+
+    def cosines(best: np.ndarray) -> np.ndarray:
+        taken = np.zeros(len(distinct) + 1, dtype=np.float32)
+        taken[padded[:, rows, best]] = 1
+        taken[-1] = 0
+        common = taken[padded].sum(0)  # (b, M)
+        product = lengths * lengths[rows, best][:, None]
+        return common / np.sqrt(np.maximum(product, 1))  # exactly 1 for equal sets
+
+    return cosines

@@ -401,6 +401,7 @@ NOT_A_COUNT = "^k={} must be an integer of at least 1"
 NOT_A_LIST = "^{0} ids must be a list or array, not the single value {1}; write \\[{1}\\]"
 NOT_AN_OPTION = "^{}={} is not one of {}"
 NOT_A_SHARE = "^diversity={} must be a number from 0 to 1"
+NO_CATEGORY = "^diversity_by={} is not a feature of fit that holds .* lists of them; use {}$"
 NOT_LISTS = r"histories must hold a list of item ids per person, got {}; for one person write \[\["
 NOT_KNOWN = "items= has 2 ids, none of which was in fit; name at least one that is in items_, or"
 NO_MATCH = "(?s)feature names should match those that were passed during fit.*{}"
@@ -447,6 +448,20 @@ ASKED = [
         for call in (
             lambda rec, value=value: rec.recommend([0], diversity=value),
             lambda rec, value=value: rec.recommend_from_history([[1]], diversity=value),
+        )
+    ),
+    *(
+        Row(call, InvalidInputError, NO_CATEGORY.format(re.escape(repr(value)), legal), model)
+        for value, legal, model in (
+            ("gerne", r"one of \['topic'\]", "features"),
+            ("price", r"one of \['topic'\]", "features"),  # a number
+            (["topic"], r"one of \['topic'\]", "features"),
+            (0, r"one of \['topic'\]", "features"),
+            ("topic", "None, as fit was given none", "ints"),
+        )
+        for call in (
+            lambda rec, value=value: rec.recommend([0], diversity_by=value),
+            lambda rec, value=value: rec.recommend_from_history([[1]], diversity_by=value),
         )
     ),
     # users

@@ -313,6 +313,51 @@ def test_diversity_spreads_the_list(fitted):
     assert first[0.7] == first[0.0]
 
 
+@pytest.fixture(scope="module")
+def with_topics(data, X):
+    """Fitted with each item's topic, once as a category and once as a list; some have none."""
+    table = data.item_table[["item_id", "topic"]].astype({"topic": object})
+    table.loc[::9, "topic"] = None
+    table["tags"] = [[] if topic is None else [topic] for topic in table["topic"]]
+    table["price"] = np.linspace(1, 2, len(table))
+    return MINDRecommender(**SMALL).fit(X, items=table), table.set_index("item_id")["topic"]
+
+
+def test_diversity_by_a_category_takes_every_one_there_is(with_topics):
+    rec, topics = with_topics
+    candidates = rec.recommend(k=25)  # what k=5 chooses from
+    result = rec.recommend(k=5, diversity=1.0, diversity_by="topic")
+    assert (result.groupby("user_id").size() == 5).all()
+
+    def n_kinds(frame):  # an item without a topic is a kind of its own
+        kinds = [topics[i] if topics[i] is not None else f"item {i}" for i in frame["item_id"]]
+        return pd.Series(kinds, frame.index).groupby(frame["user_id"]).nunique()
+
+    assert (n_kinds(rec.recommend(k=5)) < 5).any()
+    np.testing.assert_array_equal(n_kinds(result), np.minimum(n_kinds(candidates), 5))
+
+
+def test_a_list_of_one_value_is_a_category(with_topics):
+    rec, _ = with_topics
+    one, other = (rec.recommend(diversity=0.3, diversity_by=by) for by in ("topic", "tags"))
+    pd.testing.assert_frame_equal(one, other)
+    assert not one.equals(rec.recommend(diversity=0.3))
+
+
+def test_without_diversity_it_does_not_matter_by_what(with_topics):
+    rec, _ = with_topics
+    pd.testing.assert_frame_equal(rec.recommend(diversity_by="topic"), rec.recommend())
+
+
+def test_diversity_by_a_category_from_histories(X, with_topics):
+    rec, _ = with_topics
+    options = {"k": 4, "diversity": 0.5, "diversity_by": "topic", "output": "arrays"}
+    ids, scores = rec.recommend_from_history(histories_of(X)[[4, 9]].tolist(), **options)
+    expected_ids, expected_scores = rec.recommend([4, 9], **options)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_allclose(scores, expected_scores, rtol=0, atol=1e-6)
+
+
 # ------------------------------------------------------------------ people who were not in fit
 
 

@@ -1,8 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy import sparse
 
 from skmind import _retrieval
 from skmind._retrieval import OVERSAMPLING, POPULAR, diversify, popular, retrieve
+from skmind.data.features import Values
 from skmind.index.annoy import AnnoyIndex
 from skmind.index.exact import ExactIndex
 from skmind.index.protocol import Excluded, Hits
@@ -82,23 +86,63 @@ def test_an_item_excluded_twice_counts_once():
 # ------------------------------------------------------------------ diversify
 
 
-def diversify_by_loop(hits, vectors, k, diversity):
-    """Maximal marginal relevance as the paper writes it, an item at a time."""
-    chosen = []
-    for codes, scores in zip(hits.codes, hits.scores, strict=True):
-        left = [place for place in range(len(codes)) if codes[place] >= 0]
-        taken = []
-        while left and len(taken) < k:
+def cosine_distance(vectors):
+    return lambda i, j: 1 - float(vectors[i].astype(float) @ vectors[j].astype(float))
 
-            def marginal(place):
-                near = [vectors[codes[place]] @ vectors[codes[other]] for other in taken]  # noqa: B023
-                return (1 - diversity) * scores[place] - diversity * max(near, default=0)  # noqa: B023
 
-            best = left[0] if not taken else max(left, key=marginal)
-            left.remove(best)
-            taken.append(best)
-        chosen.append(taken)
-    return chosen
+def set_distance(sets):
+    """1 - cosine of the indicator vectors of two sets; 1 if one is empty."""
+
+    def distance(i, j):
+        size = len(sets[i]) * len(sets[j])
+        return 1 - len(sets[i] & sets[j]) / size**0.5 if size else 1.0
+
+    return distance
+
+
+def assert_greedy(found, hits, k, diversity, distance):
+    """Every item, in its turn, is worth the most of those left; nothing else changes."""
+    for row, (codes, scores) in enumerate(zip(hits.codes, hits.scores, strict=True)):
+        places = {int(code): place for place, code in enumerate(codes) if code >= 0}
+        chosen = [int(code) for code in found.codes[row] if code >= 0]
+        assert len(set(chosen)) == len(chosen) == min(k, len(places))
+
+        def worth(code, before, scores=scores, places=places):
+            distances = [distance(code, other) for other in before]
+            spread = np.mean(distances) if distances else 0
+            return (1 - diversity) * scores[places[code]] + diversity * spread
+
+        if chosen:
+            assert chosen[0] == codes[0]
+        for rank, code in enumerate(chosen):
+            left = [worth(other, chosen[:rank]) for other in places if other not in chosen[:rank]]
+            assert worth(code, chosen[:rank]) >= max(left) - 1e-5
+        taken = [places[code] for code in chosen]
+        for mine, theirs, fill in zip(found, hits, (-1, -np.inf, -1), strict=True):
+            rest = [fill] * (min(k, hits.codes.shape[1]) - len(taken))
+            assert mine[row].tolist() == [*theirs[row, taken].tolist(), *rest]
+    assert [part.dtype for part in found] == [np.int32, np.float32, np.int32]
+
+
+def values_of(sets, n_values=None, others=3):
+    """The same sets as `Values`, between columns of other features that every item has."""
+    width = n_values or max(map(max, filter(None, sets)), default=-1) + 1
+    rows = np.repeat(np.arange(len(sets)), [len(values) for values in sets])
+    columns = np.array([value for values in sets for value in values], dtype=np.int64)
+    weights = np.random.default_rng(0).uniform(0.1, 1, len(rows))  # only zero or not counts
+    own = sparse.csr_matrix((weights, (rows, columns)), shape=(len(sets), width))
+    other = sparse.csr_matrix(np.ones((len(sets), others)))
+    matrix = sparse.hstack([other, own, other], format="csr")
+    return Values(matrix, slice(others, others + width))
+
+
+def random_sets(kind, n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    if kind == "one each":
+        return [{int(value)} for value in rng.integers(6, size=n)]
+    if kind == "none":
+        return [set() for _ in range(n)]
+    return [set(rng.integers(9, size=rng.integers(5)).tolist()) for _ in range(n)]
 
 
 def padded(hits, lengths):
@@ -124,15 +168,76 @@ def candidates(seed=0, M=25):
 @pytest.mark.usefixtures("block")
 @pytest.mark.parametrize("diversity", [0.0, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("k", [1, 7, 25])
-def test_diversify_equals_a_loop(diversity, k):
+def test_diversity_of_vectors_is_greedy(diversity, k):
     hits, vectors = candidates(seed=k)
     found = diversify(hits, vectors, k, diversity)
-    expected = diversify_by_loop(hits, vectors, k, diversity)
-    for row, places in enumerate(expected):
-        for mine, theirs, fill in zip(found, hits, (-1, -np.inf, -1), strict=True):
-            rest = [fill] * (k - len(places))
-            assert mine[row].tolist() == [*theirs[row, places].tolist(), *rest]
-    assert [part.dtype for part in found] == [np.int32, np.float32, np.int32]
+    assert_greedy(found, hits, k, diversity, cosine_distance(vectors))
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("kind", ["one each", "none", "several"])
+@pytest.mark.parametrize("diversity", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("k", [1, 7, 25])
+def test_diversity_of_values_is_greedy(diversity, k, kind):
+    hits, vectors = candidates(seed=k)
+    sets = random_sets(kind, seed=k)
+    found = diversify(hits, vectors, k, diversity, values_of(sets))
+    assert_greedy(found, hits, k, diversity, set_distance(sets))
+
+
+def one_row(*scores):
+    codes = np.arange(len(scores), dtype=np.int32)[None]
+    return Hits(codes, np.array([scores], dtype=np.float32), np.zeros_like(codes))
+
+
+def chosen(sets, k, diversity):
+    """Places of the items taken, where scores fall and vectors say nothing."""
+    hits = one_row(*np.linspace(0.9, 0.5, len(sets)))
+    vectors = np.zeros((len(sets), 2), dtype=np.float32)
+    return diversify(hits, vectors, k, diversity, values_of(sets)).codes[0].tolist()
+
+
+def test_categories_take_turns():
+    """Each category once by score, then each a second time: no other list has more pairs."""
+    sets = [{0}, {0}, {0}, {1}, {1}, {2}, {2}]
+    assert chosen(sets, 7, 1.0) == [0, 3, 5, 1, 4, 6, 2]
+    assert chosen(sets, 3, 0.5) == [0, 3, 5]
+    assert chosen(sets, 7, 0.0) == list(range(7))
+
+
+def test_an_item_without_values_is_unlike_all():
+    assert chosen([{0}, {0}, set(), set(), {0}], 5, 1.0) == [0, 2, 3, 1, 4]
+
+
+def test_equal_sets_are_no_more_alike_than_equal_values():
+    """Rounding would prefer one of them; the score decides."""
+    for size in range(2, 8):
+        several = set(range(1, size + 1))
+        assert chosen([{0}, several, {0}, several], 4, 1.0) == [0, 1, 2, 3]
+        assert chosen([several, {0}, several, {0}], 4, 1.0) == [0, 1, 2, 3]
+
+
+def test_half_of_the_values_in_common():
+    """From {0, 1}: {0, 2} has distance 1/2, {0} has 1 - 1/√2, {3} has 1."""
+    sets = [{0, 1}, {0}, {0, 2}, {3}]
+    assert chosen(sets, 2, 1.0) == [0, 3]
+    assert chosen(sets[:3], 2, 1.0) == [0, 2]
+
+
+def test_memory_does_not_grow_with_the_vocabulary():
+    n, M, width = 2000, 50, 10**6
+    rng = np.random.default_rng(0)
+    sets = [{int(value)} for value in rng.integers(width, size=n)]
+    codes = np.argsort(rng.random((40, n)), axis=1)[:, :M].astype(np.int32)
+    scores = -np.sort(-rng.random((40, M)), axis=1).astype(np.float32)
+    hits, vectors = Hits(codes, scores, np.zeros_like(codes)), np.zeros((n, 4), np.float32)
+    values = values_of(sets, width)
+    tracemalloc.start()
+    found = diversify(hits, vectors, 10, 0.5, values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * width  # a float32 for each value, once
+    assert_greedy(found, hits, 10, 0.5, set_distance(sets))
 
 
 def test_no_diversity_is_the_plain_order():
@@ -175,16 +280,17 @@ def test_without_strangers_and_diversity_it_is_the_search():
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("sets", [None, "one each", "several"])
 @pytest.mark.parametrize("diversity", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("kind", [ExactIndex, AnnoyIndex])
 @pytest.mark.parametrize("k", [1, 5, 60, 1000])
-def test_every_row_has_k_items_unless_fewer_are_eligible(kind, k, diversity):
+def test_every_row_has_k_items_unless_fewer_are_eligible(kind, k, diversity, sets):
     vectors, queries, mask, excluded = random_case(seed=k)
     allowed = np.random.default_rng(k).random(60) < 0.9
     counts = np.arange(60)[::-1] ** 2
     hits = retrieve(
         kind(vectors), queries, mask, k, excluded, counts=counts, allowed=allowed,
-        diversity=diversity,
+        diversity=diversity, values=sets and values_of(random_sets(sets)),
     )  # fmt: skip
     assert {part.shape for part in hits} == {(len(queries), min(k, 60))}
     eligible = np.tile(allowed, (len(queries), 1))

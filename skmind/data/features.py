@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -159,6 +159,40 @@ class Features:
     encoder: FeatureEncoder
     matrix: sparse.csr_matrix
     presence: np.ndarray
+
+    def values_of(self, name: Any, parameter: str) -> Values:
+        """The values of one category feature.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no category feature of that name.
+        """
+        starts = np.cumsum([0, *(feature.width for feature in self.encoder.features)])
+        columns = {
+            feature.name: slice(start, start + feature.width)
+            for feature, start in zip(self.encoder.features, starts[:-1].tolist(), strict=True)
+            if feature.kind != "number"
+        }
+        if not isinstance(name, str | int) or name not in columns:
+            legal = f"one of {list(columns)}" if columns else "None, as fit was given none"
+            raise InvalidInputError(
+                f"{parameter}={name!r} is not a feature of fit that holds categories, or lists of "
+                f"them; use {legal}"
+            )
+        return Values(self.matrix, columns[name])
+
+
+class Values(NamedTuple):
+    """Which values of one feature each id has: where ``matrix`` is not zero in ``columns``."""
+
+    matrix: sparse.csr_matrix
+    columns: slice
+
+    def most(self, codes: np.ndarray) -> int:
+        """Upper bound of the number of values of one of ``codes``."""
+        starts = self.matrix.indptr
+        return int((starts[codes + 1] - starts[codes]).max(initial=0))
 
 
 def scale_rows(matrix: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_matrix:

@@ -416,3 +416,38 @@ def test_the_given_columns_are_not_changed():
         warnings.simplefilter("error")
         FeatureEncoder.fit(columns).transform(columns, 20)
     pd.testing.assert_frame_equal(frame, before)
+
+
+# ------------------------------------------------------------------ values of one feature
+
+
+def test_values_of_a_feature_are_its_columns():
+    cells = random_cells(np.random.default_rng(0), 30)
+    columns = as_columns(cells, np.arange(30))
+    features = FeatureEncoder.fit(columns).transform(columns, 30)
+    for name in ("color", "year", "tags"):
+        matrix, where = features.values_of(name, "by")
+        learned = Oracle(cells).learned[name]
+        found = matrix[:, where].toarray() > 0
+        for cell, row in zip(cells[name], found, strict=True):
+            cell = [] if is_missing(cell) else cell if name == "tags" else [cell]
+            assert {learned[column] for column in np.flatnonzero(row)} == set(cell)
+
+
+def test_values_of_a_feature_bound_their_number():
+    columns = as_columns({"tags": [["a", "b"], [], ["a"], None]}, np.arange(4))
+    values = FeatureEncoder.fit(columns).transform(columns, 4).values_of("tags", "by")
+    assert [values.most(np.array(codes)) for codes in ([[0, 1]], [[1, 3, -1]], [[2, 1]])] == [
+        2,
+        0,
+        1,
+    ]
+    assert values.most(np.empty((0, 5), dtype=np.int64)) == 0
+
+
+def test_values_need_a_category():
+    columns = as_columns(random_cells(np.random.default_rng(0), 9), np.arange(9))
+    features = FeatureEncoder.fit(columns).transform(columns, 9)
+    for name in ("price", "colour", None, ["color"]):
+        with pytest.raises(InvalidInputError, match=r"^by=.* one of \['color', 'year', 'tags'\]$"):
+            features.values_of(name, "by")
