@@ -27,6 +27,7 @@ SIZES = (
     "max_history",
     "n_routing_iter",
     "adaptive_interests",
+    "n_encoder_layers",
 )
 
 
@@ -155,6 +156,7 @@ class MINDRecommender(FittedRecommender):
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "max_history": [Interval(Integral, 1, None, closed="left")],
         "n_routing_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_encoder_layers": [Interval(Integral, 0, None, closed="left")],
         "label_attention": [
             StrOptions({"mixture", "hard"}),
             Interval(Real, 0, None, closed="neither"),
@@ -194,6 +196,7 @@ class MINDRecommender(FittedRecommender):
         embedding_dim: int = 64,
         max_history: int = 50,
         n_routing_iter: int = 3,
+        n_encoder_layers: int = 1,
         label_attention: str | float = "mixture",
         temperature: float = 0.1,
         dropout: float = 0.2,
@@ -226,6 +229,7 @@ class MINDRecommender(FittedRecommender):
         self.embedding_dim = embedding_dim
         self.max_history = max_history
         self.n_routing_iter = n_routing_iter
+        self.n_encoder_layers = n_encoder_layers
         self.label_attention = label_attention
         self.temperature = temperature
         self.dropout = dropout

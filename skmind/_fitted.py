@@ -16,7 +16,7 @@ from .nn.encode import encode
 from .nn.model import MINDNet, NetConfig
 
 ENCODE_BATCH = 2048  # histories a forward pass
-SAME_WHEN_WARM = ("n_interests", "embedding_dim", "max_history")
+SAME_WHEN_WARM = ("n_interests", "embedding_dim", "max_history", "n_encoder_layers")
 
 
 @dataclass

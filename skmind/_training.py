@@ -6,7 +6,6 @@ import copy
 import logging
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +32,7 @@ logger = logging.getLogger("skmind")
 
 VALIDATION_K = 10
 ENCODE_BATCH = 2048
+DENSE_SHARE = 0.1  # of the learning rate, for the encoder: its weights move at every step
 AUTO_STEPS = 100  # steps an epoch that a batch size of "auto" aims at ...
 AUTO_BATCH = 32, 1024  # ... within these limits
 
@@ -82,8 +82,12 @@ class Trainer:
         self.rng = rng
         self.device = net.item_embedding.device
         self.generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
+        dense = list(net.dense_parameters())
+        known = set(map(id, dense))
+        rest = [parameter for parameter in net.parameters() if id(parameter) not in known]
         self.optimizer = torch.optim.Adam(
-            net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            [{"params": rest, "share": 1.0}, {"params": dense, "share": DENSE_SHARE}],
+            weight_decay=settings.weight_decay,
         )
 
     def fit(self, interactions: Interactions) -> list[dict[str, Any]]:
@@ -105,15 +109,12 @@ class Trainer:
             held_out, interactions = self._hold_out(interactions)
         batches = self._batches(interactions)
         sampler = self._negatives(interactions)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, _decay(batches.n_batches * s.max_epochs)
-        )
         history: list[dict[str, Any]] = []
         best: tuple[float, dict[str, Tensor]] | None = None
         with _ProgressBar(batches.n_samples * s.max_epochs, s.verbose) as bar:
             for epoch in range(1, s.max_epochs + 1):
                 bar.name(f"epoch {epoch}/{s.max_epochs}")
-                record = {"epoch": epoch, **self._epoch(batches, sampler, schedule, bar)}
+                record = {"epoch": epoch, **self._epoch(epoch, batches, sampler, bar)}
                 history.append(record)
                 if held_out is None:
                     continue
@@ -129,14 +130,14 @@ class Trainer:
         return history
 
     def _epoch(
-        self, batches: BatchSampler, sampler: NegativeSampler, schedule: Any, bar: _ProgressBar
+        self, epoch: int, batches: BatchSampler, sampler: NegativeSampler, bar: _ProgressBar
     ) -> dict[str, float]:
         self.net.train()
         start, total, n_seen = time.perf_counter(), 0.0, 0
         for batch in batches:
-            n = len(batch.targets)
+            self._set_learning_rate(epoch - 1 + n_seen / batches.n_samples)
+            n = int(batch.lengths.sum())
             total += self._step(batch, sampler) * n
-            schedule.step()
             n_seen += n
             bar.show({"loss": total / n_seen}, n)
         seconds = time.perf_counter() - start
@@ -146,47 +147,58 @@ class Trainer:
             "samples_per_second": n_seen / seconds,
         }
 
+    def _set_learning_rate(self, n_epochs: float) -> None:
+        """Linear decay to a tenth."""
+        factor = 1 - 0.9 * n_epochs / self.settings.max_epochs
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["share"] * self.settings.learning_rate * factor
+
     def _step(self, batch: Batch, sampler: NegativeSampler) -> float:
         s, net = self.settings, self.net
-        drawn, log_expected = sampler.draw(batch.targets)
-        rows, history, targets, negatives = self._compact(batch, drawn)
-        items = net.item_vectors(rows)  # (n, D)
+        sampled = batch.targets >= 0  # (B, L)
+        targets = batch.targets[sampled]  # (n,)
+        drawn, log_expected = sampler.draw(targets)
+        rows, history, codes, negatives = self._compact(batch.history, targets, drawn)
+        items = net.item_vectors(rows)
         unit = F.normalize(items, dim=1)
         dropped = None
         if s.dropout:
-            chance = torch.rand(history.shape, generator=self.generator, device=self.device)
-            dropped = chance < s.dropout
+            shape = (*history.shape, history.shape[1])
+            chance = torch.rand(shape, generator=self.generator, device=self.device)
+            dropped = chance < s.dropout  # each sample leaves out others
         features = None if self.user_features is None else self.user_features[batch.users]
-        interests, mask, _ = net(
-            history, self._tensor(batch.lengths), items, net.profiles(features), dropped
+        found = net(
+            history, self._tensor(batch.lengths), items, net.profiles(features), dropped, every=True
         )
+        here = self._tensor(sampled)
+        interests, mask = found.vectors[here], found.mask[here]  # (n, K, D), (n, K)
         if s.label_attention != "mixture":
-            positives = F.embedding(targets, unit)
+            positives = F.embedding(codes, unit)
             interests = label_aware(interests, mask, positives, s.label_attention)[:, None, :]
             mask = mask[:, :1]
         correction = self._tensor(log_expected)
-        loss = sampled_softmax(interests, mask, unit, targets, negatives, correction, s.temperature)
+        loss = sampled_softmax(interests, mask, unit, codes, negatives, correction, s.temperature)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())
 
     def _compact(
-        self, batch: Batch, negatives: np.ndarray
+        self, history: np.ndarray, targets: np.ndarray, negatives: np.ndarray
     ) -> tuple[np.ndarray | None, Tensor, Tensor, Tensor]:
         """Batch in terms of the item rows it needs: all of them, or its distinct ones.
 
         The bilinear map is linear, so it is applied to the item rows, once each. That pays while
         there are fewer rows than history slots; above, only the distinct items are looked up.
         """
-        history = np.maximum(batch.history, 0)  # the mask comes from the lengths
-        codes = np.concatenate([history.ravel(), batch.targets, negatives])
+        history = np.maximum(history, 0)  # the mask comes from the lengths
+        codes = np.concatenate([history.ravel(), targets, negatives])
         rows: np.ndarray | None = None
         if self.net.config.n_items > len(codes):
             rows, codes = np.unique(codes, return_inverse=True)
-        cuts = [history.size, len(batch.targets), len(negatives)]
-        slots, targets, drawn = self._tensor(codes.astype(np.int64, copy=False)).split(cuts)
-        return rows, slots.reshape(history.shape), targets, drawn
+        cuts = [history.size, len(targets), len(negatives)]
+        slots, wanted, drawn = self._tensor(codes.astype(np.int64, copy=False)).split(cuts)
+        return rows, slots.reshape(history.shape), wanted, drawn
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -274,7 +286,3 @@ class _ProgressBar:
         self.bar.set_postfix(self.values, refresh=False)
         self.bar.update(n_done)
 
-
-def _decay(n_steps: int) -> Callable[[int], float]:
-    """Linear decay of the learning rate to a tenth."""
-    return lambda step: 1.0 - 0.9 * step / n_steps

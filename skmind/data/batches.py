@@ -1,4 +1,4 @@
-"""Interactions → shuffled training batches of (history window, length, user, target)."""
+"""Interactions → shuffled training batches of (history chunk, length, user, targets)."""
 
 from __future__ import annotations
 
@@ -9,37 +9,43 @@ import numpy as np
 
 from .interactions import Interactions
 
-CHUNK = 8  # batches that are sorted by length together: less padding, order still random
+SORTED = 8  # batches whose chunks are sorted by length together: less padding, order still random
 
 
 class Batch(NamedTuple):
-    """One training batch.
+    """One training batch of B chunks of history, newest item first.
+
+    Column ``q`` is one sample: its target is the event that followed item ``q``, its history are
+    the items from column ``q`` on.
 
     Attributes
     ----------
-    history : ndarray of shape (B, L), int32
-        Item codes, newest first, padded with -1.
-    lengths, users, targets : ndarray of shape (B,), int64
+    history, targets : ndarray of shape (B, L), int32
+        Item codes, padded with -1.
+    lengths, users : ndarray of shape (B,), int64
     """
 
     history: np.ndarray
+    targets: np.ndarray
     lengths: np.ndarray
     users: np.ndarray
-    targets: np.ndarray
 
 
 class BatchSampler:
-    """Every event after a user's first is one sample: its history is what came before.
+    """Every event after a user's first is one sample an epoch; its history is what came before.
 
-    Windows are gathered when a batch is made, so memory does not grow with samples × length.
+    All samples of a chunk of history are trained together, so that it is looked up and encoded
+    once rather than once for each. Histories longer than ``max_history`` are cut anew every epoch,
+    so every event gets histories of all lengths. Chunks are gathered when a batch is made: memory
+    does not grow with samples × length.
 
     Parameters
     ----------
     interactions : Interactions
     batch_size : int
-        At most this many samples a batch.
+        About this many samples a batch: chunks are not divided.
     max_history : int
-        Events before the target that the window holds at most.
+        Items of a chunk at most.
     rng : numpy.random.Generator
     """
 
@@ -54,35 +60,40 @@ class BatchSampler:
         self.batch_size = batch_size
         self.max_history = max_history
         self.rng = rng
-        lengths = interactions.lengths
-        self._users = np.repeat(np.arange(interactions.n_users, dtype=np.int32), lengths)
-        is_first = np.zeros(len(interactions.items), dtype=bool)
-        is_first[interactions.offsets[:-1][lengths > 0]] = True
-        self._targets = np.flatnonzero(~is_first)
+        self._n_samples = np.maximum(interactions.lengths - 1, 0)  # of each user
 
     @property
     def n_samples(self) -> int:
         """Samples an epoch."""
-        return len(self._targets)
-
-    @property
-    def n_batches(self) -> int:
-        """Batches an epoch."""
-        return -(-self.n_samples // self.batch_size)
+        return int(self._n_samples.sum())
 
     def __iter__(self) -> Iterator[Batch]:
-        shuffled = self.rng.permutation(self._targets)
-        starts = self.interactions.offsets
+        users, ends, lengths = self._chunks()
         batches = []
-        for i in range(0, len(shuffled), CHUNK * self.batch_size):
-            chunk = shuffled[i : i + CHUNK * self.batch_size]
-            lengths = np.minimum(chunk - starts[self._users[chunk]], self.max_history)
-            chunk = chunk[np.argsort(lengths, kind="stable")]
-            parts = [chunk[j : j + self.batch_size] for j in range(0, len(chunk), self.batch_size)]
-            batches += [parts[j] for j in self.rng.permutation(len(parts))]
-        for positions in batches:
-            users = self._users[positions].astype(np.int64)
-            history, lengths = self.interactions.windows(positions, users, self.max_history)
-            yield Batch(
-                history, lengths, users, self.interactions.items[positions].astype(np.int64)
-            )
+        for rows in _groups(lengths, SORTED * self.batch_size):
+            rows = rows[np.argsort(lengths[rows], kind="stable")]
+            parts = [rows[part] for part in _groups(lengths[rows], self.batch_size)]
+            batches += [parts[i] for i in self.rng.permutation(len(parts))]
+        for rows in batches:
+            history = self.interactions.windows(ends[rows], lengths[rows])
+            targets = self.interactions.windows(ends[rows] + 1, lengths[rows])
+            yield Batch(history, targets, lengths[rows], users[rows])
+
+    def _chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """User, end (the position of the last target) and length of all chunks, shuffled."""
+        n, L = self._n_samples, self.max_history
+        oldest = np.where(n > L, self.rng.integers(1, L + 1, size=len(n)), n)  # cut here first
+        n_chunks = np.where(n > 0, 1 - (oldest - n) // L, 0)
+        users = np.repeat(np.arange(len(n)), n_chunks)
+        turn = np.arange(len(users)) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
+        stops = np.minimum(oldest[users] + turn * L, n[users])
+        lengths = stops - np.where(turn > 0, oldest[users] + (turn - 1) * L, 0)
+        order = self.rng.permutation(len(users))
+        ends = self.interactions.offsets[users] + stops
+        return users[order], ends[order], lengths[order]
+
+
+def _groups(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Consecutive rows, as many as have about ``size`` samples together, at least one."""
+    group = (np.cumsum(lengths) - lengths) // size
+    yield from np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(group)) + 1)

@@ -70,33 +70,29 @@ class Interactions:
         times = None if self.times is None else self.times[rows]
         return Interactions(self.items[rows], offsets, times)
 
-    def windows(
-        self, ends: np.ndarray, users: np.ndarray, max_history: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The last ``max_history`` items of each user before a position, newest first.
+    def windows(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """The items before a position, newest first.
 
         Parameters
         ----------
         ends : ndarray of shape (B,)
             Position in `items` of the first item that is *not* in the window.
-        users : ndarray of shape (B,)
-            The user that each position belongs to.
-        max_history : int
+        lengths : ndarray of shape (B,)
+            Items of each window; they must be of one user.
 
         Returns
         -------
-        codes : ndarray of shape (B, L), int32
-            ``L`` is the longest window, at least 1. Column 0 is the newest item; padding is -1.
-        lengths : ndarray of shape (B,), int64
+        ndarray of shape (B, L), int32
+            Item codes; ``L`` is the longest window, at least 1. Column 0 is the newest item;
+            padding is -1.
         """
-        lengths = np.minimum(ends - self.offsets[users], max_history)
         L = max(int(lengths.max(initial=0)), 1)
         ages = np.arange(L)
         if len(self.items) == 0:
-            return np.full((len(ends), L), PADDING, dtype=np.int32), lengths
+            return np.full((len(ends), L), PADDING, dtype=np.int32)
         positions = np.maximum(ends[:, None] - 1 - ages, 0)  # (B, L)
         codes = np.where(ages < lengths[:, None], self.items[positions], PADDING)
-        return codes.astype(np.int32, copy=False), lengths
+        return codes.astype(np.int32, copy=False)
 
     def without(self, positions: np.ndarray) -> Interactions:
         """The interactions without those at ``positions`` of `items`; no position twice."""
@@ -146,5 +142,13 @@ class Interactions:
         return Interactions(self.items[rows], offsets)
 
     def last_windows(self, users: np.ndarray, max_history: int) -> tuple[np.ndarray, np.ndarray]:
-        """The window of each user after the whole history: what recommending starts from."""
-        return self.windows(self.offsets[users + 1], users, max_history)
+        """The newest items of each user, what recommending starts from, and how many they are.
+
+        Returns
+        -------
+        codes : ndarray of shape (B, L), int32
+            As `windows`, at most ``max_history`` wide.
+        lengths : ndarray of shape (B,), int64
+        """
+        lengths = np.minimum(self.lengths[users], max_history)
+        return self.windows(self.offsets[users + 1], lengths), lengths

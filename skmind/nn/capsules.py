@@ -1,6 +1,7 @@
-"""Projected history (B, L, D) → interest capsules (B, K, D): dynamic routing.
+"""Projected history (B, L, D) → interest capsules (B, Q, K, D): dynamic routing.
 
-Shapes: B batch, L history length, K interests, D embedding dimension.
+Shapes: B batch, L history length, Q queries, K interests, D embedding dimension. A query is a
+moment in the history: it sees the items up to there.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ def squash(z: Tensor) -> Tensor:
 
 
 def interest_mask(lengths: Tensor, n_interests: int, adaptive: bool) -> Tensor:
-    """Which interests a history of ``lengths`` items has, bool of shape (B, K).
+    """Which interests a history of ``lengths`` items has, bool of shape (*lengths.shape, K).
 
     ``K' = max(1, min(K, ⌊log2 n⌋))`` (MIND, eq. 9); without ``adaptive``, all K.
     """
     if not adaptive:
-        return torch.ones(len(lengths), n_interests, dtype=torch.bool, device=lengths.device)
+        return torch.ones(*lengths.shape, n_interests, dtype=torch.bool, device=lengths.device)
     count = lengths.clamp(min=1).to(torch.float32).log2().floor()
     ranks = torch.arange(n_interests, device=lengths.device)
-    return ranks < count.clamp(min=1)[:, None]  # (B, K)
+    return ranks < count.clamp(min=1)[..., None]
 
 
 def route(
@@ -50,33 +51,36 @@ def route(
     Parameters
     ----------
     projected : Tensor of shape (B, L, D)
-        ``S e`` of each history item, newest first.
-    present : Tensor of shape (B, L), float
-        1 for an item, 0 for padding.
-    interests : Tensor of shape (B, K), bool
+        ``S e`` of each history item.
+    present : Tensor of shape (B, Q, L), float
+        1 for an item that the query sees, else 0.
+    interests : Tensor of shape (B, Q, K), bool
         Interests in use.
-    logits : Tensor of shape (K, L)
+    logits : Tensor of shape (Q, K, L)
         Initial routing logits, the same for every user.
-    recency : Tensor of shape (K, L)
+    recency : Tensor of shape (Q, K, L)
         Positive weight of an item by interest and age.
     n_iter : int
         Number of iterations, at least 1.
 
     Returns
     -------
-    capsules : Tensor of shape (B, K, D)
+    capsules : Tensor of shape (B, Q, K, D)
         Zero for interests that are not in use.
-    weights : Tensor of shape (B, K, L)
-        Coupling times recency of each item; zero for padding.
+    weights : Tensor of shape (B, Q, K, L)
+        Coupling times recency of each item; zero for items not seen.
     """
+    B, L, D = projected.shape
+    Q, K, _ = logits.shape
     off = torch.zeros_like(interests, dtype=logits.dtype).masked_fill(~interests, -torch.inf)
-    b = logits + off[:, :, None]  # (B, K, L)
-    scale = present[:, None, :] * recency  # (B, K, L)
+    b = logits + off[..., None]  # (B, Q, K, L)
+    scale = present[:, :, None, :] * recency  # (B, Q, K, L)
     fixed = projected.detach()
     with torch.no_grad():
         for _ in range(n_iter - 1):
-            weights = b.softmax(1) * scale
-            capsules = squash(weights @ fixed)  # (B, K, D)
-            b = b + capsules @ fixed.transpose(1, 2)  # (B, K, L)
-    weights = b.softmax(1) * scale
-    return squash(weights @ projected), weights
+            weights = (b.softmax(2) * scale).view(B, Q * K, L)
+            capsules = squash(weights @ fixed)  # (B, Q · K, D)
+            b = b + (capsules @ fixed.transpose(1, 2)).view(B, Q, K, L)
+    weights = b.softmax(2) * scale
+    routed = (weights.view(B, Q * K, L) @ projected).view(B, Q, K, D)
+    return squash(routed), weights

@@ -24,11 +24,14 @@ class Encoded(NamedTuple):
         Interests in use; none for a user with neither history nor profile.
     weights : ndarray of shape (B, K, L), float32
         Weight of each history item, newest first, in each interest.
+    norms : ndarray of shape (B, K), float32
+        Length of each interest before it was normalised.
     """
 
     interests: np.ndarray
     mask: np.ndarray
     weights: np.ndarray
+    norms: np.ndarray
 
 
 @torch.inference_mode()
@@ -51,14 +54,14 @@ def encode(
     net.eval()
     device = net.item_embedding.device
     codes, rows = np.unique(np.maximum(history, 0), return_inverse=True)
-    interests, mask, weights = net(
+    found = net(
         torch.from_numpy(rows.reshape(history.shape)).to(device),
         torch.from_numpy(lengths.astype(np.int64)).to(device),
         net.item_vectors(codes.astype(np.int64)),
         net.profiles(user_features),
     )
-    used = mask & (interests != 0).any(-1)
-    return Encoded(interests.cpu().numpy(), used.cpu().numpy(), weights.cpu().numpy())
+    used = found.mask & (found.vectors != 0).any(-1)
+    return Encoded(*(part.cpu().numpy() for part in found._replace(mask=used)))
 
 
 @torch.inference_mode()
@@ -78,7 +81,7 @@ class Explanation(NamedTuple):
         Weight of each history item in it, newest first; they add up to 1.
     contributions : ndarray of shape (L,), float32
         What each adds to the cosine of interest and item. An interest is a weighted sum over the
-        history, so they add up to the cosine, less what user features add.
+        history, so they add up to the cosine, less what the sequence encoder and user features add.
     """
 
     interest: int
@@ -103,10 +106,8 @@ def explain(
     best = int(np.where(encoded.mask[0], scores, -np.inf).argmax())
     weights = torch.from_numpy(encoded.weights[0, best, :L]).to(device)
     projected = vectors[:-1] @ net.bilinear.T  # (L, D)
-    profile = net.profiles(user_features)
     routed = weights @ projected  # (D,)
     scale = routed.norm() / (1 + routed.square().sum())  # what squash multiplies by
-    capsule = scale * routed if profile is None else scale * routed + profile[0]
-    parts = scale * weights * (projected @ target) / capsule.norm()
+    parts = scale * weights * (projected @ target) / float(encoded.norms[0, best])
     weights = weights / weights.sum().clamp(min=EPS)
     return Explanation(best, weights.cpu().numpy(), parts.cpu().numpy())

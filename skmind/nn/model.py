@@ -1,11 +1,13 @@
 """History codes (B, L) → K interest vectors (B, K, D): the MIND network.
 
-Shapes: B batch, L history length, K interests, D embedding dimension.
+Shapes: B batch, L history length, Q queries, K interests, D embedding dimension.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .capsules import interest_mask, route
+from .sequence import SelfAttention
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,28 @@ class NetConfig:
     max_history: int
     n_routing_iter: int
     adaptive_interests: bool
+    n_encoder_layers: int
+
+
+class Interests(NamedTuple):
+    """What the network makes of a batch of histories.
+
+    Attributes
+    ----------
+    vectors : Tensor of shape (B, Q, K, D)
+        The interests, of unit length; zero where not in use.
+    mask : Tensor of shape (B, Q, K), bool
+        Interests in use.
+    weights : Tensor of shape (B, Q, K, L)
+        Weight of each history item in each interest.
+    norms : Tensor of shape (B, Q, K)
+        Length of each interest before it was normalised.
+    """
+
+    vectors: Tensor
+    mask: Tensor
+    weights: Tensor
+    norms: Tensor
 
 
 def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> nn.Parameter:
@@ -68,8 +93,11 @@ class MINDNet(nn.Module):
     """Multi-Interest Network with Dynamic routing (Li et al., CIKM 2019, arXiv 1904.08030).
 
     Departures: no dense layer on the capsules (it costs accuracy on every data set tried); user
-    features are added to each capsule through one linear map; a learned recency weight enters the
-    routing; interests and item vectors are normalised, so that their product is a cosine.
+    features are added to each capsule through one linear map; the state of a small sequence
+    encoder is added to the first one, which so follows what comes next while the others hold on
+    to the tastes (added to all, it makes them alike; routing what it returns finds less); a
+    learned recency weight enters the routing; interests and item vectors are normalised, so that
+    their product is a cosine.
 
     Parameters
     ----------
@@ -104,6 +132,12 @@ class MINDNet(nn.Module):
         self.bilinear = _normal((D, D), std, generator)
         self.recency = nn.Parameter(torch.zeros(K, L))
         self.register_buffer("logits", torch.randn(K, L, generator=generator))
+        self.layers = nn.ModuleList(
+            SelfAttention(D, L, generator) for _ in range(config.n_encoder_layers)
+        )
+        if config.n_encoder_layers:
+            self.layers_norm = nn.LayerNorm(D)
+            self.state = _normal((D, D), 1 / D, generator)  # states of length √D
         share = torch.from_numpy(item_share.astype(np.float32))[:, None]
         self.register_buffer("item_share", share, persistent=False)
         self.item_values = None
@@ -121,6 +155,11 @@ class MINDNet(nn.Module):
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Take over what `get_weights` returned; arrays may be read-only."""
         self.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+
+    def dense_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the sequence encoder, each of which every sample uses."""
+        if self.layers:
+            yield from (*self.layers.parameters(), *self.layers_norm.parameters(), self.state)
 
     def item_vectors(self, codes: np.ndarray | None = None) -> Tensor:
         """Vectors of the items ``codes`` (None: all), not normalised, shape (n, D).
@@ -149,7 +188,8 @@ class MINDNet(nn.Module):
         items: Tensor,
         profile: Tensor | None = None,
         dropped: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        every: bool = False,
+    ) -> Interests:
         """Interests of a batch of histories.
 
         Parameters
@@ -160,35 +200,53 @@ class MINDNet(nn.Module):
         items : Tensor of shape (n, D)
             Vectors that ``history`` points into.
         profile : Tensor of shape (B, D) or None
-        dropped : Tensor of shape (B, L), bool, or None
-            History items to leave out (in training); a history never loses all of its items.
+        dropped : Tensor of shape (B, L, L), bool, or None
+            History items that each query leaves out (in training); a query never loses all.
+        every : bool, default=False
+            Ask after every item, Q = L: query ``q`` sees the items from column ``q`` on. Else
+            only after the newest, Q = 1, and the results have no axis for it.
 
         Returns
         -------
-        interests : Tensor of shape (B, K, D)
-            Unit length; zero where not in use.
-        mask : Tensor of shape (B, K), bool
-            Interests in use.
-        weights : Tensor of shape (B, K, L)
-            Weight of each history item in each interest.
+        Interests
         """
-        L = history.shape[1]
-        config = self.config
-        mask = interest_mask(lengths, config.n_interests, config.adaptive_interests)
-        present = torch.arange(L, device=lengths.device) < lengths[:, None]  # (B, L)
+        L, config = history.shape[1], self.config
+        Q = L if every or len(self.layers) else 1
+        places = torch.arange(L, device=history.device)
+        age = places - places[:Q, None]  # (Q, L)
+        left = lengths[:, None] - places[:Q]  # (B, Q)
+        present = (age >= 0) & (age < left[..., None])  # (B, Q, L)
         if dropped is not None:
-            kept = present & ~dropped
-            kept[:, 0] |= ~kept.any(1) & present[:, 0]
-            present = kept
-        projected = F.embedding(history, items @ self.bilinear.T)  # (B, L, D)
+            kept = present & ~dropped[:, :Q]
+            newest = present & (age == 0) & ~kept.any(2, keepdim=True)
+            present = kept | newest
+        age = age.clamp(min=0)
+        state = self._states(F.embedding(history, items), present, age) if self.layers else None
+        if not every:
+            age, left, present = age[:1], left[:, :1], present[:, :1]
+        mask = interest_mask(left, config.n_interests, config.adaptive_interests)
         capsules, weights = route(
-            projected,
-            present.to(projected.dtype),
+            F.embedding(history, items @ self.bilinear.T),
+            present.to(items.dtype),
             mask,
-            self.logits[:, :L],
-            self.recency[:, :L].exp(),
+            self.logits[:, age].transpose(0, 1).contiguous(),
+            self.recency.exp()[:, age].transpose(0, 1).contiguous(),
             config.n_routing_iter,
-        )
+        )  # (B, Q, K, D)
+        if state is not None:
+            first = capsules[:, :, :1] + state[:, : len(age), None]
+            capsules = torch.cat([first, capsules[:, :, 1:]], 2)
         if profile is not None:
-            capsules = (capsules + profile[:, None, :]) * mask[:, :, None]
-        return F.normalize(capsules, dim=-1, eps=1e-6), mask, weights
+            capsules = capsules + profile[:, None, None]
+        norms = capsules.norm(dim=-1)
+        vectors = F.normalize(capsules, dim=-1, eps=1e-6) * mask[..., None]
+        results = Interests(vectors, mask, weights, norms)
+        return results if every else Interests(*(part[:, 0] for part in results))
+
+    def _states(self, x: Tensor, present: Tensor, age: Tensor) -> Tensor:
+        """What the encoder adds to the first capsule, shape (B, L, D); nothing without items."""
+        x = x * self.config.embedding_dim**0.5
+        for layer in self.layers:
+            x = layer(x, ~present, age)
+        states = self.layers_norm(x) @ self.state.T
+        return states * present.any(2, keepdim=True)
