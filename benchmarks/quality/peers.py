@@ -1,12 +1,12 @@
-"""Accuracy of other recommenders on the data, the splits and the metrics of quality.py.
+"""Accuracy of other recommenders on the tasks and by the metrics of harness.py.
 
-    sh benchmarks/peers.sh ml-100k --data DIR --peers popularity knn ease als bpr mind mind-tuned
-    sh benchmarks/peers.sh beauty --data DIR --peers popularity knn ease als
+    sh benchmarks/quality/peers.sh ml-100k --data DIR --peers knn ease als bpr mind mind-tuned
+    sh benchmarks/quality/peers.sh beauty --data DIR --peers sasrec --where epochs=20
 
 ``peers.sh`` makes the environment that ``peers.txt`` pins and runs this file in it. A peer with
 several settings in ``PEERS`` is first fitted with each, seed 0, and judged by NDCG@10 on the
-validation split, which leaves the last event out altogether; the best setting is fitted on the test
-split, with every seed where the fit is random. All use one thread and see nobody's last event.
+validation task; the best setting is fitted on the test task, with every seed where the fit is
+random. All use one thread.
 """
 
 from __future__ import annotations
@@ -19,45 +19,52 @@ import itertools
 import logging
 import platform
 import random
-import resource
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing import get_context
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from quality import METRICS, load, popularity, row, split
+from harness import DATASETS, HEAD, K, Run, Task, in_processes, make_task, measure, peak, row
 from scipy.linalg import lapack
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
 from skmind.datasets import fetch_movielens
-from skmind.metrics import evaluate
 
-K = 50
 BLOCK = 512  # users that are scored together
 
 
-class Log:
-    """Events of the users in time order, ties in row order, by codes."""
+class Events:
+    """Events of the users in time order, ties in row order, by codes; unknown items left out."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, frame: pd.DataFrame, users: np.ndarray, items: np.ndarray) -> None:
         frame = frame.sort_values("timestamp", kind="stable").sort_values("user_id", kind="stable")
-        self.user_codes, self.users = pd.factorize(frame["user_id"], sort=True)
-        self.item_codes, self.items = pd.factorize(frame["item_id"], sort=True)
-        self.bounds = np.flatnonzero(np.diff(self.user_codes, prepend=-1, append=-1))
+        codes = pd.Index(items).get_indexer(frame["item_id"])
+        self.item_codes = codes[codes >= 0]
+        self.user_codes = pd.Index(users).get_indexer(frame["user_id"])[codes >= 0]
+        self.bounds = np.searchsorted(self.user_codes, np.arange(len(users) + 1))
+        ones = np.ones(len(self.item_codes), dtype=np.float32)
+        shape = len(users), len(items)
+        self.matrix = csr_matrix((ones, (self.user_codes, self.item_codes)), shape)
+        self.matrix.data[:] = 1  # an item is met or it is not
+
+
+class Log:
+    """What a peer is trained on, ``known``, and what it recommends from, ``history``."""
+
+    def __init__(self, task: Task) -> None:
+        self.users = np.unique(task.history["user_id"])
+        self.items = np.unique(task.known["item_id"])
         self.shape = len(self.users), len(self.items)
-        ones = np.ones(len(frame), dtype=np.float32)
-        matrix = csr_matrix((ones, (self.user_codes, self.item_codes)), self.shape)
-        matrix.data[:] = 1  # an item is met or it is not
-        self.matrix = matrix
+        self.known = Events(task.known, self.users, self.items)
+        self.history = Events(task.history, self.users, self.items)
 
     def blocks(self) -> Iterator[slice]:
         """Slices of users."""
@@ -79,7 +86,7 @@ class Log:
         best = []
         for block in self.blocks():
             scores = np.array(score(block))
-            scores[self.matrix[block].nonzero()] = -np.inf
+            scores[self.history.matrix[block].nonzero()] = -np.inf
             top = np.sort(np.argpartition(-scores, K, axis=1)[:, :K], axis=1)
             order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
             best.append(np.take_along_axis(top, order, axis=1))
@@ -92,7 +99,7 @@ Recommend = Callable[[], pd.DataFrame]
 def ease(log: Log, seed: int, *, penalty: float) -> Recommend:
     """Steck 2019: the closed form of a linear item-to-item model with an empty diagonal."""
     del seed
-    gram = (log.matrix.T @ log.matrix).toarray()
+    gram = (log.known.matrix.T @ log.known.matrix).toarray()
     gram[np.diag_indices_from(gram)] += penalty
     factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
     inverse, failed_too = lapack.spotri(factor, lower=1, overwrite_c=1)
@@ -101,7 +108,7 @@ def ease(log: Log, seed: int, *, penalty: float) -> Recommend:
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    return lambda: log.rank(lambda block: csr_array(log.matrix[block]) @ weights)
+    return lambda: log.rank(lambda block: csr_array(log.history.matrix[block]) @ weights)
 
 
 def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Recommend:
@@ -119,10 +126,11 @@ def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Rec
     if model in ("ALS", "BPR"):
         settings["random_state"] = seed
     fitted = classes[model](num_threads=1, **settings)
-    fitted.fit(log.matrix, show_progress=False)
+    fitted.fit(log.known.matrix, show_progress=False)
+    again = {"recalculate_user": True} if model == "ALS" else {}  # BPR can't
 
     def recommend() -> pd.DataFrame:
-        codes, _ = fitted.recommend(np.arange(log.shape[0]), log.matrix, N=K)
+        codes, _ = fitted.recommend(np.arange(log.shape[0]), log.history.matrix, N=K, **again)
         return log.frame(codes)
 
     return recommend
@@ -163,15 +171,17 @@ def mind(
     np.random.seed(seed)  # noqa: NPY002 - torch-rechub draws from it
     torch.manual_seed(seed)
 
-    def window(start: int, stop: int) -> np.ndarray:
-        codes = log.item_codes[start:stop] + 1
+    known, history = log.known, log.history
+
+    def window(events: Events, start: int, stop: int) -> np.ndarray:
+        codes = events.item_codes[start:stop] + 1
         codes = codes[:max_history] if keep == "first" else codes[-max_history:]
         return np.pad(codes, (0, max_history - len(codes)))
 
-    starts, stops = log.bounds[:-1], log.bounds[1:]
-    targets = np.setdiff1d(np.arange(len(log.item_codes)), starts)
-    sampled_users = log.user_codes[targets]
-    counts = dict(Counter((log.item_codes + 1).tolist()).most_common())
+    starts = known.bounds[:-1]
+    targets = np.setdiff1d(np.arange(len(known.item_codes)), starts)
+    sampled_users = known.user_codes[targets]
+    counts = dict(Counter((known.item_codes + 1).tolist()).most_common())
     drawn = negative_sample(
         counts, ratio=len(targets) * negatives, method_id=int(sampling == "popularity")
     )
@@ -180,11 +190,16 @@ def mind(
         values = profile.set_index("user_id")[name].reindex(log.users)
         profiles[name] = pd.factorize(values, sort=True)[0] + 1
     x = {name: codes[sampled_users] for name, codes in profiles.items()}
-    x["movie_id"] = log.item_codes[targets] + 1
+    x["movie_id"] = known.item_codes[targets] + 1
     begins = starts[sampled_users]
-    x["hist_movie_id"] = np.stack([window(*ends) for ends in zip(begins, targets, strict=True)])
+    x["hist_movie_id"] = np.stack(
+        [window(known, *ends) for ends in zip(begins, targets, strict=True)]
+    )
     x["neg_items"] = drawn.reshape(-1, negatives)
-    asked = {**profiles, "hist_movie_id": np.stack(list(map(window, starts, stops)))}
+    asked = {
+        **profiles,
+        "hist_movie_id": np.stack([window(history, *ends) for ends in pairwise(history.bounds)]),
+    }
     every = {"movie_id": np.arange(1, log.shape[1] + 1)}
 
     size = log.shape[1] + 1
@@ -222,16 +237,16 @@ def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     seed_everything(seed)
-    order = pd.Timestamp("2000-01-01") + pd.to_timedelta(np.arange(len(log.user_codes)), unit="s")
-    events = pd.DataFrame(
-        {
-            Columns.User: log.user_codes,
-            Columns.Item: log.item_codes,
+
+    def dataset(events: Events) -> Dataset:
+        seconds = pd.to_timedelta(np.arange(len(events.user_codes)), unit="s")
+        columns = {
+            Columns.User: events.user_codes,
+            Columns.Item: events.item_codes,
             Columns.Weight: 1.0,
-            Columns.Datetime: order,
+            Columns.Datetime: pd.Timestamp("2000-01-01") + seconds,
         }
-    )
-    dataset = Dataset.construct(events)
+        return Dataset.construct(pd.DataFrame(columns))
 
     def trainer() -> Trainer:
         return Trainer(
@@ -244,11 +259,11 @@ def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend
         )
 
     model = SASRecModel(get_trainer_func=trainer, recommend_torch_device="cpu", **settings)
-    model.fit(dataset)
+    model.fit(dataset(log.known))
 
     def recommend() -> pd.DataFrame:
         users = np.arange(log.shape[0])
-        found = model.recommend(users, dataset, k=K, filter_viewed=True)
+        found = model.recommend(users, dataset(log.history), k=K, filter_viewed=True)
         codes = np.full((log.shape[0], K), -1)
         codes[found[Columns.User], found[Columns.Rank] - 1] = found[Columns.Item]
         return log.frame(codes)
@@ -309,32 +324,24 @@ PEERS = {
 }
 
 
-def measure(
-    name: str, settings: dict, dataset: str, data: Path, validation: bool, seed: int
-) -> dict[str, float]:
+def fit(name: str, settings: dict, dataset: str, data: Path, validation: bool, seed: int) -> Run:
     """Fit, recommend, measure."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    train, test = split(load(dataset, data), validation)
+    task = make_task(dataset, data, validation)
     if name.startswith("mind"):
-        profile = train[["user_id"]].drop_duplicates()
+        profile = task.history[["user_id"]].drop_duplicates()
         if dataset == "ml-100k":
             profile = fetch_movielens("100k", data_home=data).user_table
         settings = {**settings, "profile": profile}
-    log = Log(train)
+    log = Log(task)
     quiet = io.StringIO()
     with threadpool_limits(1), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         start = time.perf_counter()
         recommend = PEERS[name][1](log, seed, **settings)
         seconds = time.perf_counter() - start
         recommended = recommend()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {**evaluate(test, recommended, METRICS), "fit_s": seconds, "peak_MiB": peak}
-
-
-def most_popular(dataset: str, data: Path) -> dict[str, float]:
-    """The metrics of the most frequent unseen items on the test split."""
-    return popularity(*split(load(dataset, data), validation=False))
+    return Run(measure(task.test, recommended), seconds, peak())
 
 
 def words(settings: dict) -> str:
@@ -345,9 +352,9 @@ def words(settings: dict) -> str:
 def main() -> None:
     """Choose settings, run every seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", choices=("ml-100k", "ml-1m", "beauty"))
+    parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("--data", type=Path, help="folder that holds the data sets")
-    parser.add_argument("--peers", nargs="+", choices=("popularity", *PEERS), required=True)
+    parser.add_argument("--peers", nargs="+", choices=tuple(PEERS), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--where",
@@ -356,6 +363,7 @@ def main() -> None:
         metavar="NAME=V,W",
         help="try only these values of a setting",
     )
+    parser.add_argument("--jobs", type=int, default=1, help="fits at once")
     parser.add_argument("--output", type=Path, help="file that the rows are appended to")
     arguments = parser.parse_args()
 
@@ -374,45 +382,27 @@ def main() -> None:
         command += f" --where {' '.join(arguments.where)}"
     kept = dict(assignment.split("=", 1) for assignment in arguments.where)
     kept = {setting: values.split(",") for setting, values in kept.items()}
-    say(f"\n`sh benchmarks/peers.sh {command}`, {datetime.date.today()}, one thread:")
+    say(f"\n`sh benchmarks/quality/peers.sh {command}`, {datetime.date.today()}, one thread:")
     say(f"Python {platform.python_version()}, {versions}.\n")
-    say("| data, model, seeds | HR@10 | NDCG@10 | Recall@50 | fit s | peak MiB |")
-    say("| --- | --- | --- | --- | --- | --- |")
+    say(HEAD)
     notes = []
-    job = (arguments.dataset, arguments.data)
     for name in arguments.peers:
-        if name == "popularity":
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                base = pool.submit(most_popular, *job).result()
-            cells = " | ".join(f"{value:.4f}" for value in base.values())
-            say(f"| {arguments.dataset} test, popularity | {cells} | | |")
-            continue
         library, _, choices, is_random = PEERS[name]
         choices = [c for c in choices if all(str(c.get(n, v[0])) in v for n, v in kept.items())]
         seeds = arguments.seeds if is_random else arguments.seeds[:1]
-        # A process of its own for every fit on the test split, so that its peak is its own; this
-        # one stays small, because on Linux a child's peak begins with its parent's.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            found = []
-            for settings in choices if len(choices) > 1 else []:
-                result = pool.submit(measure, name, settings, *job, True, 0).result()
-                found.append(result["ndcg@10"])
-                print(
-                    f"validation {found[-1]:.4f} {result['fit_s']:.0f} s: {words(settings)}",
-                    flush=True,
-                )
-        settings = choices[int(np.argmax(found))] if found else choices[0]
-        results = []
-        for seed in seeds:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                results.append(pool.submit(measure, name, settings, *job, False, seed).result())
-        label = f"{arguments.dataset} test, {name} of {library} ({words(settings)})"
-        say(row(label + (f", {' '.join(map(str, seeds))}" if is_random else ""), results))
-        if found:
+        best = choices[0]
+        if len(choices) > 1:
+            jobs = [(name, c, arguments.dataset, arguments.data, True, 0) for c in choices]
+            found = [r.users["NDCG@10"].mean() for r in in_processes(fit, jobs, arguments.jobs)]
+            best = choices[int(np.argmax(found))]
             notes.append(
-                f"- {name}: best of {len(found)} settings on the validation split, where its "
+                f"- {name}: best of {len(found)} settings on the validation task, where its "
                 f"NDCG@10 is {max(found):.4f} (worst {min(found):.4f})."
             )
+        jobs = [(name, best, arguments.dataset, arguments.data, False, seed) for seed in seeds]
+        label = f"{arguments.dataset} test, {name} of {library} ({words(best)})"
+        label += f", {' '.join(map(str, seeds))}" if is_random else ""
+        say(row(label, in_processes(fit, jobs, arguments.jobs)))
     if notes:
         say("\n" + "\n".join(notes))
 

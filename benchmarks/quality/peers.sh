@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs benchmarks/peers.py, whose arguments it takes, in an environment of its own (.venv-peers).
+# Runs benchmarks/quality/peers.py, whose arguments it takes, in an environment of its own (.venv-peers).
 set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
 venv=${PEERS_VENV:-$root/.venv-peers}
-pins=$root/benchmarks/peers.txt
+pins=$root/benchmarks/quality/peers.txt
 if ! cmp -s "$pins" "$venv/peers.txt"; then
     "${PYTHON:-python3}" -m venv --clear "$venv"
     # all that is needed is listed: RecTools asks for an older numpy than it runs with, and without
@@ -13,4 +13,4 @@ if ! cmp -s "$pins" "$venv/peers.txt"; then
 fi
 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
     PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" \
-    exec "$venv/bin/python" "$root/benchmarks/peers.py" "$@"
+    exec "$venv/bin/python" "$root/benchmarks/quality/peers.py" "$@"

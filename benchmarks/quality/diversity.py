@@ -1,6 +1,6 @@
 """What diversity costs and buys on MovieLens 100K: leave last out, k = 10, all items ranked.
 
-    python benchmarks/diversity.py --data DIR
+    python benchmarks/quality/diversity.py --data DIR
 
 DIR holds ``ml-100k/`` in GroupLens's layout. One model with default parameters is fitted, with the
 items' genres as a feature: ``diversity_by`` knows the features of ``fit`` only, so the row of λ = 0
@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from quality import load, split
+from harness import make_task
 from threadpoolctl import threadpool_limits
 
 from skmind import MINDRecommender
 from skmind.datasets import fetch_movielens
 from skmind.metrics import coverage_at_k, evaluate, intra_list_diversity_at_k
 
-RESULT = Path(__file__).parent / "results" / "diversity.md"
+RESULT = Path(__file__).parents[1] / "results" / "diversity.md"
 K, SEED, TURNS = 10, 0, 7
 LEVELS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 HEAD = """\
@@ -84,7 +84,7 @@ def rows(rec: MINDRecommender, test: pd.DataFrame, genres: pd.Series) -> list[st
 
 def report(data: Path) -> str:
     """The whole document."""
-    train, test = split(load("ml-100k", data), validation=False)
+    _, train, test = make_task("ml-100k", data)
     items = fetch_movielens("100k", data_home=data).item_table[["item_id", "genres"]]
     genres = items.set_index("item_id")["genres"]
     rec = MINDRecommender(random_state=SEED).fit(train, items=items)
@@ -94,7 +94,7 @@ def report(data: Path) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy"))
     return f"""# Diversity
 
-`python benchmarks/diversity.py --data DIR`, {datetime.date.today()}, Python \
+`python benchmarks/quality/diversity.py --data DIR`, {datetime.date.today()}, Python \
 {platform.python_version()}, {versions}, one thread. MovieLens 100K, leave last out, {len(test)} \
 users; one fit with default parameters, genres as an item feature and `random_state={SEED}`.
 
