@@ -5,11 +5,55 @@ Shapes: B batch, K interests, D embedding dimension, N negatives.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MASKED = -1e9  # finite: a row whose negatives are all masked still has a gradient (of zero)
+MASKED = -1e9  # finite, so that it has a gradient (of zero)
+SMALLEST = 1e-38  # instead of the mass 0 of a row whose negatives are all left out
+
+
+class _LogMass(torch.autograd.Function):
+    """Log of the weighted sum of exp(query · key) over all keys, by row.
+
+    Written out because autograd would keep and pass over several arrays of the size of the logits,
+    which is most of a training step; here there is one, and its gradient is two matrix products.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        keys: Tensor,
+        query_weights: Tensor,
+        key_weights: Tensor,
+        hits: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """Queries (K, B, D), keys (K, M, D), weights (K, B) and (K, M) → log mass (B,).
+
+        ``hits`` are the places of (K, B, M) that are left out.
+        """
+        logits = queries @ keys.transpose(1, 2)  # (K, B, M)
+        top = logits.amax(2).amax(0)  # (B,)
+        mass = logits.sub_(top[:, None]).exp_()
+        mass[hits] = 0
+        total = (mass @ key_weights[..., None]).squeeze(2) * query_weights  # (K, B)
+        total = total.sum(0)  # (B,)
+        ctx.save_for_backward(queries, keys, query_weights, key_weights, mass, total)
+        return top + total.log()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of queries and keys."""
+        queries, keys, query_weights, key_weights, mass, total = ctx.saved_tensors
+        share = gradients[0] / total.clamp(min=SMALLEST)  # (B,)
+        share = (query_weights * share)[..., None]  # (K, B, 1)
+        by_key = key_weights[..., None]  # (K, M, 1)
+        of_queries = share * (mass @ (by_key * keys))
+        of_keys = by_key * (mass.transpose(1, 2) @ (share * queries))
+        return of_queries, of_keys, None, None, None
 
 
 def sampled_softmax(
@@ -63,15 +107,27 @@ def sampled_softmax(
     n_used = mask.sum(1, keepdim=True)  # (B, 1)
     group = torch.arange(K, device=mask.device) % n_used  # (B, K)
     n_groups = (K - group + n_used - 1) // n_used  # (B, K)
-    log_weight = (K / n_groups).log()[:, :, None]  # (B, K, 1)
     queries = scaled.gather(1, group[:, :, None].expand(B, K, D))  # (B, K, D)
 
-    # Weights and corrections ride along as two more dimensions: no extra pass over the logits.
-    queries = torch.cat([queries, torch.ones_like(log_weight), log_weight], 2)  # (B, K, D + 2)
-    extra = torch.stack([-log_expected, torch.ones_like(log_expected)], 1)
-    keys = torch.cat([F.embedding(negatives, items), extra], 1)  # (N, D + 2)
-    keys = keys.reshape(K, -1, D + 2).transpose(1, 2)  # (K, D + 2, N / K)
-    logits = queries.transpose(0, 1) @ keys  # (K, B, N / K)
-    hits = negatives.reshape(K, 1, -1) == targets[:, None]  # (K, B, N / K)
-    total = logits.masked_fill_(hits, MASKED).logsumexp((0, 2))  # (B,)
-    return F.softplus(total - positive).mean()
+    keys = F.embedding(negatives, items).reshape(K, -1, D)  # (K, N / K, D)
+    log_total = _LogMass.apply(
+        queries.transpose(0, 1),  # (K, B, D)
+        keys,
+        (K / n_groups).T.to(keys.dtype),
+        (-log_expected).exp().to(keys.dtype).reshape(K, -1),
+        _hits(targets, negatives, K),
+    )
+    return F.softplus(log_total - positive).mean()
+
+
+def _hits(targets: Tensor, negatives: Tensor, n_groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Group, row and place in the group of the negatives that are their row's own target."""
+    ordered, order = negatives.sort()
+    first = torch.searchsorted(ordered, targets)
+    n_found = torch.searchsorted(ordered, targets, right=True) - first  # (B,)
+    rows = torch.arange(len(targets), device=targets.device).repeat_interleave(n_found)
+    turn = torch.arange(len(rows), device=targets.device)
+    turn = turn - (n_found.cumsum(0) - n_found)[rows]
+    found = order[first[rows] + turn]
+    size = len(negatives) // n_groups
+    return found // size, rows, found % size
