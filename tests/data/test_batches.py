@@ -240,6 +240,13 @@ def test_the_generator_decides_alone():
     assert first != targets(one)  # another epoch
 
 
+@pytest.mark.parametrize("users", [[], [0, 1, 2]])
+def test_nobody_with_two_events_gives_no_batch(users):
+    codes = np.array(users, dtype=np.int32)
+    batches = sampler(Interactions.from_codes(codes, codes, None, 4))
+    assert (batches.n_samples, list(batches)) == (0, [])
+
+
 def test_an_epoch_leaves_the_interactions_as_they_were():
     interactions = random_interactions(0)
     before = interactions.items.copy(), interactions.offsets.copy()
