@@ -226,7 +226,8 @@ class MINDNet(nn.Module):
             Vectors that ``history`` points into.
         profile : Tensor of shape (B, D) or None
         dropped : Tensor of shape (B, L, L), bool, or None
-            History items that each query leaves out (in training); a query never loses all.
+            History items that each query leaves out (in training); a query never loses all, and
+            the encoder always knows its newest.
         every : bool, default=False
             Ask after every item, Q = L: query ``q`` sees the items from column ``q`` on. Else
             only after the newest, Q = 1, and the results have no axis for it.
