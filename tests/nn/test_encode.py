@@ -95,6 +95,18 @@ def test_a_batch_of_empty_histories_has_no_interests(layers):
 
 
 @LAYERS
+@pytest.mark.parametrize("user_width", [0, 4])
+def test_histories_without_a_column_are_empty_ones(layers, user_width):
+    net = network(layers, user_width=user_width)
+    rows = profiles(2) if user_width else None
+    none = np.empty((2, 0), dtype=np.int32), np.zeros(2, dtype=int)
+    for got, expected in zip(
+        encode(net, *none, rows), encode(net, *histories([0, 0]), rows), strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+@LAYERS
 def test_a_profile_alone_makes_one_interest(layers):
     net = network(layers, user_width=4)
     rows = sparse.vstack([profiles(1), sparse.csr_matrix((1, 4), dtype=np.float32)]).tocsr()
@@ -200,3 +212,14 @@ def test_contributions_leave_over_the_parts_of_encoder_and_profile(length, user_
     # else a missing part would not be seen
     assert (max(rests[True]) > 0.1) == bool(user_width or layers)
     assert (max(rests[False]) > 0.1) == (user_width > 0 and length > 1)
+
+
+@LAYERS
+def test_explaining_an_empty_history(layers):
+    got = explain(network(layers), np.empty(0, dtype=np.int32), 2)
+    assert got.interest == -1
+    assert got.weights.shape == got.contributions.shape == (0,)
+    # with a profile there is an interest, to which no item contributes
+    got = explain(network(layers, user_width=4), np.empty(0, dtype=np.int32), 2, profiles(1))
+    assert got.interest == 0
+    assert got.weights.shape == got.contributions.shape == (0,)
