@@ -285,4 +285,3 @@ class _ProgressBar:
         self.values |= {name: f"{value:.4f}" for name, value in values.items()}
         self.bar.set_postfix(self.values, refresh=False)
         self.bar.update(n_done)
-

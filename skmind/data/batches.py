@@ -95,5 +95,7 @@ class BatchSampler:
 
 def _groups(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Consecutive rows, as many as have about ``size`` samples together, at least one."""
+    if not len(lengths):
+        return
     group = (np.cumsum(lengths) - lengths) // size
     yield from np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(group)) + 1)

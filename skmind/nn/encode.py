@@ -47,11 +47,13 @@ def encode(
     ----------
     net : MINDNet
     history : ndarray of shape (B, L), int
-        Item codes, newest first, padded with -1.
+        Item codes, newest first, padded with -1; without any column it gets one.
     lengths : ndarray of shape (B,), int
     user_features : csr_matrix of shape (B, n_user_values) or None
     """
     net.eval()
+    if not history.shape[1]:  # the network asks after a column at least
+        history = np.full((len(history), 1), -1)
     device = net.item_embedding.device
     codes, rows = np.unique(np.maximum(history, 0), return_inverse=True)
     found = net(

@@ -57,6 +57,31 @@ def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> n
     return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
 
 
+def _views(
+    lengths: Tensor, L: int, Q: int, dropped: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the first ``Q`` queries see of histories of these lengths.
+
+    Returns
+    -------
+    age : Tensor of shape (Q, L), int64
+        Of each item for each query; 0 for newer ones, which it does not see.
+    left : Tensor of shape (B, Q), int64
+        Items of the history at the time; not positive in the padding.
+    present : Tensor of shape (B, Q, L), bool
+        Whether the query sees the item.
+    """
+    places = torch.arange(L, device=lengths.device)
+    age = places - places[:Q, None]  # (Q, L)
+    left = lengths[:, None] - places[:Q]  # (B, Q)
+    present = (age >= 0) & (age < left[..., None])  # (B, Q, L)
+    if dropped is not None:
+        kept = present & ~dropped[:, :Q]
+        newest = present & (age == 0) & ~kept.any(2, keepdim=True)
+        present = kept | newest
+    return age.clamp(min=0), left, present
+
+
 class FeatureBag(nn.Module):
     """Rows of a sparse feature matrix → the weighted sum of the embeddings of their values.
 
@@ -201,7 +226,8 @@ class MINDNet(nn.Module):
             Vectors that ``history`` points into.
         profile : Tensor of shape (B, D) or None
         dropped : Tensor of shape (B, L, L), bool, or None
-            History items that each query leaves out (in training); a query never loses all.
+            History items that each query leaves out (in training); a query never loses all, and
+            the encoder always knows its newest.
         every : bool, default=False
             Ask after every item, Q = L: query ``q`` sees the items from column ``q`` on. Else
             only after the newest, Q = 1, and the results have no axis for it.
@@ -212,15 +238,7 @@ class MINDNet(nn.Module):
         """
         L, config = history.shape[1], self.config
         Q = L if every or len(self.layers) else 1
-        places = torch.arange(L, device=history.device)
-        age = places - places[:Q, None]  # (Q, L)
-        left = lengths[:, None] - places[:Q]  # (B, Q)
-        present = (age >= 0) & (age < left[..., None])  # (B, Q, L)
-        if dropped is not None:
-            kept = present & ~dropped[:, :Q]
-            newest = present & (age == 0) & ~kept.any(2, keepdim=True)
-            present = kept | newest
-        age = age.clamp(min=0)
+        age, left, present = _views(lengths, L, Q, dropped)
         state = self._states(F.embedding(history, items), present, age) if self.layers else None
         if not every:
             age, left, present = age[:1], left[:, :1], present[:, :1]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skmind.data.batches import CHUNK, BatchSampler
+from skmind.data.batches import SORTED, BatchSampler
 from skmind.data.interactions import Interactions
 
 SEEDS = pytest.mark.parametrize("seed", range(5))
@@ -25,99 +25,213 @@ def sampler(interactions, batch_size=7, max_history=4, seed=0):
     return BatchSampler(interactions, batch_size, max_history, np.random.default_rng(seed))
 
 
+def chunks(batches):
+    """(user, history, targets) of every chunk of an epoch, without padding."""
+    return [
+        (user, history[:n], targets[:n])
+        for batch in batches
+        for user, n, history, targets in zip(
+            *(
+                array.tolist()
+                for array in (batch.users, batch.lengths, batch.history, batch.targets)
+            ),
+            strict=True,
+        )
+    ]
+
+
+# ------------------------------------------------------------------ what is trained on
+
+
 @SEEDS
 @pytest.mark.parametrize("batch_size", [1, 7, 10_000])
-def test_every_event_after_a_users_first_is_a_target_once_an_epoch(seed, batch_size):
+@pytest.mark.parametrize("max_history", [1, 4, 100])
+def test_every_event_after_a_users_first_is_a_target_once_an_epoch(seed, batch_size, max_history):
     interactions = random_interactions(seed)
-    batches = sampler(interactions, batch_size)
+    batches = sampler(interactions, batch_size, max_history)
     wanted = sorted(
         (user, item)
         for user, history in enumerate(histories(interactions))
         for item in history[1:].tolist()
     )
     assert batches.n_samples == len(wanted)
-    for _ in range(2):
-        epoch = list(batches)
-        assert len(epoch) == batches.n_batches
-        found = [
-            pair
-            for batch in epoch
-            for pair in zip(batch.users.tolist(), batch.targets.tolist(), strict=True)
-        ]
+    for _ in range(3):
+        found = [(user, item) for user, _, targets in chunks(batches) for item in targets]
         assert sorted(found) == wanted
 
 
 @SEEDS
 @pytest.mark.parametrize("max_history", [1, 4, 100])
-def test_windows_hold_what_came_before_newest_first(seed, max_history):
+def test_each_sample_has_what_came_before_it_back_to_the_start_of_its_chunk(seed, max_history):
     interactions = random_interactions(seed)
-    lists = histories(interactions)
+    lists = [history.tolist() for history in histories(interactions)]
     n_checked = 0
-    for batch in sampler(interactions, max_history=max_history):
-        assert batch.history.shape == (len(batch.users), batch.lengths.max())
-        for row, (user, target) in enumerate(zip(batch.users, batch.targets, strict=True)):
-            past = lists[user].tolist()
-            past = past[: past.index(target)][::-1][:max_history]
-            assert batch.lengths[row] == len(past)
-            n_padding = batch.history.shape[1] - len(past)
-            assert batch.history[row].tolist() == past + [-1] * n_padding
+    for user, history, targets in chunks(sampler(interactions, max_history=max_history)):
+        start = lists[user].index(history[-1])
+        for q, target in enumerate(targets):
+            past = lists[user][start : lists[user].index(target)]
+            assert history[q:] == past[::-1]
             n_checked += 1
     assert n_checked == sampler(interactions).n_samples > 0
+
+
+@SEEDS
+@pytest.mark.parametrize("max_history", [1, 4, 100])
+def test_the_chunks_of_a_user_are_full_but_the_first_and_last(seed, max_history):
+    interactions = random_interactions(seed)
+    lists = [history.tolist() for history in histories(interactions)]
+    found = {}
+    for user, history, _ in chunks(sampler(interactions, max_history=max_history)):
+        found.setdefault(user, {})[lists[user].index(history[-1])] = len(history)
+    n_cut = 0
+    for user, history in enumerate(lists):
+        lengths = [n for _, n in sorted(found.get(user, {}).items())]
+        assert sum(lengths) == max(len(history) - 1, 0)
+        assert all(1 <= n <= max_history for n in lengths)
+        assert all(n == max_history for n in lengths[1:-1])
+        if len(history) - 1 <= max_history:
+            assert len(lengths) == (len(history) > 1)  # not cut
+        n_cut += len(lengths) > 2
+    assert (n_cut > 0) == (max_history < 5)
+
+
+def test_long_histories_are_cut_at_any_place_alike():
+    """Anew every epoch: the first chunk has every length up to the maximum equally often."""
+    L, n_users, n_epochs = 5, 40, 50
+    codes = np.arange(n_users * 14, dtype=np.int32)
+    interactions = Interactions(codes, np.arange(n_users + 1) * 14)
+    batches = sampler(interactions, 100, L)
+    first = np.array(
+        [
+            sorted(
+                (u, history[0] % 14) for u, history, _ in chunks(batches) if not history[-1] % 14
+            )
+            for _ in range(n_epochs)
+        ]
+    )  # (epochs, users, 2)
+    places = first[:, :, 1] + 1  # samples of a user's first chunk
+    assert (first[:, :, 0] == np.arange(n_users)).all()
+    counts = np.bincount(places.ravel(), minlength=L + 1)
+    assert counts[0] == 0
+    assert len(counts) == L + 1
+    assert counts[1:].min() > 330  # 400 expected, deviation 18
+    assert counts[1:].max() < 470
+    assert len({tuple(row) for row in places}) == n_epochs
+    assert len({tuple(row) for row in places.T}) == n_users
+
+
+def test_every_event_gets_histories_of_all_lengths():
+    """A target far enough from the start: every length up to the maximum, equally often."""
+    L, n_epochs = 4, 600
+    interactions = Interactions(np.arange(11, dtype=np.int32), np.array([0, 11]))
+    batches = sampler(interactions, 100, L)
+    counts = np.zeros((11, L + 1), dtype=int)
+    for _ in range(n_epochs):
+        for _, history, targets in chunks(batches):
+            for q, target in enumerate(targets):
+                counts[target, len(history) - q] += 1
+    assert (counts.sum(1) == [0] + [n_epochs] * 10).all()
+    assert (counts[:, 0] == 0).all()
+    for target in range(1, 11):
+        n = min(target, L)  # there are no more items before it
+        assert counts[target, 1 : n + 1].min() > 100, target  # 150 expected, deviation 10.6
+        assert not counts[target, n + 1 :].any(), target
+    assert counts[L:, 1:].max() < 200
+
+
+# ------------------------------------------------------------------ form of a batch
+
+
+@SEEDS
+@pytest.mark.parametrize("max_history", [1, 4, 100])
+def test_a_batch_is_as_wide_as_its_longest_chunk_and_padded(seed, max_history):
+    n_padded = 0
+    for batch in sampler(random_interactions(seed), 30, max_history):
+        B, L = len(batch.users), batch.lengths.max()
+        assert batch.history.shape == batch.targets.shape == (B, L)
+        padding = np.arange(L) >= batch.lengths[:, None]
+        for array in (batch.history, batch.targets):
+            assert ((array == -1) == padding).all()
+        n_padded += padding.sum()
+    assert (n_padded > 0) == (max_history > 1)
 
 
 def test_the_types_of_a_batch():
     batch = next(iter(sampler(random_interactions(0))))
     types = {name: array.dtype for name, array in batch._asdict().items()}
-    assert types == {"history": np.int32, "lengths": int, "users": int, "targets": int}
+    assert types == {"history": np.int32, "targets": np.int32, "lengths": int, "users": int}
 
 
 @SEEDS
-def test_batches_are_sorted_by_length_within_a_chunk(seed):
-    """So the windows of a batch are alike: its lengths overlap no other batch of the chunk."""
-    batch_size, max_history = 5, 9
-    interactions = random_interactions(seed, n_users=60)
-    batches = list(sampler(interactions, batch_size, max_history, seed))
-    assert len(batches) > 2 * CHUNK
-    for start in range(0, len(batches), CHUNK):
-        chunk = batches[start : start + CHUNK]
-        ranges = sorted((batch.lengths.min(), batch.lengths.max()) for batch in chunk)
-        for (_, longest), (shortest, _) in zip(ranges, ranges[1:], strict=False):
-            assert longest <= shortest
-        assert all((np.diff(batch.lengths) >= 0).all() for batch in chunk)
+@pytest.mark.parametrize("batch_size", [10, 23])
+def test_batches_have_about_the_wanted_number_of_samples(seed, batch_size):
+    """A chunk is not divided: that is all by which a batch is larger, and on average hardly."""
+    batches = sampler(random_interactions(seed, n_users=80), batch_size, 6)
+    epoch = list(batches)
+    sizes = np.array([batch.lengths.sum() for batch in epoch])
+    longest = np.array([batch.lengths.max() for batch in epoch])
+    assert (sizes < batch_size + longest).all()
+    assert 0.8 * batch_size < sizes.mean() < 1.1 * batch_size
+
+
+def test_a_chunk_larger_than_a_batch_is_one_alone():
+    codes = np.arange(60, dtype=np.int32)
+    batches = sampler(Interactions(codes, np.array([0, 20, 40, 60])), 5, 100)
+    epoch = list(batches)
+    assert [batch.lengths.tolist() for batch in epoch] == [[19]] * 3
+    assert sorted(int(batch.users[0]) for batch in epoch) == [0, 1, 2]
 
 
 @SEEDS
-def test_all_batches_but_one_are_full(seed):
-    batches = sampler(random_interactions(seed, n_users=60), 5)
-    sizes = sorted(len(batch.targets) for batch in batches)
-    assert sizes[1:] == [5] * (batches.n_batches - 1)
-    assert 1 <= sizes[0] <= 5
+def test_chunks_are_sorted_by_length_within_a_group_of_batches(seed):
+    """So those of a batch are alike: its lengths overlap no other batch of the group."""
+    size, max_history = 12, 9
+    interactions = random_interactions(seed, n_users=300)
+    epoch = list(sampler(interactions, size, max_history, seed))
+    assert len(epoch) > 3 * SORTED
+    for batch in epoch:
+        assert (np.diff(batch.lengths) >= 0).all()
+    first = epoch[:SORTED]  # no group has fewer
+    ranges = sorted((batch.lengths.min(), batch.lengths.max()) for batch in first)
+    for (_, longest), (shortest, _) in zip(ranges, ranges[1:], strict=False):
+        assert longest <= shortest
+    # little padding, where unsorted batches of as many chunks would have much
+    slots = sum(batch.history.size for batch in epoch)
+    lengths = np.random.default_rng(0).permutation(np.concatenate([b.lengths for b in epoch]))
+    cuts = np.cumsum([len(batch.lengths) for batch in epoch])[:-1]
+    unsorted = sum(len(part) * part.max() for part in np.split(lengths, cuts))
+    n_samples = lengths.sum()
+    assert 1 <= slots / n_samples < 1.2
+    assert unsorted / n_samples > 1.3
 
 
 def test_batches_come_in_random_order_of_length():
-    """A first batch is the shortest of its chunk one time in eight, not always and not never."""
-    interactions = random_interactions(0, n_users=60)
-    batches = sampler(interactions, 5, 100)
+    """A first batch is the shortest of its group about one time in eight, not always or never."""
+    batches = sampler(random_interactions(0, n_users=100), 12, 100)
     n_shortest = 0
     for _ in range(200):
-        chunk = [batch.lengths.mean() for batch, _ in zip(batches, range(CHUNK), strict=False)]
-        n_shortest += chunk[0] == min(chunk)
+        group = [b.lengths.mean() for b, _ in zip(batches, range(SORTED), strict=False)]
+        n_shortest += group[0] == min(group)
     assert 10 <= n_shortest <= 45  # 25 expected, deviation 4.7
 
 
-def test_any_sample_may_come_first():
-    interactions = random_interactions(0, n_users=14)
-    batches = sampler(interactions, 1, 3)
-    assert 3 * CHUNK < batches.n_samples < 80
-    firsts = {int(next(iter(batches)).targets[0]) for _ in range(600)}
-    assert len(firsts) == batches.n_samples
+def test_any_chunk_may_come_first():
+    interactions = random_interactions(0, n_users=60)
+    batches = sampler(interactions, 1, 100)
+    users = np.flatnonzero(interactions.lengths > 1)
+    assert len(users) > 3 * SORTED
+    firsts = {int(next(iter(batches)).users[0]) for _ in range(900)}
+    assert firsts == {*users.tolist()}
+
+
+# ------------------------------------------------------------------ randomness and edges
 
 
 def test_the_generator_decides_alone():
     interactions = random_interactions(0)
 
     def targets(batches):
-        return np.concatenate([batch.targets for batch in batches]).tolist()
+        return [row for batch in batches for row in batch.targets.tolist()]
 
     one = sampler(interactions)
     first = targets(one)
@@ -130,7 +244,7 @@ def test_the_generator_decides_alone():
 def test_nobody_with_two_events_gives_no_batch(users):
     codes = np.array(users, dtype=np.int32)
     batches = sampler(Interactions.from_codes(codes, codes, None, 4))
-    assert (batches.n_samples, batches.n_batches, list(batches)) == (0, 0, [])
+    assert (batches.n_samples, list(batches)) == (0, [])
 
 
 def test_an_epoch_leaves_the_interactions_as_they_were():

@@ -150,26 +150,24 @@ def test_leaving_out_nothing_or_everything():
 
 
 @SEEDS
-@pytest.mark.parametrize("max_history", [1, 3, 100])
-def test_windows_end_before_a_position_newest_first(seed, max_history):
+def test_windows_are_the_items_before_a_position_newest_first(seed):
+    """Every window of every history, the empty ones too, each of its own length."""
     rows = random_rows(seed)
     interactions, expected = Interactions.from_codes(*rows), items_of(oracle(*rows))
-    users = np.repeat(np.arange(interactions.n_users), interactions.lengths + 1)
-    places = np.concatenate([np.arange(n + 1) for n in interactions.lengths])
-    ends = interactions.offsets[users] + places
-    shuffled = np.random.default_rng(seed).permutation(len(ends))
-    users, places, ends = users[shuffled], places[shuffled], ends[shuffled]
-
-    codes, lengths = interactions.windows(ends, users, max_history)
-    wanted = [
-        expected[user][:place][::-1][:max_history]
-        for user, place in zip(users.tolist(), places.tolist(), strict=True)
+    windows = [
+        (user, place, length)
+        for user, n in enumerate(interactions.lengths.tolist())
+        for place in range(n + 1)
+        for length in range(place + 1)
     ]
-    L = max(len(window) for window in wanted)
-    assert codes.shape == (len(ends), L)
+    users, places, lengths = np.random.default_rng(seed).permutation(np.array(windows)).T
+    codes = interactions.windows(interactions.offsets[users] + places, lengths)
+    L = lengths.max()
+    assert codes.shape == (len(windows), L)
     assert codes.dtype == np.int32
-    assert lengths.tolist() == [len(window) for window in wanted]
-    assert codes.tolist() == [window + [-1] * (L - len(window)) for window in wanted]
+    for user, place, length, window in zip(users, places, lengths, codes.tolist(), strict=True):
+        newest_first = expected[user][place - length : place][::-1]
+        assert window == newest_first + [-1] * (L - length)
 
 
 @SEEDS

@@ -15,28 +15,39 @@ def looped_squash(z):
     return square / (1 + square) * np.array(z) / math.sqrt(square)
 
 
+def looped_query(history, seen, n_used, logits, log_recency, n_iter):
+    """Algorithm 1 of the paper in plain loops, with the documented departures, in float64.
+
+    One history (L, D), of which a query sees the positions ``seen``, with ``n_used`` interests.
+    """
+    K, L = logits.shape
+    b = [[float(logits[k, i]) for i in range(L)] for k in range(n_used)]
+    for _ in range(n_iter):
+        w = np.zeros((K, L))
+        for i in seen:
+            total = sum(math.exp(b[k][i]) for k in range(n_used))  # over the interests
+            for k in range(n_used):
+                w[k, i] = math.exp(b[k][i]) / total * math.exp(log_recency[k, i])
+        u = np.zeros((K, history.shape[1]))
+        for k in range(n_used):
+            u[k] = looped_squash(sum((w[k, i] * history[i] for i in seen), 0 * u[k]))
+        for k in range(n_used):
+            for i in seen:
+                b[k][i] += float(u[k] @ history[i])
+    return u, w
+
+
+def n_interests_of(n, n_interests):
+    return max(1, min(n_interests, int(math.log2(n)) if n else 0))
+
+
 def looped_routing(projected, lengths, n_interests, logits, log_recency, n_iter):
-    """Algorithm 1 of the paper in plain loops, with the documented departures, in float64."""
-    capsules, couplings = [], []
-    for history, n in zip(projected, lengths, strict=True):
-        L, D = history.shape
-        K = max(1, min(n_interests, int(math.log2(n)) if n else 0))
-        b = [[float(logits[k, i]) for i in range(L)] for k in range(K)]
-        for _ in range(n_iter):
-            w = np.zeros((n_interests, L))
-            for i in range(n):
-                total = sum(math.exp(b[k][i]) for k in range(K))  # over the interests
-                for k in range(K):
-                    w[k, i] = math.exp(b[k][i]) / total * math.exp(log_recency[k, i])
-            u = np.zeros((n_interests, D))
-            for k in range(K):
-                u[k] = looped_squash(sum((w[k, i] * history[i] for i in range(n)), np.zeros(D)))
-            for k in range(K):
-                for i in range(n):
-                    b[k][i] += float(u[k] @ history[i])
-        capsules.append(u)
-        couplings.append(w)
-    return np.array(capsules), np.array(couplings)
+    """Capsules (B, K, D) and weights (B, K, L) of whole histories."""
+    found = [
+        looped_query(history, range(n), n_interests_of(n, n_interests), logits, log_recency, n_iter)
+        for history, n in zip(projected, lengths, strict=True)
+    ]
+    return tuple(np.array(part) for part in zip(*found, strict=True))
 
 
 def problem(B=6, L=7, D=5, K=3, seed=0, lengths=None):
@@ -51,16 +62,36 @@ def problem(B=6, L=7, D=5, K=3, seed=0, lengths=None):
 
 
 def torch_routing(projected, lengths, logits, log_recency, n_iter, adaptive=True):
+    """Routing with one query, the whole history; without its axis."""
     lengths = torch.as_tensor(lengths)
     present = (torch.arange(projected.shape[1]) < lengths[:, None]).float()
-    return route(
+    capsules, weights = route(
         torch.as_tensor(projected),
-        present,
-        interest_mask(lengths, len(logits), adaptive),
-        torch.as_tensor(logits),
-        torch.as_tensor(log_recency).exp(),
+        present[:, None],
+        interest_mask(lengths, len(logits), adaptive)[:, None],
+        torch.as_tensor(logits)[None],
+        torch.as_tensor(log_recency).exp()[None],
         n_iter,
     )
+    return capsules.squeeze(1), weights.squeeze(1)
+
+
+def queries(B=3, Q=4, L=6, D=5, K=3, seed=0):
+    """Arguments of `route` of queries that each see some items, with logits of their own."""
+    rng = np.random.default_rng(seed)
+    shapes = {"projected": (B, L, D), "logits": (Q, K, L), "log_recency": (Q, K, L)}
+    arrays = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+    present = (rng.random((B, Q, L)) < 0.6).astype(np.float32)
+    present[0, 0], present[-1, -1] = 0, 1
+    interests = np.arange(K) < rng.integers(1, K + 1, size=(B, Q, 1))
+    return arrays | {"present": present, "interests": interests}
+
+
+def route_queries(arrays, n_iter):
+    """`route` of what `queries` returns, arrays or tensors."""
+    a = {name: torch.as_tensor(array) for name, array in arrays.items()}
+    parts = a["projected"], a["present"], a["interests"], a["logits"], a["log_recency"].exp()
+    return route(*parts, n_iter)
 
 
 # ------------------------------------------------------------------ routing against the paper
@@ -137,6 +168,71 @@ def test_batch_composition_and_padding_width_never_matter():
         )
         torch.testing.assert_close(alone[0], u[row], atol=1e-6, rtol=0)
         torch.testing.assert_close(weights[0], w[row, :, :width], atol=1e-6, rtol=0)
+
+
+# ------------------------------------------------------------------ queries
+
+
+@pytest.mark.parametrize("n_iter", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("B", "Q", "L", "D", "K"),
+    [(3, 4, 6, 5, 3), (2, 9, 9, 4, 2), (1, 5, 3, 6, 4), (4, 1, 7, 3, 2), (2, 3, 5, 4, 1)],
+)
+def test_each_query_equals_plain_loops(B, Q, L, D, K, n_iter):
+    """Queries that see any items, with logits, recency and interests of their own."""
+    for seed in range(3):
+        a = queries(B, Q, L, D, K, seed)
+        u, w = route_queries(a, n_iter)
+        assert u.shape == (B, Q, K, D)
+        assert w.shape == (B, Q, K, L)
+        for row in range(B):
+            for q in range(Q):
+                seen, n_used = np.flatnonzero(a["present"][row, q]), a["interests"][row, q].sum()
+                one = a["projected"][row], seen, n_used, a["logits"][q], a["log_recency"][q]
+                expected_u, expected_w = looped_query(*one, n_iter)
+                np.testing.assert_allclose(u[row, q].numpy(), expected_u, atol=1e-5)
+                np.testing.assert_allclose(w[row, q].numpy(), expected_w, atol=1e-5)
+
+
+def test_items_that_a_query_does_not_see_never_matter_to_it():
+    a = queries()
+    before = route_queries(a, 3)
+    changes = torch.zeros(3, 4, 6, dtype=torch.bool)
+    for row, i in np.ndindex(3, 6):
+        changed = a["projected"].copy()
+        changed[row, i] = 1e3
+        for old, new in zip(before, route_queries(a | {"projected": changed}, 3), strict=True):
+            same = torch.isclose(old, new, rtol=0, atol=1e-6).all(3).all(2)  # (B, Q)
+            others = np.arange(3) != row
+            assert same[others].all()
+            changes[row, :, i] |= ~same[row]
+    assert torch.equal(changes, torch.tensor(a["present"]) > 0)
+
+
+def test_the_gradient_of_queries_is_the_sum_of_those_of_each():
+    a = queries(seed=2)
+    probe = torch.randn(3, 4, 3, 5, generator=torch.Generator().manual_seed(0))
+    trained = {
+        name: torch.tensor(a[name], requires_grad=True) for name in ("projected", "log_recency")
+    }
+    (route_queries(a | trained, 3)[0] * probe).sum().backward()
+    expected = {name: torch.zeros(value.shape) for name, value in trained.items()}
+    for q in range(4):
+        one = slice(q, q + 1)
+        parts = {name: torch.tensor(a[name], requires_grad=True) for name in trained}
+        part = {
+            "projected": parts["projected"],
+            "log_recency": parts["log_recency"][one],
+            "logits": a["logits"][one],
+            "present": a["present"][:, one],
+            "interests": a["interests"][:, one],
+        }
+        (route_queries(part, 3)[0] * probe[:, one]).sum().backward()
+        for name, value in parts.items():
+            expected[name] += value.grad
+    for name, value in trained.items():
+        torch.testing.assert_close(value.grad, expected[name], atol=1e-6, rtol=1e-4)
+        assert value.grad.any()
 
 
 # ------------------------------------------------------------------ gradients
@@ -249,6 +345,15 @@ def test_interest_mask_table(length, K4, K2, K1):
         assert mask.dtype == torch.bool
         assert mask.tolist() == [[True] * n_used + [False] * (K - n_used)]
         assert interest_mask(torch.tensor([length]), K, adaptive=False).tolist() == [[True] * K]
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_interest_mask_of_lengths_of_any_shape(adaptive):
+    lengths = torch.arange(-2, 22).view(2, 3, 4)  # of a padded query less than nothing is left
+    mask = interest_mask(lengths, 4, adaptive)
+    assert mask.shape == (2, 3, 4, 4)
+    assert torch.equal(mask.flatten(0, 2), interest_mask(lengths.flatten(), 4, adaptive))
+    assert torch.equal(mask[0, 0, :3], interest_mask(torch.zeros(3), 4, adaptive))
 
 
 def test_interest_mask_is_exact_around_every_power_of_two():
