@@ -61,6 +61,10 @@ class MINDRecommender(FittedRecommender):
         Newest interactions that interests are made from. At least 1.
     n_routing_iter : int, default=3
         Iterations of dynamic routing. At least 1.
+    n_encoder_layers : int, default=1
+        Layers of self-attention that read the order of the history for the first interest. At
+        least 0, which is faster. More: better where what comes next depends on what came just
+        before, slower.
     label_attention : "mixture", "hard" or float > 0, default="mixture"
         Which interests are trained on a target. "mixture": all, as a mixture in which they compete
         with each other for every item, as in retrieval. As in the paper: "hard", only the nearest;
@@ -69,7 +73,8 @@ class MINDRecommender(FittedRecommender):
     temperature : float > 0, default=0.1
         Similarities are divided by it in the loss. Lower: more weight on the hardest negatives.
     dropout : float in [0, 1), default=0.2
-        Share of history items left out at random in training. Higher: less overfitting.
+        Share of history items that a sample leaves out at random in training. Higher: less
+        overfitting; with more dimensions on sparse data 0.4 is better.
     n_negatives : int or "all", default=1024
         Negatives that the samples of a batch share; "all", or at least the number of items: the
         full softmax. More: better and slower.
@@ -80,8 +85,9 @@ class MINDRecommender(FittedRecommender):
     max_epochs : int, default=12
         Passes over the data; the learning rate falls linearly over them to a tenth.
     batch_size : int or "auto", default="auto"
-        Samples a step; a sample is an interaction and the history before it. "auto": a hundredth
-        of the samples, from 32 to 1,024.
+        About so many samples a step; a sample is an interaction and the history before it, and
+        those of up to ``max_history`` successive interactions of a user stay together. "auto": a
+        hundredth of the samples, from 32 to 1,024.
     learning_rate : float > 0, default=0.01
         Initial step size of Adam.
     weight_decay : float >= 0, default=0
@@ -95,7 +101,7 @@ class MINDRecommender(FittedRecommender):
         Epochs without improvement before stopping. At least 1.
     warm_start : bool, default=False
         `fit` starts from the weights of the last one, for the items that both know. Sizes
-        (``n_interests``, ``embedding_dim``, ``max_history``) must not change.
+        (``n_interests``, ``embedding_dim``, ``max_history``, ``n_encoder_layers``) must not change.
     transform_history : {"full", "past"}, default="full"
         `transform` uses the whole history that `fit` saw, or only what came strictly before the
         row's time: what a model that is trained on the result may know.
