@@ -298,7 +298,7 @@ SASREC = {
     "n_heads": [2],
     "session_max_len": [100],
     "dropout_rate": [0.3],
-    "epochs": [50, 100],
+    "epochs": [20, 50, 100],
 }
 # name: (library, function, settings to choose from, whether its fit is random)
 PEERS = {
