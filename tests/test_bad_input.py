@@ -326,6 +326,7 @@ ILLEGAL = {
     "embedding_dim": [0, 8.0],
     "max_history": [0, None],
     "n_routing_iter": [0, 1.5],
+    "n_encoder_layers": [-1, 0.5],
     "label_attention": ["soft", 0, -1.0, None],
     "temperature": [0, -0.1, float("nan"), float("inf")],
     "dropout": [-0.1, 1, 1.0],

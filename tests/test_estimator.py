@@ -531,9 +531,12 @@ def test_similar_items_are_the_nearest_by_cosine(fitted):
         fitted.similar_items([3, 999, 998])
 
 
-def test_explain_splits_the_score_among_the_history(X, fitted):
-    for row in fitted.recommend(k=2).head(40).itertuples():
-        parts = fitted.explain(row.user_id, row.item_id)
+@pytest.mark.parametrize("n_encoder_layers", [0, 1])
+def test_explain_splits_the_score_among_the_history(X, n_encoder_layers):
+    rec = MINDRecommender(**SMALL, n_encoder_layers=n_encoder_layers).fit(X)
+    rests = {True: [], False: []}  # of the first interest, which the encoder adds to, and others
+    for row in rec.recommend(k=2).head(40).itertuples():
+        parts = rec.explain(row.user_id, row.item_id)
         assert parts.columns.tolist() == [
             "user_id",
             "item_id",
@@ -546,10 +549,15 @@ def test_explain_splits_the_score_among_the_history(X, fitted):
         assert (parts["item_id"] == row.item_id).all()
         assert (parts["interest"] == row.interest).all()
         assert parts["contribution"].is_monotonic_decreasing
-        np.testing.assert_allclose(parts["contribution"].sum(), row.score, atol=1e-5)
+        rests[row.interest == 0].append(abs(parts["contribution"].sum() - row.score))
         np.testing.assert_allclose(parts["weight"].sum(), 1, atol=1e-5)
         history = histories_of(X)[row.user_id][-SMALL["max_history"] :]
         assert sorted(parts["history_item_id"]) == sorted(history)
+    assert max(rests[False]) < 1e-5
+    if n_encoder_layers:
+        assert max(rests[True]) > 0.1
+    else:
+        assert max(rests[True]) < 1e-5
 
 
 def test_explain_knows_only_what_fit_saw(fitted):
@@ -561,7 +569,7 @@ def test_explain_knows_only_what_fit_saw(fitted):
 
 def test_explain_leaves_the_rest_to_user_features(X):
     users = pd.DataFrame({"user_id": range(51), "group": np.arange(51) % 3})
-    rec = MINDRecommender(**SMALL).fit(X, users=users)
+    rec = MINDRecommender(**SMALL, n_encoder_layers=0).fit(X, users=users)
     best = rec.recommend([4], k=1).iloc[0]
     parts = rec.explain(4, best["item_id"])
     assert parts["interest"].iloc[0] == best["interest"]
@@ -1188,6 +1196,8 @@ def test_cuda_agrees_with_the_cpu(X, fitted):
         {"dropout": 0.0},
         {"weight_decay": 0.01},
         {"n_routing_iter": 1},
+        {"n_encoder_layers": 0},
+        {"n_encoder_layers": 2},
         {"max_history": 1},
         {"batch_size": 1000},
         {"embedding_dim": 2},

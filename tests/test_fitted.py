@@ -42,6 +42,7 @@ def start(log=LOG, items=ITEMS, users=USERS, seed=1, **sizes):
         "max_history": 4,
         "n_routing_iter": 3,
         "adaptive_interests": True,
+        "n_encoder_layers": 1,
     }
     return FittedModel.start(prepared, SCHEMA, NetConfig(**(config | sizes)), seed)
 
@@ -128,8 +129,10 @@ def test_the_seed_decides_the_initial_weights():
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
-        if name != "recency":  # zeros
-            assert not torch.equal(value, other.state_dict()[name])
+        drawn = value.numel() > 1 and value.std() > 0  # the others are zeros or ones
+        assert torch.equal(value, other.state_dict()[name]) != drawn, name
+        if name in ("item_embedding", "bilinear", "state", "logits", "layers.0.inner"):
+            assert drawn
 
 
 def test_network_round_trip_is_bit_equal():
@@ -170,7 +173,8 @@ def test_weights_may_be_read_only():
 
 # ------------------------------------------------------------------ warm start
 
-SHARED = ("bilinear", "recency", "logits", "profile")
+ENCODER = [name for name in trained().weights if name.startswith(("layers", "state"))]
+SHARED = ("bilinear", "recency", "logits", "profile", *ENCODER)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +252,10 @@ def test_continue_from_without_the_features_and_back():
     assert (new.weights["bilinear"] == bare.weights["bilinear"]).all()
     rich, plain = trained(), start(items=None, users=None)
     plain.continue_from(rich)
-    assert plain.weights.keys() == {"item_embedding", "bilinear", "recency", "logits"}
+    gone = {"item_values.weight", "user_values.weight", "profile"}
+    assert plain.weights.keys() == rich.weights.keys() - gone
+    for name in plain.weights.keys() - {"item_embedding"}:
+        assert (plain.weights[name] == rich.weights[name]).all()
     theirs = rows_of(rich, "item_embedding")
     for item, vector in rows_of(plain, "item_embedding").items():
         assert (vector == theirs[item]).all()
@@ -256,7 +263,13 @@ def test_continue_from_without_the_features_and_back():
 
 @pytest.mark.parametrize(
     ("name", "value", "before"),
-    [("n_interests", 3, 2), ("embedding_dim", 6, 5), ("max_history", 9, 4)],
+    [
+        ("n_interests", 3, 2),
+        ("embedding_dim", 6, 5),
+        ("max_history", 9, 4),
+        ("n_encoder_layers", 0, 1),
+        ("n_encoder_layers", 2, 1),
+    ],
 )
 def test_continue_from_another_size_is_an_error(name, value, before):
     new = start(**{name: value})

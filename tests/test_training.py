@@ -2,6 +2,7 @@ import copy
 import logging
 import math
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,12 +60,21 @@ def lists(*histories):
     return Interactions(np.concatenate(histories).astype(np.int32), offsets)
 
 
-def network(n_items=N_ITEMS, n_interests=K, item_width=0, user_width=0, seed=0):
+def network(n_items=N_ITEMS, n_interests=K, item_width=0, user_width=0, layers=1, seed=0):
     rng = np.random.default_rng(seed)
     dense = (rng.random((n_items, item_width)) < 0.5).astype(np.float32)
-    config = NetConfig(n_items, n_interests, D, L, 3, adaptive_interests=True)
+    config = NetConfig(n_items, n_interests, D, L, 3, True, n_encoder_layers=layers)
     share = np.full(n_items, 0.5 if item_width else 1.0)
     return MINDNet(config, sparse.csr_matrix(dense), share, user_width, seed)
+
+
+def shaken(net, seed=0):
+    """The network with an encoder unlike the initial one, so that all of it has a gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.layers.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return net
 
 
 def trainer(net=None, user_features=None, seed=0, **changes):
@@ -73,13 +83,22 @@ def trainer(net=None, user_features=None, seed=0, **changes):
     return Trainer(network() if net is None else net, user_features, settings, rng)
 
 
+def samples(batch):
+    """(user, history newest first, target) of every sample of a batch, from its chunks."""
+    return [
+        (int(batch.users[row]), batch.history[row, q:n].tolist(), int(batch.targets[row, q]))
+        for row, n in enumerate(batch.lengths.tolist())
+        for q in range(n)
+    ]
+
+
 def watch(monkeypatch, one):
     """Batches and learning rates of the steps that `one` takes, as lists that fill up."""
     batches, rates, step = [], [], one._step
 
     def spy(batch, sampler):
         batches.append(batch)
-        rates.append(one.optimizer.param_groups[0]["lr"])
+        rates.append([group["lr"] for group in one.optimizer.param_groups])
         return step(batch, sampler)
 
     monkeypatch.setattr(one, "_step", spy)
@@ -119,6 +138,7 @@ def test_learns_planted_interests_and_nothing_from_noise():
 @pytest.mark.parametrize("negative_sampling", ["uniform", "popularity", "in_batch", "mixed"])
 def test_every_loss_learns(negative_sampling, label_attention):
     one = trainer(
+        network(layers=0),  # the histories have no order
         negative_sampling=negative_sampling,
         label_attention=label_attention,
         n_negatives=40,
@@ -134,6 +154,39 @@ def test_every_loss_learns(negative_sampling, label_attention):
     history = one.fit(data)
     assert chance + 0.05 < history[-1]["validation_ndcg"] < 0.42
     assert history[-1]["loss"] < history[0]["loss"] - 0.5
+
+
+def walks(noise, n_items=40):
+    """Histories in which an item is followed by its successor, or with ``noise`` by any item."""
+    rng = np.random.default_rng(0)
+    successor = rng.permutation(n_items)
+    histories = []
+    for _ in range(200):
+        history = [rng.integers(n_items)]
+        for _ in range(11):
+            jump = rng.random() < noise
+            history.append(rng.integers(n_items) if jump else successor[history[-1]])
+        histories.append(history)
+    return lists(*histories)
+
+
+def test_the_encoder_learns_what_follows_and_nothing_from_noise():
+    last = {}
+    for noise, layers in [(0.2, 0), (0.2, 1), (1.0, 1)]:
+        net = network(40, layers=layers)
+        one = trainer(net, early_stopping=True, max_epochs=5, learning_rate=0.02, batch_size=32)
+        record = one.fit(walks(noise))[-1]
+        last[noise, layers] = record["loss"], record["validation_ndcg"]
+    # the least possible: the successor has p = 0.8 + 0.2 / 40, all the others share the rest
+    p = 0.805
+    least = -p * math.log(p) - (1 - p) * math.log((1 - p) / 39)
+    assert least - 0.1 < last[0.2, 1][0] < least + 0.15
+    assert last[0.2, 0][0] > least + 0.4  # the routing alone
+    assert 0.75 < last[0.2, 1][1] < 0.9
+    loss, ndcg = last[1.0, 1]
+    assert abs(loss - math.log(40)) < 0.15
+    chance = (1 / np.log2(np.arange(2, 12))).sum() / (40 - 10)  # about ten are seen: left out
+    assert abs(ndcg - chance) < 0.07
 
 
 def test_user_features_are_learned_from():
@@ -157,34 +210,69 @@ def test_user_features_are_learned_from():
 # ------------------------------------------------------------------ one step
 
 
-@pytest.mark.parametrize(("attention", "n_interests"), [("mixture", 1), ("hard", 2), (3.0, 2)])
-def test_a_step_is_adam_on_the_full_softmax(attention, n_interests):
-    net = network(n_interests=n_interests)
-    reference = copy.deepcopy(net)
-    one = trainer(net, label_attention=attention, dropout=0.0, weight_decay=0.01)
-    data = planted(n_users=20)
-    batch = next(iter(one._batches(data)))
-    loss = one._step(batch, one._negatives(data))
+def full_softmax(net, batch, attention, features=None):
+    """Mean cross-entropy over the samples of a batch, each encoded as a history of its own."""
+    items = net.item_vectors()
+    unit = F.normalize(items, dim=1)
+    losses = []
+    for user, history, target in samples(batch):
+        profile = net.profiles(None if features is None else features[[user]])
+        found = net(torch.tensor([history]), torch.tensor([len(history)]), items, profile)
+        interests, mask = found.vectors, found.mask
+        if attention != "mixture":
+            interests = label_aware(interests, mask, unit[[target]], attention)[:, None]
+            mask = mask[:, :1]
+        logits = interests[mask] @ unit.T / 0.1  # (interests in use, items)
+        losses.append(logits.logsumexp((0, 1)) - logits[:, target].logsumexp(0))
+    return torch.stack(losses).mean()
 
-    history = torch.tensor(np.maximum(batch.history, 0)).long()
-    items, targets = reference.item_vectors(), torch.tensor(batch.targets)
-    interests, mask, _ = reference(history, torch.tensor(batch.lengths), items)
-    items = F.normalize(items, dim=1)
-    query = interests[:, 0]
-    if attention != "mixture":
-        query = label_aware(interests, mask, items[targets], attention)
-    expected = F.cross_entropy(query @ items.T / 0.1, targets)
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("attention", "n_interests"), [("mixture", 1), ("mixture", 3), ("hard", 2), (3.0, 2)]
+)
+def test_a_step_is_adam_on_the_full_softmax(attention, n_interests, layers):
+    net = shaken(network(n_interests=n_interests, user_width=3, layers=layers))
+    reference = copy.deepcopy(net)
+    data = planted(n_users=20)
+    features = sparse.csr_matrix(np.random.default_rng(0).random((20, 3)).astype(np.float32))
+    one = trainer(net, features, label_attention=attention, dropout=0.0, weight_decay=0.01)
+    one._set_learning_rate(1)  # of two epochs: halfway from 0.01 to 0.001
+    batch = next(iter(one._batches(data)))
+    assert batch.lengths.min() < batch.lengths.max()
+    sampler = one._negatives(data)
+    if attention == "mixture":  # each group of negatives is every item: no estimate of the sum
+        items = np.tile(np.arange(N_ITEMS), n_interests)
+        draw = items, np.full(len(items), math.log(n_interests), dtype=np.float32)
+        sampler = SimpleNamespace(draw=lambda _: draw)
+    loss = one._step(batch, sampler)
+
+    expected = full_softmax(reference, batch, attention, features)
     assert loss == pytest.approx(expected.item(), rel=1e-5)
-    optimizer = torch.optim.Adam(reference.parameters(), lr=0.01, weight_decay=0.01)
     expected.backward()
     for name, parameter in net.named_parameters():
-        other = reference.get_parameter(name).grad
-        torch.testing.assert_close(parameter.grad, other, atol=1e-6, rtol=1e-4)
-    for name, parameter in net.named_parameters():
-        reference.get_parameter(name).grad = parameter.grad  # Adam takes its sign: no rounding
-    optimizer.step()
-    for name, parameter in net.named_parameters():
-        torch.testing.assert_close(parameter, reference.get_parameter(name), atol=1e-6, rtol=0)
+        gradient = reference.get_parameter(name).grad
+        torch.testing.assert_close(parameter.grad, gradient, atol=2e-6, rtol=1e-4)
+        assert gradient.any(), name
+        encoder = name.startswith(("layers", "state"))
+        rate = 0.0055 * (0.1 if encoder else 1)
+        # Adam's first step is the sign of the gradient: its own, so as not to see rounding
+        before = reference.get_parameter(name).detach()
+        gradient = parameter.grad + 0.01 * before
+        wanted = before - rate * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(parameter.detach(), wanted, atol=1e-6, rtol=0)
+        assert (parameter - before).abs().max() > 0.9 * rate
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_every_parameter_is_trained_in_one_group(layers):
+    one = trainer(network(item_width=4, user_width=3, layers=layers))
+    ids = [id(p) for group in one.optimizer.param_groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in one.net.parameters())
+    rest, dense = one.optimizer.param_groups
+    assert {id(p) for p in dense["params"]} == {id(p) for p in one.net.dense_parameters()}
+    assert len(dense["params"]) == (21 if layers else 0)
+    assert len(rest["params"]) == 6
 
 
 @pytest.mark.parametrize("negative_sampling", ["uniform", "mixed"])
@@ -196,7 +284,7 @@ def test_looking_up_distinct_items_only_gives_the_same_step(monkeypatch, negativ
     steps = []
     for whole in (False, True):
         one = trainer(
-            network(3000, item_width=4, user_width=3),
+            shaken(network(3000, item_width=4, user_width=3)),
             rows,
             n_negatives=30,
             batch_size=16,
@@ -205,12 +293,12 @@ def test_looking_up_distinct_items_only_gives_the_same_step(monkeypatch, negativ
         batch = next(iter(one._batches(data)))
         looked_up = []
 
-        def compact(batch, negatives, *, one=one, whole=whole, looked_up=looked_up):
-            found = Trainer._compact(one, batch, negatives)
+        def compact(history, *codes, one=one, whole=whole, looked_up=looked_up):
+            found = Trainer._compact(one, history, *codes)
             looked_up.append(found[0])
             if whole:
-                slots = torch.tensor(np.maximum(batch.history, 0)).long()
-                return None, slots, torch.tensor(batch.targets), torch.tensor(negatives)
+                slots = torch.tensor(np.maximum(history, 0)).long()
+                return None, slots, *(torch.tensor(part).long() for part in codes)
             return found
 
         monkeypatch.setattr(one, "_compact", compact)
@@ -230,33 +318,47 @@ def test_compact_points_to_the_same_items():
         one = trainer(network(n_items), batch_size=64)
         batch = next(iter(one._batches(data)))
         negatives = np.array([5, 5, 79, 0])
-        rows, history, targets, drawn = one._compact(batch, negatives)
+        wanted = batch.targets[batch.targets >= 0]
+        rows, history, targets, drawn = one._compact(batch.history, wanted, negatives)
         assert (rows is not None) == compacted
         codes = np.arange(n_items) if rows is None else rows
         there = np.arange(batch.history.shape[1]) < batch.lengths[:, None]
         assert (codes[history][there] == batch.history[there]).all()
-        assert (codes[targets] == batch.targets).all()
+        assert (codes[targets] == wanted).all()
         assert (codes[drawn] == negatives).all()
         assert history.shape == batch.history.shape
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2, 0.6])
-def test_dropout_leaves_out_this_share_of_the_history(monkeypatch, dropout):
+def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
     one = trainer(dropout=dropout, max_epochs=1)
     masks, forward = [], one.net.forward
 
-    def spy(history, lengths, items, profile, dropped):
+    def spy(history, lengths, items, profile, dropped, every):
         masks.append(dropped)
-        assert dropped is None or dropped.shape == history.shape
-        return forward(history, lengths, items, profile, dropped)
+        B, L = history.shape
+        assert dropped is None or dropped.shape == (B, L, L)
+        return forward(history, lengths, items, profile, dropped, every)
 
     monkeypatch.setattr(one.net, "forward", spy)
     one.fit(planted())
-    if dropout:
-        share = torch.cat([mask.ravel() for mask in masks]).float().mean().item()
-        assert share == pytest.approx(dropout, abs=0.02)
-    else:
+    if not dropout:
         assert set(masks) == {None}
+        return
+    share = torch.cat([mask.ravel() for mask in masks]).float().mean().item()
+    assert share == pytest.approx(dropout, abs=0.01)
+    # whether one sample leaves an item out tells nothing of the next sample or item
+    for axis in (0, 1, 2):
+        alike = torch.cat(
+            [
+                (
+                    mask.narrow(axis, 1, mask.shape[axis] - 1)
+                    & mask.narrow(axis, 0, mask.shape[axis] - 1)
+                ).ravel()
+                for mask in masks
+            ]
+        )
+        assert alike.float().mean().item() == pytest.approx(dropout**2, abs=0.01)
 
 
 def test_weight_decay_shrinks_what_is_not_trained():
@@ -290,9 +392,11 @@ def test_the_correction_counts_targets_only(negative_sampling):
     mass, n_draws = np.zeros(6), 0
     for _ in range(1 if negative_sampling == "in_batch" else 40):
         for batch in batches:
-            codes, log_expected = sampler.draw(batch.targets)
-            np.add.at(mass, codes, np.exp(-log_expected.astype(np.float64)))
-            n_draws += 1
+            targets = batch.targets[batch.targets >= 0]
+            codes, log_expected = sampler.draw(targets)
+            # batches differ in size; a larger one counts for more
+            np.add.at(mass, codes, len(targets) * np.exp(-log_expected.astype(np.float64)))
+            n_draws += len(targets)
     tolerance = 1e-5 if negative_sampling == "in_batch" else 0.03
     assert mass[:5] / n_draws == pytest.approx(1, abs=tolerance)
     if negative_sampling == "mixed":  # the one that is no target is drawn uniformly, once in six
@@ -333,12 +437,12 @@ def test_the_loss_is_the_mean_over_samples(monkeypatch):
 
     def numbered(batch, sampler):
         step(batch, sampler)
-        sizes.append(len(batch.targets))
+        sizes.append(len(samples(batch)))
         return float(len(sizes))
 
     monkeypatch.setattr(one, "_step", numbered)
     (record,) = one.fit(planted())
-    assert len(set(sizes)) == 2  # one batch is smaller
+    assert len(set(sizes)) > 2
     expected = np.average(np.arange(1, len(sizes) + 1), weights=sizes)
     assert record["loss"] == pytest.approx(expected, rel=1e-12)
 
@@ -348,7 +452,7 @@ def test_every_event_with_a_past_is_trained_on_once_an_epoch(monkeypatch):
     data = planted()
     batches, _ = watch(monkeypatch, one)
     one.fit(data)
-    trained = sorted((u, t) for b in batches for u, t in zip(b.users, b.targets, strict=True))
+    trained = sorted((user, target) for b in batches for user, _, target in samples(b))
     expected = [
         (user, item)
         for user in range(data.n_users)
@@ -362,7 +466,8 @@ def test_histories_are_cut_to_the_window(monkeypatch):
     batches, _ = watch(monkeypatch, one)
     rng = np.random.default_rng(0)
     one.fit(lists(*(rng.integers(N_ITEMS, size=30) for _ in range(5))))
-    assert sorted({n for batch in batches for n in batch.lengths.tolist()}) == [*range(1, L + 1)]
+    lengths = {len(history) for batch in batches for _, history, _ in samples(batch)}
+    assert lengths == {*range(1, L + 1)}
     assert max(batch.history.shape[1] for batch in batches) == L
 
 
@@ -376,15 +481,20 @@ def test_steps_are_in_training_mode_after_validation_too(monkeypatch):
     assert not one.net.training  # the last thing was validation
 
 
-def test_learning_rate_falls_linearly_to_a_tenth(monkeypatch):
+def test_learning_rate_falls_linearly_with_the_samples_to_a_tenth(monkeypatch):
     one = trainer(max_epochs=4, learning_rate=0.02, batch_size=100)
     batches, rates = watch(monkeypatch, one)
-    one.fit(planted(n_users=40))
-    n = len(batches)
-    assert n >= 12
-    expected = [0.02 * (1 - 0.9 * step / n) for step in range(n)]
-    assert rates == pytest.approx(expected, rel=1e-9)
-    assert one.optimizer.param_groups[0]["lr"] == pytest.approx(0.002)
+    data = planted(n_users=40)
+    one.fit(data)
+    sizes = np.array([len(samples(batch)) for batch in batches])
+    n = 4 * (len(data.items) - data.n_users)
+    assert sizes.sum() == n
+    assert len(sizes) >= 12
+    assert sizes.max() > sizes.min() + 1
+    done = (np.cumsum(sizes) - sizes) / n  # before each step
+    expected = 0.02 * (1 - 0.9 * done)
+    np.testing.assert_allclose(rates, np.stack([expected, 0.1 * expected], 1), rtol=1e-9)
+    assert 0.002 < rates[-1][0] < 0.004
 
 
 def test_a_batch_larger_than_the_data_is_one_step_an_epoch(monkeypatch):
@@ -470,7 +580,7 @@ def test_held_out_events_are_never_trained_on(monkeypatch, fraction):
     assert len(users) == max(1, round(60 * fraction))
     assert users.min() >= 5
     assert (targets == 100 + users).all()
-    trained = np.concatenate([batch.targets for batch in batches])
+    trained = np.concatenate([batch.targets.ravel() for batch in batches])
     histories = np.concatenate([batch.history.ravel() for batch in batches])
     assert not np.isin(targets, trained).any()
     assert not np.isin(targets, histories).any()
