@@ -14,12 +14,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ._fitted import FittedModel
 from ._recommender import FittedRecommender
 from ._training import Trainer, TrainingSettings
+from .data.interactions import Interactions
 from .data.prepare import Schema, prepare
 from .data.sampling import STRATEGIES
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device
 from .nn.encode import unit_items
 from .nn.model import MINDNet, NetConfig
+from .nn.sequence import SelfAttention
+
+SAMPLES_A_WEIGHT = 10  # the old rule of ten events a variable
 
 SIZES = (
     "n_interests",
@@ -61,10 +65,11 @@ class MINDRecommender(FittedRecommender):
         Newest interactions that interests are made from. At least 1.
     n_routing_iter : int, default=3
         Iterations of dynamic routing. At least 1.
-    n_encoder_layers : int, default=1
+    n_encoder_layers : int or "auto", default="auto"
         Layers of self-attention that read the order of the history for the first interest. At
         least 0, which is faster. More: better where what comes next depends on what came just
-        before, slower.
+        before, slower. "auto": one, if there are ten samples for each of its ``6 *
+        embedding_dim**2`` weights, else none: with fewer it learns the histories by heart.
     label_attention : "mixture", "hard" or float > 0, default="mixture"
         Which interests are trained on a target. "mixture": all, as a mixture in which they compete
         with each other for every item, as in retrieval. As in the paper: "hard", only the nearest;
@@ -162,7 +167,7 @@ class MINDRecommender(FittedRecommender):
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "max_history": [Interval(Integral, 1, None, closed="left")],
         "n_routing_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_encoder_layers": [Interval(Integral, 0, None, closed="left")],
+        "n_encoder_layers": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "label_attention": [
             StrOptions({"mixture", "hard"}),
             Interval(Real, 0, None, closed="neither"),
@@ -202,7 +207,7 @@ class MINDRecommender(FittedRecommender):
         embedding_dim: int = 64,
         max_history: int = 50,
         n_routing_iter: int = 3,
-        n_encoder_layers: int = 1,
+        n_encoder_layers: int | str = "auto",
         label_attention: str | float = "mixture",
         temperature: float = 0.1,
         dropout: float = 0.2,
@@ -315,6 +320,8 @@ class MINDRecommender(FittedRecommender):
         X = self._check_table(X, reset=True)
         prepared = prepare(X, schema, users=users, items=items, min_item_count=self.min_item_count)
         sizes = {name: getattr(self, name) for name in SIZES}
+        if sizes["n_encoder_layers"] == "auto":
+            sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
         config = NetConfig(n_items=len(prepared.items), **sizes)
         rng = np.random.default_rng(_entropy(self.random_state))
         model = FittedModel.start(prepared, schema, config, int(rng.integers(2**31)))
@@ -330,6 +337,12 @@ class MINDRecommender(FittedRecommender):
         self._n_features_out = config.n_interests * config.embedding_dim
         self._model, self._net = model, net
         self._index = self._new_index()
+
+    def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:
+        if self.warm_start and before is not None:
+            return before.config.n_encoder_layers
+        n_samples = np.maximum(interactions.lengths - 1, 0).sum()
+        return int(n_samples >= SAMPLES_A_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 
     def _schema(self) -> Schema:
         roles = {"user_col": self.user_col, "item_col": self.item_col, "time_col": self.time_col}

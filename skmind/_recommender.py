@@ -442,7 +442,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         DataFrame
             One row a history item, the largest contribution first: user, item, ``interest``,
             ``history_item_id``, ``weight`` in the interest (they add up to 1) and
-            ``contribution``: without user features, they add up to the score.
+            ``contribution``: they add up to the score, less what user features and, for the
+            first interest, the sequence encoder add.
 
         Raises
         ------

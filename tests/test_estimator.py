@@ -1240,3 +1240,25 @@ def test_movielens():
     assert ids.shape == scores.shape == (n_users, 20)
     assert not np.isneginf(scores).any()
     assert rec.transform(X.head(100)).shape == (100, 4 * 32)
+
+
+# ------------------------------------------------------------------ sequence encoder
+
+
+@pytest.mark.parametrize(("n_samples", "n_layers"), [(239, 0), (240, 1)])
+def test_the_encoder_needs_ten_samples_a_weight(n_samples, n_layers):
+    """Two dimensions have 24 weights; a user's first event is no sample."""
+    users = np.repeat([0, 1, 2], [n_samples - 19, 21, 1])
+    data = pd.DataFrame({"user_id": users, "item_id": np.arange(len(users)) % 5})
+    options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "random_state": 0}
+    rec = MINDRecommender(**options).fit(data)
+    forced = MINDRecommender(**options, n_encoder_layers=n_layers).fit(data)
+    other = MINDRecommender(**options, n_encoder_layers=1 - n_layers).fit(data)
+    assert rec.history_[0]["loss"] == forced.history_[0]["loss"] != other.history_[0]["loss"]
+
+
+def test_a_warm_start_keeps_the_number_of_layers():
+    data = pd.DataFrame({"user_id": np.repeat([0, 1], 121), "item_id": np.arange(242) % 5})
+    options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "warm_start": True}
+    rec = MINDRecommender(**options).fit(data[:200])
+    assert len(rec.fit(data).history_) == 1  # a new fit would have one

@@ -38,6 +38,11 @@ class SelfAttention(nn.Module):
         self.merge, self.outer = (nn.Parameter(torch.zeros(D, D)) for _ in range(2))
         self.age_bias = nn.Parameter(torch.zeros(self.n_heads, max_history))
 
+    @staticmethod
+    def n_weights(embedding_dim: int) -> int:
+        """Weights of the matrices of a block."""
+        return 6 * embedding_dim**2
+
     def forward(self, x: Tensor, unseen: Tensor, age: Tensor) -> Tensor:
         """One block.
 
