@@ -1,0 +1,71 @@
+"""Are several interests worth it? Recall over K, and what each interest finds, on one data set.
+
+    python benchmarks/quality/interests.py ml-100k --data DIR
+
+Leave last out, default parameters, one seed. The result is appended to ``--output``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+from harness import DATASETS, load, without_last
+
+from skmind import MINDRecommender
+from skmind.inspection import hits_by_interest, interest_curve, interest_diagnostics
+
+SEED = 0
+
+
+def table(frame: pd.DataFrame) -> str:
+    """The frame as Markdown."""
+    cells = frame.map(lambda value: f"{value:.4g}" if isinstance(value, float) else str(value))
+    lines = [list(cells.columns), ["---"] * len(cells.columns), *cells.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def report(dataset: str, data: Path) -> str:
+    """Curve, and the interests of the default model."""
+    frame = load(dataset, data)
+    curve = interest_curve(MINDRecommender(random_state=SEED), frame, metric="recall@50")
+    known, test = without_last(frame)
+    rec = MINDRecommender(random_state=SEED).fit(known)
+    found = interest_diagnostics(rec)
+    by_interest = found.usage.join(hits_by_interest(rec, test, k=50)).reset_index()
+    return "\n".join(
+        [
+            f"`python benchmarks/quality/interests.py {dataset} --data DIR`, "
+            f"{datetime.date.today()}, seed {SEED}, one thread.",
+            "",
+            table(curve),
+            "",
+            f"Defaults, recommendations of 50 in the last columns: {found.n_interests:.2f} "
+            f"interests a user, effective number {found.effective_number:.2f}, mean cosine "
+            f"{found.mean_cosine:.2f}.",
+            "",
+            table(by_interest),
+        ]
+    )
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", choices=DATASETS)
+    parser.add_argument("--data", type=Path, help="folder that holds the data sets")
+    parser.add_argument("--output", type=Path, help="file that the result is appended to")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    text = report(arguments.dataset, arguments.data)
+    print(text)
+    if arguments.output:
+        with arguments.output.open("a", encoding="utf-8") as file:
+            file.write("\n" + text + "\n")
+
+
+if __name__ == "__main__":
+    main()
