@@ -33,6 +33,9 @@ logger = logging.getLogger("skmind")
 VALIDATION_K = 10
 ENCODE_BATCH = 2048
 DENSE_SHARE = 0.1  # of the learning rate, for the encoder: its weights move at every step
+# Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
+BARE_ITEMS = 0.2  # share of the items with features that a step knows by these alone
+UNKNOWN_USERS = 0.1  # share of the samples that are answered from the user's features alone
 AUTO_STEPS = 100  # steps an epoch that a batch size of "auto" aims at ...
 AUTO_BATCH = 32, 1024  # ... within these limits
 
@@ -159,17 +162,21 @@ class Trainer:
         targets = batch.targets[sampled]  # (n,)
         drawn, log_expected = sampler.draw(targets)
         rows, history, codes, negatives = self._compact(batch.history, targets, drawn)
-        items = net.item_vectors(rows)
+        B, L = history.shape
+        bare = dropped = unknown = features = None
+        if net.item_values is not None:
+            n = net.config.n_items if rows is None else len(rows)
+            bare = self._at_random(BARE_ITEMS, n)
+        items = net.item_vectors(rows, bare)
         unit = F.normalize(items, dim=1)
-        dropped = None
         if s.dropout:
-            shape = (*history.shape, history.shape[1])
-            chance = torch.rand(shape, generator=self.generator, device=self.device)
-            dropped = chance < s.dropout  # each sample leaves out others
-        features = None if self.user_features is None else self.user_features[batch.users]
-        found = net(
-            history, self._tensor(batch.lengths), items, net.profiles(features), dropped, every=True
-        )
+            dropped = self._at_random(s.dropout, B, L, L)  # each sample leaves out others
+        if self.user_features is not None:
+            features = self.user_features[batch.users]
+            has_any = self._tensor(np.diff(features.indptr) > 0)
+            unknown = self._at_random(UNKNOWN_USERS, B, L) & has_any[:, None]
+        lengths, profile = self._tensor(batch.lengths), net.profiles(features)
+        found = net(history, lengths, items, profile, dropped, unknown, every=True)
         here = self._tensor(sampled)
         interests, mask = found.vectors[here], found.mask[here]  # (n, K, D), (n, K)
         if s.label_attention != "mixture":
@@ -200,6 +207,10 @@ class Trainer:
         slots, wanted, drawn = self._tensor(codes.astype(np.int64, copy=False)).split(cuts)
         return rows, slots.reshape(history.shape), wanted, drawn
 
+    def _at_random(self, share: float, *shape: int) -> Tensor:
+        """True with the probability ``share``."""
+        return torch.rand(shape, generator=self.generator, device=self.device) < share
+
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
@@ -211,12 +222,17 @@ class Trainer:
         return BatchSampler(interactions, size, self.net.config.max_history, self.rng)
 
     def _negatives(self, interactions: Interactions) -> NegativeSampler:
-        """Draws negatives; the first event of a user is no target, so it does not count."""
+        """Draws negatives; the first event of a user is no target, so it does not count.
+
+        Items that are known by their features alone are never targets, so as negatives they would
+        only teach that such items are to be avoided.
+        """
         s, config = self.settings, self.net.config
         first = interactions.offsets[:-1][interactions.lengths > 0]
         counts = np.bincount(np.delete(interactions.items, first), minlength=config.n_items)
         groups = config.n_interests if s.label_attention == "mixture" else 1
-        return NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups)
+        items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
+        return NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups, items)
 
     def _hold_out(
         self, interactions: Interactions

@@ -22,6 +22,8 @@ class NegativeSampler:
     rng : numpy.random.Generator
     groups : int, default=1
         Negatives come in random order, their number a multiple of this.
+    items : ndarray of int or None, default=None
+        What "uniform" and the full softmax draw from; None: all.
     """
 
     def __init__(
@@ -31,8 +33,10 @@ class NegativeSampler:
         strategy: str,
         rng: np.random.Generator,
         groups: int = 1,
+        items: np.ndarray | None = None,
     ) -> None:
-        self.n_items = len(counts)
+        self.items = np.arange(len(counts)) if items is None else items
+        self.n_items = len(self.items)
         self.strategy = strategy
         self.rng = rng
         self.groups = groups
@@ -59,20 +63,21 @@ class NegativeSampler:
         """
         n = self.n_negatives
         if self.is_full:
-            codes = np.arange(self.n_items)
+            codes = self.items
             expected = np.ones(self.n_items)
         elif self.strategy == "uniform":
-            codes = self.rng.integers(self.n_items, size=n)
+            codes = self.items[self.rng.integers(self.n_items, size=n)]
             expected = np.full(n, n / self.n_items)
         elif self.strategy == "popularity":
             drawn = np.searchsorted(self._cumulative, self.rng.random(n), side="right")
-            codes = np.minimum(drawn, self.n_items - 1)
+            codes = np.minimum(drawn, len(self._share) - 1)
             expected = n * self._share[codes]
         elif self.strategy == "in_batch":
             codes = np.asarray(targets, dtype=np.int64)
             expected = len(targets) * self._share[codes]
         else:
-            codes = np.concatenate([targets, self.rng.integers(self.n_items, size=n)])
+            drawn = self.items[self.rng.integers(self.n_items, size=n)]
+            codes = np.concatenate([targets, drawn])
             expected = len(targets) * self._share[codes] + n / self.n_items
         if self.groups > 1:
             codes, expected = self._in_groups(codes, expected)

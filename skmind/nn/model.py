@@ -170,7 +170,7 @@ class MINDNet(nn.Module):
             self.item_values = FeatureBag(item_features.shape[1], D, std, generator)
         self.user_values, self.profile = None, None
         if n_user_values:
-            self.user_values = FeatureBag(n_user_values, D, std, generator)
+            self.user_values = FeatureBag(n_user_values, D, 1 / D, generator)  # rare ones: no noise
             self.profile = _normal((D, D), std, generator)
 
     def get_weights(self) -> dict[str, np.ndarray]:
@@ -186,10 +186,11 @@ class MINDNet(nn.Module):
         if self.layers:
             yield from (*self.layers.parameters(), *self.layers_norm.parameters(), self.state)
 
-    def item_vectors(self, codes: np.ndarray | None = None) -> Tensor:
+    def item_vectors(self, codes: np.ndarray | None = None, bare: Tensor | None = None) -> Tensor:
         """Vectors of the items ``codes`` (None: all), not normalised, shape (n, D).
 
-        The mean of the item's embedding and the embeddings of the features it has.
+        The mean of the item's embedding and the embeddings of the features it has; of the latter
+        alone where ``bare``, bool of shape (n,), and where the item has no events.
         """
         own: Tensor = self.item_embedding
         share, features = self.item_share, self.item_features
@@ -198,7 +199,12 @@ class MINDNet(nn.Module):
             own, share, features = F.embedding(index, own), share[index], features[codes]
         if self.item_values is None:
             return own
-        return own * share + self.item_values(features)
+        values = self.item_values(features)
+        if bare is not None:
+            left_out = bare[:, None] & (share < 1)  # who has no feature keeps its embedding
+            values = torch.where(left_out, values / (1 - share).clamp(min=0.5), values)
+            share = share.masked_fill(left_out, 0)
+        return own * share + values
 
     def profiles(self, rows: sparse.csr_matrix | None) -> Tensor | None:
         """What these rows of user features add to each capsule, shape (B, D)."""
@@ -213,6 +219,7 @@ class MINDNet(nn.Module):
         items: Tensor,
         profile: Tensor | None = None,
         dropped: Tensor | None = None,
+        unknown: Tensor | None = None,
         every: bool = False,
     ) -> Interests:
         """Interests of a batch of histories.
@@ -228,6 +235,8 @@ class MINDNet(nn.Module):
         dropped : Tensor of shape (B, L, L), bool, or None
             History items that each query leaves out (in training); a query never loses all, and
             the encoder always knows its newest.
+        unknown : Tensor of shape (B, Q), bool, or None
+            Queries that are answered from the profile alone (in training).
         every : bool, default=False
             Ask after every item, Q = L: query ``q`` sees the items from column ``q`` on. Else
             only after the newest, Q = 1, and the results have no axis for it.
@@ -254,6 +263,8 @@ class MINDNet(nn.Module):
         if state is not None:
             first = capsules[:, :, :1] + state[:, : len(age), None]
             capsules = torch.cat([first, capsules[:, :, 1:]], 2)
+        if unknown is not None:
+            capsules = capsules.masked_fill(unknown[..., None, None], 0)
         if profile is not None:
             capsules = capsules + profile[:, None, None]
         norms = capsules.norm(dim=-1)
