@@ -12,10 +12,9 @@ from .data.features import scale_rows, select_rows
 from .data.interactions import Interactions
 from .data.prepare import Prepared, Schema
 from .exceptions import InvalidInputError
-from .nn.encode import encode
+from .nn.encode import blocks, encode
 from .nn.model import MINDNet, NetConfig
 
-ENCODE_BATCH = 2048  # histories a forward pass
 SAME_WHEN_WARM = ("n_interests", "embedding_dim", "max_history", "n_encoder_layers")
 
 
@@ -140,8 +139,7 @@ class FittedModel:
         n, K, D = histories.n_users, self.config.n_interests, self.config.embedding_dim
         interests = np.zeros((n, K, D), dtype=np.float32)
         mask = np.zeros((n, K), dtype=bool)
-        for start in range(0, n, ENCODE_BATCH):
-            rows = np.arange(start, min(start + ENCODE_BATCH, n))
+        for rows in blocks(n, self.config.max_history):
             window = histories.last_windows(rows, self.config.max_history)
             encoded = encode(net, *window, None if profile is None else profile[rows])
             interests[rows], mask[rows] = encoded.interests, encoded.mask

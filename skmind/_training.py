@@ -24,14 +24,13 @@ from .index.exact import ExactIndex
 from .index.protocol import Excluded
 from .metrics import _ndcg
 from .nn.attention import label_aware
-from .nn.encode import encode, unit_items
+from .nn.encode import blocks, encode, unit_items
 from .nn.losses import sampled_softmax
 from .nn.model import MINDNet
 
 logger = logging.getLogger("skmind")
 
 VALIDATION_K = 10
-ENCODE_BATCH = 2048
 DENSE_SHARE = 0.1  # of the learning rate, for the encoder: its weights move at every step
 # Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
 BARE_ITEMS = 0.2  # share of the items with features that a step knows by these alone
@@ -258,8 +257,8 @@ class Trainer:
         """Mean NDCG of the held-out items among all items but the rest of the history."""
         index = ExactIndex(unit_items(self.net))
         L, scores = self.net.config.max_history, []
-        for start in range(0, len(users), ENCODE_BATCH):
-            block, wanted = (a[start : start + ENCODE_BATCH] for a in (users, targets))
+        for here in blocks(len(users), L):
+            block, wanted = users[here], targets[here]
             rows = None if self.user_features is None else self.user_features[block]
             code = encode(self.net, *interactions.last_windows(block, L), rows)
             seen = interactions.select(block)

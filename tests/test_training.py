@@ -10,7 +10,6 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
-from skmind import _training
 from skmind._training import Trainer, TrainingSettings
 from skmind.data.interactions import Interactions
 from skmind.datasets import make_interactions
@@ -103,6 +102,13 @@ def watch(monkeypatch, one):
 
     monkeypatch.setattr(one, "_step", spy)
     return batches, rates
+
+
+@pytest.fixture
+def all_known(monkeypatch):
+    """Training that leaves out neither items' own embeddings nor users' histories."""
+    monkeypatch.setattr("skmind._training.BARE_ITEMS", 0.0)
+    monkeypatch.setattr("skmind._training.UNKNOWN_USERS", 0.0)
 
 
 @pytest.fixture
@@ -231,7 +237,7 @@ def full_softmax(net, batch, attention, features=None):
 @pytest.mark.parametrize(
     ("attention", "n_interests"), [("mixture", 1), ("mixture", 3), ("hard", 2), (3.0, 2)]
 )
-def test_a_step_is_adam_on_the_full_softmax(attention, n_interests, layers):
+def test_a_step_is_adam_on_the_full_softmax(all_known, attention, n_interests, layers):
     net = shaken(network(n_interests=n_interests, user_width=3, layers=layers))
     reference = copy.deepcopy(net)
     data = planted(n_users=20)
@@ -276,7 +282,9 @@ def test_every_parameter_is_trained_in_one_group(layers):
 
 
 @pytest.mark.parametrize("negative_sampling", ["uniform", "mixed"])
-def test_looking_up_distinct_items_only_gives_the_same_step(monkeypatch, negative_sampling):
+def test_looking_up_distinct_items_only_gives_the_same_step(
+    all_known, monkeypatch, negative_sampling
+):
     """A catalogue larger than the batch's codes, against the whole table."""
     rng = np.random.default_rng(0)
     data = lists(*(rng.integers(3000, size=6) for _ in range(9)))
@@ -289,6 +297,7 @@ def test_looking_up_distinct_items_only_gives_the_same_step(monkeypatch, negativ
             n_negatives=30,
             batch_size=16,
             negative_sampling=negative_sampling,
+            dropout=0.0,
         )
         batch = next(iter(one._batches(data)))
         looked_up = []
@@ -334,11 +343,12 @@ def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
     one = trainer(dropout=dropout, max_epochs=1)
     masks, forward = [], one.net.forward
 
-    def spy(history, lengths, items, profile, dropped, every):
+    def spy(history, lengths, items, profile, dropped, unknown, every):
         masks.append(dropped)
         B, L = history.shape
         assert dropped is None or dropped.shape == (B, L, L)
-        return forward(history, lengths, items, profile, dropped, every)
+        assert unknown is None  # there are no features
+        return forward(history, lengths, items, profile, dropped, unknown, every)
 
     monkeypatch.setattr(one.net, "forward", spy)
     one.fit(planted())
@@ -622,7 +632,7 @@ def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features):
         scores.append(1 / math.log2(rank + 2) if rank < 10 else 0.0)
     assert len({*scores}) > 3  # found and missed ones
     assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
-    monkeypatch.setattr(_training, "ENCODE_BATCH", 5)
+    monkeypatch.setattr("skmind.nn.encode.ROWS", 5)
     assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
 
 

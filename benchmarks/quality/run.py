@@ -38,8 +38,8 @@ from harness import (
 
 LARGE = {  # documented settings: what longer training and larger vectors give
     "ml-100k": [],
-    "beauty": ["embedding_dim=128 dropout=0.4 max_epochs=24"],
-    "ml-1m": ["embedding_dim=128 max_history=200 max_epochs=16"],
+    "beauty": ["embedding_dim=128 dropout=0.4 negative_sampling=popularity"],
+    "ml-1m": ["embedding_dim=128 max_history=200 n_encoder_layers=2 max_epochs=16"],
 }
 USUAL = ["defaults", "n_interests=1", "label_attention=hard"]
 
@@ -87,7 +87,8 @@ def report(arguments: argparse.Namespace) -> str:
     part = "validation" if a.validation else "test"
     words = [word if word != str(a.data) else "DIR" for word in sys.argv[1:]]
     if "--output" in words:
-        del words[words.index("--output") :][:2]
+        place = words.index("--output")
+        del words[place : place + 2]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pandas"))
     lines = [
         f"`python benchmarks/quality/run.py {shlex.join(words)}`, {datetime.date.today()}: "

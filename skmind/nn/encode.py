@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,16 @@ from torch.nn import functional as F
 
 from .capsules import EPS
 from .model import MINDNet
+
+ROWS = 2048  # histories of a forward pass, at most
+PAIRS = 2**23  # pairs of items of the same history that it compares, at most
+
+
+def blocks(n_histories: int, max_history: int) -> Iterator[np.ndarray]:
+    """Rows of the histories that fit into one forward pass, block by block."""
+    size = max(1, min(ROWS, PAIRS // max_history**2))
+    for start in range(0, n_histories, size):
+        yield np.arange(start, min(start + size, n_histories))
 
 
 class Encoded(NamedTuple):

@@ -4,7 +4,7 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
-from skmind.nn.encode import encode, explain, unit_items
+from skmind.nn.encode import PAIRS, ROWS, blocks, encode, explain, unit_items
 from skmind.nn.model import MINDNet, NetConfig
 
 N_ITEMS, K, D, L = 15, 3, 6, 10
@@ -223,3 +223,17 @@ def test_explaining_an_empty_history(layers):
     got = explain(network(layers, user_width=4), np.empty(0, dtype=np.int32), 2, profiles(1))
     assert got.interest == 0
     assert got.weights.shape == got.contributions.shape == (0,)
+
+
+# ------------------------------------------------------------------ blocks
+
+
+@pytest.mark.parametrize("max_history", [1, 50, 200, 10_000])
+def test_blocks_hold_every_row_once_and_not_too_many_pairs(max_history):
+    found = list(blocks(5000, max_history))
+    assert np.concatenate(found).tolist() == list(range(5000))
+    for rows in found:
+        assert len(rows) <= ROWS
+        assert len(rows) == 1 or len(rows) * max_history**2 <= PAIRS
+    assert len(found) == {1: 3, 50: 3, 200: 24, 10_000: 5000}[max_history]
+    assert list(blocks(0, max_history)) == []
