@@ -1199,7 +1199,7 @@ def test_cuda_agrees_with_the_cpu(X, fitted):
         {"n_encoder_layers": 0},
         {"n_encoder_layers": 2},
         {"max_history": 1},
-        {"batch_size": 1000},
+        {"batch_size": 1000, "max_epochs": 15},  # one step an epoch
         {"embedding_dim": 2},
     ],
     ids=str,
