@@ -35,7 +35,8 @@ def report(dataset: str, data: Path) -> str:
     known, test = without_last(frame)
     rec = MINDRecommender(random_state=SEED).fit(known)
     found = interest_diagnostics(rec)
-    by_interest = found.usage.join(hits_by_interest(rec, test, k=50)).reset_index()
+    hits = hits_by_interest(rec, test, k=50).drop(columns="share_of_recommended")
+    by_interest = found.usage.join(hits).reset_index()
     return "\n".join(
         [
             f"`python benchmarks/quality/interests.py {dataset} --data DIR`, "
