@@ -98,7 +98,7 @@ def learned_logits(self: model.MINDNet, *a: Any) -> None:
     self.logits = nn.Parameter(start)
 
 
-def positions(self: model.MINDNet, x: Tensor, present: Tensor, age: Tensor) -> Tensor:
+def newest_only(self: model.MINDNet, x: Tensor, present: Tensor, age: Tensor) -> Tensor:
     """Nothing but the newest item goes into the state: the encoder sees no order."""
     return states(self, x, present & (age == 0), age)
 
@@ -110,7 +110,7 @@ PATCHES = {
     "through_routing": (model, "route", through_routing),
     "farthest_point": (model, "route", farthest_point),
     "learned_logits": (model.MINDNet, "__init__", learned_logits),
-    "newest_only": (model.MINDNet, "_states", positions),
+    "newest_only": (model.MINDNet, "_states", newest_only),
 }
 PAPER = "label_attention=hard n_encoder_layers=0 dropout=0.0"
 # what it is: parameters, patches
@@ -143,8 +143,9 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("learned routing logits", "", ("learned_logits",)),
     ("routing from farthest points", "", ("farthest_point",)),
     ("all interests for everybody", "adaptive_interests=False", ()),
+    ("one encoder layer", "n_encoder_layers=1", ()),
     ("two encoder layers", "n_encoder_layers=2", ()),
-    ("encoder sees the newest item only", "", ("newest_only",)),
+    ("encoder sees the newest item only", "n_encoder_layers=1", ("newest_only",)),
     ("history of 20", "max_history=20", ()),
     ("history of 100", "max_history=100", ()),
 ]
