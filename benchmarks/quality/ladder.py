@@ -91,7 +91,7 @@ def farthest_point(*a: Any) -> tuple[Tensor, Tensor]:
 
 
 def learned_logits(self: model.MINDNet, *a: Any) -> None:
-    """The initial routing logits are learned."""
+    """The initial routing logits are learned; only `through_routing` brings them a gradient."""
     initialise(self, *a)
     start = self.logits.clone()
     del self.logits
@@ -140,7 +140,7 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("last item added", "", ("last_item_residual",)),
     ("one routing iteration", "n_routing_iter=1", ()),
     ("gradient through the routing", "", ("through_routing",)),
-    ("learned routing logits", "", ("learned_logits",)),
+    ("learned routing logits", "", ("learned_logits", "through_routing")),
     ("routing from farthest points", "", ("farthest_point",)),
     ("all interests for everybody", "adaptive_interests=False", ()),
     ("one encoder layer", "n_encoder_layers=1", ()),
