@@ -341,7 +341,7 @@ class MINDRecommender(FittedRecommender):
     def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:
         if self.warm_start and before is not None:
             return before.config.n_encoder_layers
-        n_samples = np.maximum(interactions.lengths - 1, 0).sum()
+        n_samples = interactions.n_samples.sum()
         return int(n_samples >= SAMPLES_A_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 
     def _schema(self) -> Schema:

@@ -216,7 +216,7 @@ class Trainer:
     def _batches(self, interactions: Interactions) -> BatchSampler:
         size = self.settings.batch_size
         if isinstance(size, str):
-            n_samples = int(np.maximum(interactions.lengths - 1, 0).sum())
+            n_samples = int(interactions.n_samples.sum())
             size = int(np.clip(n_samples // AUTO_STEPS, *AUTO_BATCH))
         return BatchSampler(interactions, size, self.net.config.max_history, self.rng)
 

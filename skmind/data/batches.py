@@ -60,7 +60,7 @@ class BatchSampler:
         self.batch_size = batch_size
         self.max_history = max_history
         self.rng = rng
-        self._n_samples = np.maximum(interactions.lengths - 1, 0)  # of each user
+        self._n_samples = interactions.n_samples  # of each user
 
     @property
     def n_samples(self) -> int:

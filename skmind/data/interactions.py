@@ -60,6 +60,11 @@ class Interactions:
         """Length of each history, int64 of shape (n_users,)."""
         return np.diff(self.offsets)
 
+    @property
+    def n_samples(self) -> np.ndarray:
+        """Events of each user that have a past, int64 of shape (n_users,): what is trained on."""
+        return np.maximum(self.lengths - 1, 0)
+
     def select(self, users: np.ndarray) -> Interactions:
         """The histories of ``users`` (codes, any order, repeats allowed); -1 gives an empty one."""
         known = users >= 0
