@@ -3,14 +3,21 @@
 The data folder holds ``ml-100k/`` and ``ml-1m/`` in GroupLens's layout, or
 ``beauty/sequences.txt`` (a line a user: the user, then the items in time order) and
 ``ml-1m/train.tsv.gz`` with ``test.tsv``. Each user's last event is to be found among all items,
-those of the user's history left out. On beauty and ml-1m the event before the last is in the
-history that recommending starts from, but is not trained on, as in the published tables; on ml-100k
-everything but the last is trained on. Choices are made on the validation task, which lacks the last
-event altogether.
+those of the user's history left out. Choices are made on the validation task, which lacks the last
+event altogether. The event before the one to be found:
+
+- beauty: in the history that recommending starts from, not trained on, as in the published tables.
+- ml-1m: the published tables do the same, but the file lacks this event for 5,528 of the 6,040
+  users; so it is neither trained on nor in the history, which makes the task harder, and the
+  validation task leaves it out likewise. The other 512 users can't be told apart: the event before
+  their last is trained on. ``ml-1m-strict`` leaves one event more of everybody out of training,
+  which is right for GroupLens's complete file.
+- ml-100k: trained on.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 from collections.abc import Callable
@@ -27,8 +34,8 @@ from skmind.datasets import fetch_movielens
 from skmind.metrics import hit_rate_at_k, ndcg_at_k, recall_at_k
 from skmind.model_selection import LeaveLastOut
 
-DATASETS = ("ml-100k", "ml-1m", "beauty")
-STRICT = ("ml-1m", "beauty")
+DATASETS = ("ml-100k", "ml-1m", "ml-1m-strict", "beauty")
+STRICT = ("ml-1m-strict", "beauty")
 METRICS = {"HR@10": (hit_rate_at_k, 10), "NDCG@10": (ndcg_at_k, 10), "Recall@50": (recall_at_k, 50)}
 K = 50  # recommendations a user
 HEAD = f"| data, model | {' | '.join(METRICS)} | fit s | peak MiB |\n|---|{'---:|' * 5}"
@@ -64,17 +71,38 @@ def load(name: str, data: Path) -> pd.DataFrame:
     return fetch_movielens(name.removeprefix("ml-"), data_home=data).interactions
 
 
+def attributes(name: str, data: Path) -> pd.DataFrame:
+    """Feature table of the items of beauty: a list of attributes each."""
+    if name != "beauty":
+        raise ValueError(f"there are no attributes for {name}, only for beauty")
+    found = json.loads((data / name / "item_attributes.json").read_text(encoding="utf-8"))
+    values = [[str(value) for value in values] for values in found.values()]
+    return pd.DataFrame({"item_id": [int(item) for item in found], "attributes": values})
+
+
+def some_users(frame: pd.DataFrame, n: int | None) -> pd.DataFrame:
+    """The events of ``n`` users drawn with a fixed seed; None: all."""
+    if n is None:
+        return frame
+    users = frame["user_id"].unique()
+    chosen = np.random.default_rng(0).choice(users, min(n, len(users)), replace=False)
+    return frame[frame["user_id"].isin(chosen)]
+
+
 def without_last(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Everything but each user's last event, and these."""
     rest, last = next(LeaveLastOut().split(frame))
     return frame.iloc[rest], frame.iloc[last]
 
 
-def make_task(name: str, data: Path, validation: bool = False) -> Task:
-    """The task of a data set."""
-    history, test = without_last(load(name, data))
+def make_task(name: str, data: Path, validation: bool = False, n_users: int | None = None) -> Task:
+    """The task of a data set, or of ``n_users`` of its users."""
+    frame = load(name.removesuffix("-strict"), data)
+    history, test = without_last(some_users(frame, n_users))
     if validation:
         history, test = without_last(history)
+        if name.startswith("ml-1m"):
+            history, _ = without_last(history)
     return Task(without_last(history)[0] if name in STRICT else history, history, test)
 
 

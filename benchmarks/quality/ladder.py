@@ -1,6 +1,6 @@
 """One change at a time from the defaults, with several interests and with one: see what pays.
 
-    python benchmarks/quality/ladder.py beauty --data DIR [--jobs 2] [--only WORD ...]
+    python benchmarks/quality/ladder.py beauty --data DIR [--users N] [--jobs 2] [--only RUNG ...]
 
 Every rung is fitted on the validation task with one seed, K = 4 and K = 1, for a few epochs, and
 compared with the defaults at the same K by a test paired by user. The first rungs lead from the
@@ -16,18 +16,27 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from harness import DATASETS, METRICS, Run, difference, in_processes
 from run import fit
+from scipy import special
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skmind.nn import capsules, model
+from skmind import _training
+from skmind.data.sampling import NegativeSampler
+from skmind.index.exact import ExactIndex
+from skmind.nn import capsules, losses, model
 
 SEED = 0
 COMMON = "max_epochs=6"
 RESULTS = Path(__file__).parents[1] / "results"
+TEMPERATURE = 0.1  # the default
+PENALTY, HARDNESS = 10.0, 0.5  # of REMI: of its routing's variance, and of its negatives
 route, initialise, states = capsules.route, model.MINDNet.__init__, model.MINDNet._states
+sampled_softmax, draw = losses.sampled_softmax, NegativeSampler.draw
+shared: list[Any] = []  # what one patch leaves to another
 
 
 def no_recency(*a: Any) -> tuple[Tensor, Tensor]:
@@ -98,6 +107,86 @@ def learned_logits(self: model.MINDNet, *a: Any) -> None:
     self.logits = nn.Parameter(start)
 
 
+def with_positions(self: model.MINDNet, *a: Any) -> None:
+    """A learned vector for each age, for `positions`."""
+    initialise(self, *a)
+    self.positions = nn.Parameter(torch.zeros(self.config.max_history, self.config.embedding_dim))
+    shared.append(self)
+
+
+def positions(*a: Any) -> tuple[Tensor, Tensor]:
+    """The vector of its age is added to an item before S."""
+    projected, present, interests, b, recency, n_iter = a
+    (B, L, D), (Q, K, _), net = projected.shape, b.shape, shared[-1]
+    places = torch.arange(L)
+    age = (places - places[:Q, None]).clamp(min=0)
+    added = (net.positions @ net.bilinear.T)[age]  # (Q, L, D)
+    off = torch.zeros_like(interests, dtype=b.dtype).masked_fill(~interests, -math.inf)
+    b, scale = b + off[..., None], present[:, :, None, :] * recency
+    for i in range(n_iter):
+        last = i == n_iter - 1
+        e, p = (projected, added) if last else (projected.detach(), added.detach())
+        weights = b.softmax(2) * scale
+        z = (weights.view(B, Q * K, L) @ e).view(B, Q, K, D)
+        found = capsules.squash(z + torch.einsum("bqkl,qld->bqkd", weights, p))
+        if not last:
+            b = b + (found.detach().view(B, Q * K, D) @ e.transpose(1, 2)).view(B, Q, K, L)
+            b = b + torch.einsum("bqkd,qld->bqkl", found.detach(), p)
+    return found, weights
+
+
+def balanced_routing(*a: Any) -> tuple[Tensor, Tensor]:
+    """REMI's regularised routing: how much an interest's weights vary over the history costs."""
+    found, weights = through_routing(*a)
+    n = a[1].sum(2).clamp(min=1)[:, :, None]  # (B, Q, 1) items
+    mean = weights.sum(3) / n  # (B, Q, K)
+    spread = (weights - mean[..., None]).square() * a[1][:, :, None]
+    shared.append((spread.sum(3) / n).square().sum(2).add(1e-12).sqrt().mean())
+    return found, weights
+
+
+def regularised(*a: Any) -> Tensor:
+    """The loss with the penalty that `balanced_routing` left."""
+    return sampled_softmax(*a) + PENALTY * shared.pop()
+
+
+def hard_negatives(
+    interests: Tensor,
+    mask: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    log_expected: Tensor,
+    temperature: float,
+) -> Tensor:
+    """REMI's interest-aware hard negatives: in proportion to exp(similarity / temperature)."""
+    (B, K, D), scaled = interests.shape, interests / temperature
+    positive = (scaled @ F.embedding(targets, items)[:, :, None]).squeeze(2)
+    positive = positive.masked_fill(~mask, -1e9).logsumexp(1)
+    n_used = mask.sum(1, keepdim=True)
+    group = torch.arange(K) % n_used
+    queries = scaled.gather(1, group[:, :, None].expand(B, K, D)).transpose(0, 1)
+    keys = F.embedding(negatives, items).reshape(K, -1, D)
+    logits = queries @ keys.transpose(1, 2) - log_expected.reshape(K, 1, -1)  # (K, B, N / K)
+    logits[losses._hits(targets, negatives, K)] = -1e9
+    weights = (logits.detach() * HARDNESS).log_softmax(2) + math.log(logits.shape[2])
+    scale = (K / ((K - group + n_used - 1) // n_used)).log().T[..., None]  # (K, B, 1)
+    total = (logits + weights + scale).logsumexp(2).logsumexp(0)
+    return F.softplus(total - positive).mean()
+
+
+def uncorrected(self: NegativeSampler, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """No log-Q correction: what is drawn more often counts more."""
+    drawn, log_expected = draw(self, targets)
+    return drawn, np.zeros_like(log_expected)
+
+
+def score_by_sum(self: ExactIndex, queries: np.ndarray, start: int, out: np.ndarray) -> None:
+    """An item's score is the log-sum-exp over the interests rather than the maximum."""
+    cosines = queries @ self.vectors[start : start + out.shape[1]].T  # (b, K, n)
+    out[:] = special.logsumexp(cosines / TEMPERATURE, axis=1)
+
+
 def newest_only(self: model.MINDNet, x: Tensor, present: Tensor, age: Tensor) -> Tensor:
     """Nothing but the newest item goes into the state: the encoder sees no order."""
     return states(self, x, present & (age == 0), age)
@@ -111,6 +200,13 @@ PATCHES = {
     "farthest_point": (model, "route", farthest_point),
     "learned_logits": (model.MINDNet, "__init__", learned_logits),
     "newest_only": (model.MINDNet, "_states", newest_only),
+    "with_positions": (model.MINDNet, "__init__", with_positions),
+    "positions": (model, "route", positions),
+    "balanced_routing": (model, "route", balanced_routing),
+    "regularised": (_training, "sampled_softmax", regularised),
+    "hard_negatives": (_training, "sampled_softmax", hard_negatives),
+    "uncorrected": (NegativeSampler, "draw", uncorrected),
+    "score_by_sum": (ExactIndex, "_score", score_by_sum),
 }
 PAPER = "label_attention=hard n_encoder_layers=0 dropout=0.0"
 # what it is: parameters, patches
@@ -127,6 +223,8 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("negatives 4,096", "n_negatives=4096", ()),
     ("full softmax", "n_negatives=all", ()),
     ("negatives by popularity", "negative_sampling=popularity", ()),
+    ("the same without log-Q", "negative_sampling=popularity", ("uncorrected",)),
+    ("REMI's hard negatives", "", ("hard_negatives",)),
     ("negatives mixed", "negative_sampling=mixed", ()),
     ("negatives of the batch", "negative_sampling=in_batch", ()),
     ("temperature .05", "temperature=0.05", ()),
@@ -142,36 +240,49 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("gradient through the routing", "", ("through_routing",)),
     ("learned routing logits", "", ("learned_logits", "through_routing")),
     ("routing from farthest points", "", ("farthest_point",)),
+    ("positions before S", "", ("with_positions", "positions")),
+    ("REMI's regularised routing", "", ("balanced_routing", "regularised")),
+    ("scored by log-sum-exp", "", ("score_by_sum",)),
     ("all interests for everybody", "adaptive_interests=False", ()),
     ("one encoder layer", "n_encoder_layers=1", ()),
     ("two encoder layers", "n_encoder_layers=2", ()),
     ("encoder sees the newest item only", "n_encoder_layers=1", ("newest_only",)),
+    ("attributes of the items", "attributes=True", ()),
     ("history of 20", "max_history=20", ()),
     ("history of 100", "max_history=100", ()),
 ]
 
 
 def climb(
-    dataset: str, data: Path, settings: str, patches: tuple[str, ...], n_interests: int
+    dataset: str,
+    data: Path,
+    settings: str,
+    patches: tuple[str, ...],
+    n_interests: int,
+    n_users: int | None,
 ) -> Run:
     """Fit one rung in a process of its own."""
     for patch in patches:
         owner, name, new = PATCHES[patch]
         setattr(owner, name, new)
     words = f"{COMMON} n_interests={n_interests} {settings}"
-    return fit(dataset, data, True, 1, words, SEED)
+    return fit(dataset, data, True, 1, words, SEED, n_users)
 
 
 def report(arguments: argparse.Namespace) -> str:
     """All rungs."""
     a = arguments
     rungs = [r for r in RUNGS if not a.only or r[0] == "defaults" or r[0] in a.only]
-    jobs = [(a.dataset, a.data, words, patches, K) for _, words, patches in rungs for K in (4, 1)]
+    if a.dataset != "beauty":
+        rungs = [r for r in rungs if "attributes" not in r[1]]
+    common = a.dataset, a.data
+    jobs = [(*common, *rung[1:], K, a.users) for rung in rungs for K in (4, 1)]
     found = in_processes(climb, jobs, a.jobs)
     lines = [
         f"# What pays on {a.dataset}",
         "",
-        f"`python benchmarks/quality/ladder.py {a.dataset} --data DIR`, {datetime.date.today()}. "
+        f"`python benchmarks/quality/ladder.py {a.dataset} --data DIR"
+        f"{f' --users {a.users}' if a.users else ''}`, {datetime.date.today()}. "
         f"Validation task, seed {SEED}, {COMMON}; the differences of NDCG@10 are to the defaults "
         "at the same K, with 95 % intervals, paired by user. One seed: a difference near the "
         "interval's edge says nothing.",
@@ -195,6 +306,7 @@ def main() -> None:
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("--data", type=Path, help="folder that holds the data sets")
     parser.add_argument("--only", nargs="*", default=[], metavar="RUNG", help="these rungs only")
+    parser.add_argument("--users", type=int, help="so many users only, drawn at random")
     parser.add_argument("--jobs", type=int, default=1, help="fits at once")
     arguments = parser.parse_args()
     text = report(arguments)

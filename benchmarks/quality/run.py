@@ -5,7 +5,7 @@
 
 Without ``--models``: the defaults, one interest, the paper's loss, and the documented setting of
 the data set. Every fit has a process of its own. With ``--output`` the result is appended to a
-file.
+file. ``attributes=True`` in a model's settings hands in the attributes of the items of beauty.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from harness import (
     METRICS,
     K,
     Run,
+    attributes,
     difference,
     in_processes,
     make_task,
@@ -36,10 +37,12 @@ from harness import (
     row,
 )
 
+ML_1M = "embedding_dim=128 max_history=200 n_encoder_layers=2 max_epochs=16"
 LARGE = {  # documented settings: what longer training and larger vectors give
     "ml-100k": [],
     "beauty": ["embedding_dim=128 dropout=0.4 negative_sampling=popularity"],
-    "ml-1m": ["embedding_dim=128 max_history=200 n_encoder_layers=2 max_epochs=16"],
+    "ml-1m": [ML_1M],
+    "ml-1m-strict": [ML_1M],
 }
 USUAL = ["defaults", "n_interests=1", "label_attention=hard"]
 
@@ -56,18 +59,28 @@ def parameters(model: str) -> dict:
     return found
 
 
-def fit(dataset: str, data: Path, validation: bool, threads: int, model: str, seed: int) -> Run:
+def fit(
+    dataset: str,
+    data: Path,
+    validation: bool,
+    threads: int,
+    model: str,
+    seed: int,
+    n_users: int | None = None,
+) -> Run:
     """Fit one model, recommend, measure."""
     import torch
 
     from skmind import MINDRecommender
 
     torch.set_num_threads(threads)
-    task = make_task(dataset, data, validation)
+    task = make_task(dataset, data, validation, n_users)
     if model == "popularity":
         return popularity(task)
+    settings = parameters(model)
+    items = attributes(dataset, data) if settings.pop("attributes", False) else None
     start = time.perf_counter()
-    rec = MINDRecommender(random_state=seed, **parameters(model)).fit(task.known)
+    rec = MINDRecommender(random_state=seed, **settings).fit(task.known, items=items)
     seconds = time.perf_counter() - start
     recommended = rec.recommend_from_history(task.history, k=K)
     return Run(measure(task.test, recommended), seconds, peak())
