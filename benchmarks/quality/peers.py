@@ -18,80 +18,24 @@ import io
 import itertools
 import logging
 import platform
-import random
-import tempfile
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from harness import DATASETS, HEAD, K, Run, Task, in_processes, make_task, measure, peak, row
+from harness import DATASETS, HEAD, K, Run, in_processes, make_task, measure, peak, row
+from log import Events, Log
 from scipy.linalg import lapack
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 from skmind.datasets import fetch_movielens
-
-BLOCK = 512  # users that are scored together
-
-
-class Events:
-    """Events of the users in time order, ties in row order, by codes; unknown items left out."""
-
-    def __init__(self, frame: pd.DataFrame, users: np.ndarray, items: np.ndarray) -> None:
-        frame = frame.sort_values("timestamp", kind="stable").sort_values("user_id", kind="stable")
-        codes = pd.Index(items).get_indexer(frame["item_id"])
-        self.item_codes = codes[codes >= 0]
-        self.user_codes = pd.Index(users).get_indexer(frame["user_id"])[codes >= 0]
-        self.bounds = np.searchsorted(self.user_codes, np.arange(len(users) + 1))
-        ones = np.ones(len(self.item_codes), dtype=np.float32)
-        shape = len(users), len(items)
-        self.matrix = csr_matrix((ones, (self.user_codes, self.item_codes)), shape)
-        self.matrix.data[:] = 1  # an item is met or it is not
-
-
-class Log:
-    """What a peer is trained on, ``known``, and what it recommends from, ``history``."""
-
-    def __init__(self, task: Task) -> None:
-        self.users = np.unique(task.history["user_id"])
-        self.items = np.unique(task.known["item_id"])
-        self.shape = len(self.users), len(self.items)
-        self.known = Events(task.known, self.users, self.items)
-        self.history = Events(task.history, self.users, self.items)
-
-    def blocks(self) -> Iterator[slice]:
-        """Slices of users."""
-        yield from (slice(start, start + BLOCK) for start in range(0, self.shape[0], BLOCK))
-
-    def frame(self, codes: np.ndarray) -> pd.DataFrame:
-        """Recommendations (n_users, K) as a frame; -1 is no item."""
-        table = pd.DataFrame(
-            {
-                "user_id": np.repeat(self.users, codes.shape[1]),
-                "item_id": self.items[codes.ravel()],
-                "rank": np.tile(np.arange(1, codes.shape[1] + 1), len(codes)),
-            }
-        )
-        return table[codes.ravel() >= 0]
-
-    def rank(self, score: Callable[[slice], np.ndarray]) -> pd.DataFrame:
-        """The K best of each user by a function that scores all items for a slice of users."""
-        best = []
-        for block in self.blocks():
-            scores = np.array(score(block))
-            scores[self.history.matrix[block].nonzero()] = -np.inf
-            top = np.sort(np.argpartition(-scores, K, axis=1)[:, :K], axis=1)
-            order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-            best.append(np.take_along_axis(top, order, axis=1))
-        return self.frame(np.concatenate(best))
-
 
 Recommend = Callable[[], pd.DataFrame]
 
@@ -136,96 +80,13 @@ def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Rec
     return recommend
 
 
-def mind(
-    log: Log,
-    seed: int,
-    *,
-    profile: pd.DataFrame,
-    dim: int,
-    negatives: int,
-    epochs: int,
-    temperature: float | None,
-    keep: str,
-    sampling: str,
-    max_history: int = 50,
-) -> Recommend:
-    """MIND of torch-rechub with its example's optimiser, batches and negatives (drawn once).
+def mind(log: Log, seed: int, *, epochs: int, **settings: Any) -> Recommend:
+    """MIND of torch-rechub."""
+    from rechub import Mind
 
-    ``temperature=None`` is the model as released, whose ``forward`` returns cosines and ignores
-    its temperature; a number divides them by it. ``keep`` is the end of a long history that is
-    kept: "first" as in the example script, which truncates with ``"post"``, or "last". Negatives
-    are drawn "uniform", as in the tutorial, or by "popularity" to the power .75, as in the script.
-    """
-    from torch_rechub.basic.features import SequenceFeature, SparseFeature
-    from torch_rechub.models.matching import MIND
-    from torch_rechub.trainers import MatchTrainer
-    from torch_rechub.utils.data import MatchDataGenerator
-    from torch_rechub.utils.match import negative_sample
-
-    class Sharpened(MIND):
-        def forward(self, x: dict) -> torch.Tensor:
-            y = super().forward(x)
-            return y if self.mode or temperature is None else y / temperature
-
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - torch-rechub draws from it
-    torch.manual_seed(seed)
-
-    known, history = log.known, log.history
-
-    def window(events: Events, start: int, stop: int) -> np.ndarray:
-        codes = events.item_codes[start:stop] + 1
-        codes = codes[:max_history] if keep == "first" else codes[-max_history:]
-        return np.pad(codes, (0, max_history - len(codes)))
-
-    starts = known.bounds[:-1]
-    targets = np.setdiff1d(np.arange(len(known.item_codes)), starts)
-    sampled_users = known.user_codes[targets]
-    counts = dict(Counter((known.item_codes + 1).tolist()).most_common())
-    drawn = negative_sample(
-        counts, ratio=len(targets) * negatives, method_id=int(sampling == "popularity")
-    )
-    profiles = {"user_id": np.arange(1, log.shape[0] + 1)}
-    for name in profile.columns.drop("user_id"):
-        values = profile.set_index("user_id")[name].reindex(log.users)
-        profiles[name] = pd.factorize(values, sort=True)[0] + 1
-    x = {name: codes[sampled_users] for name, codes in profiles.items()}
-    x["movie_id"] = known.item_codes[targets] + 1
-    begins = starts[sampled_users]
-    x["hist_movie_id"] = np.stack(
-        [window(known, *ends) for ends in zip(begins, targets, strict=True)]
-    )
-    x["neg_items"] = drawn.reshape(-1, negatives)
-    asked = {
-        **profiles,
-        "hist_movie_id": np.stack([window(history, *ends) for ends in pairwise(history.bounds)]),
-    }
-    every = {"movie_id": np.arange(1, log.shape[1] + 1)}
-
-    size = log.shape[1] + 1
-    tied = {"vocab_size": size, "embed_dim": dim, "pooling": "concat", "shared_with": "movie_id"}
-    model = Sharpened(
-        [SparseFeature(name, int(c.max()) + 1, embed_dim=dim) for name, c in profiles.items()],
-        [SequenceFeature("hist_movie_id", **tied)],
-        [SparseFeature("movie_id", vocab_size=size, embed_dim=dim)],
-        [SequenceFeature("neg_items", **tied)],
-        max_length=max_history,
-        temperature=0.02,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = MatchTrainer(
-            model,
-            mode=2,
-            optimizer_params={"lr": 1e-3, "weight_decay": 1e-6},
-            n_epoch=epochs,
-            model_path=folder,
-        )
-        generator = MatchDataGenerator(x, np.zeros(len(targets), dtype=np.int64))
-        loaders = generator.generate_dataloader(asked, every, batch_size=256, num_workers=0)
-        trainer.fit(loaders[0])
-        interests = trainer.inference_embedding(model, "user", loaders[1], folder).numpy()
-        vectors = trainer.inference_embedding(model, "item", loaders[2], folder).numpy()
-    return lambda: log.rank(lambda block: (interests[block] @ vectors.T).max(axis=1))
+    model = Mind(log, seed, **settings)
+    model.train(epochs)
+    return partial(model.rank, *model.vectors())
 
 
 def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend:

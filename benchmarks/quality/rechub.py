@@ -1,0 +1,167 @@
+"""MIND of torch-rechub, trained on a log, with its example's optimiser."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from log import Events, Log
+from torch.utils.data import DataLoader
+from torch_rechub.basic.features import SequenceFeature, SparseFeature
+from torch_rechub.models.matching import MIND
+from torch_rechub.trainers import MatchTrainer
+from torch_rechub.utils.data import MatchDataGenerator
+from torch_rechub.utils.match import negative_sample
+
+MAX_HISTORY = 50
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that torch-rechub draws from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+class Sharpened(MIND):
+    """The model as released returns cosines and ignores its temperature; this divides by it."""
+
+    divisor: float | None = None
+
+    def forward(self, x: dict) -> torch.Tensor:
+        """As released if the divisor is None."""
+        y = super().forward(x)
+        return y if self.mode or self.divisor is None else y / self.divisor
+
+
+class Training:
+    """The network and what trains it.
+
+    Parameters
+    ----------
+    sizes : dict of str to int
+        One more than the largest code of each user feature, of which "user_id" is one.
+    n_items : int
+        Largest code of an item, "movie_id".
+    dim, learning_rate : int, float
+    temperature : float or None
+        None: as released.
+    """
+
+    def __init__(
+        self,
+        sizes: dict[str, int],
+        n_items: int,
+        *,
+        dim: int,
+        temperature: float | None = None,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        table = {"vocab_size": n_items + 1, "embed_dim": dim}
+        tied = {**table, "pooling": "concat", "shared_with": "movie_id"}
+        self.model = Sharpened(
+            [SparseFeature(name, size, embed_dim=dim) for name, size in sizes.items()],
+            [SequenceFeature("hist_movie_id", **tied)],
+            [SparseFeature("movie_id", **table)],
+            [SequenceFeature("neg_items", **tied)],
+            max_length=MAX_HISTORY,
+            temperature=0.02,
+        )
+        self.model.divisor = temperature
+        self.folder = tempfile.TemporaryDirectory()
+        self.trainer = MatchTrainer(
+            self.model,
+            mode=2,
+            optimizer_params={"lr": learning_rate, "weight_decay": 1e-6},
+            model_path=self.folder.name,
+        )
+
+    def train(self, loader: DataLoader, epochs: int) -> None:
+        """Train on, for so many epochs."""
+        self.model.mode = None
+        self.trainer.n_epoch = epochs
+        self.trainer.fit(loader)
+
+    def vectors(self, users: DataLoader, items: DataLoader) -> tuple[np.ndarray, np.ndarray]:
+        """Interests (n_users, K, D) and item vectors (n_items, D)."""
+        both = (("user", users), ("item", items))
+        infer = self.trainer.inference_embedding
+        interests, vectors = (infer(self.model, m, d, self.folder.name).numpy() for m, d in both)
+        return interests, vectors
+
+
+class Mind:
+    """MIND on a log; negatives are drawn once.
+
+    ``keep`` is the end of a long history that is kept: "first" as in the example script, which
+    truncates with ``"post"``, or "last". Negatives are drawn "uniform", as in the tutorial, or by
+    "popularity" to the power .75, as in the script. The other settings are those of `Training`.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        seed: int,
+        *,
+        profile: pd.DataFrame,
+        negatives: int,
+        keep: str,
+        sampling: str,
+        batch_size: int = 256,
+        **settings: float | None,
+    ) -> None:
+        seed_all(seed)
+        self.log = log
+        known, history = log.known, log.history
+        starts = known.bounds[:-1]
+        targets = np.setdiff1d(np.arange(len(known.item_codes)), starts)
+        sampled_users = known.user_codes[targets]
+        counts = dict(Counter((known.item_codes + 1).tolist()).most_common())
+        drawn = negative_sample(
+            counts, ratio=len(targets) * negatives, method_id=int(sampling == "popularity")
+        )
+        profiles = {"user_id": np.arange(1, log.shape[0] + 1)}
+        for name in profile.columns.drop("user_id"):
+            values = profile.set_index("user_id")[name].reindex(log.users)
+            profiles[name] = pd.factorize(values, sort=True)[0] + 1
+        x = {name: codes[sampled_users] for name, codes in profiles.items()}
+        x["movie_id"] = known.item_codes[targets] + 1
+        ends = zip(starts[sampled_users], targets, strict=True)
+        x["hist_movie_id"] = np.stack([_window(known, *both, keep) for both in ends])
+        x["neg_items"] = drawn.reshape(-1, negatives)
+        ends = pairwise(history.bounds)
+        asked = np.stack([_window(history, *both, keep) for both in ends])
+        sizes = {name: int(codes.max()) + 1 for name, codes in profiles.items()}
+        self.training = Training(sizes, log.shape[1], **settings)
+        self.loaders = MatchDataGenerator(
+            x, np.zeros(len(targets), dtype=np.int64)
+        ).generate_dataloader(
+            {**profiles, "hist_movie_id": asked},
+            {"movie_id": np.arange(1, log.shape[1] + 1)},
+            batch_size=batch_size,
+            num_workers=0,
+        )
+
+    def train(self, epochs: int) -> None:
+        """Train on, for so many epochs."""
+        self.training.train(self.loaders[0], epochs)
+
+    def vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Interests and item vectors."""
+        return self.training.vectors(*self.loaders[1:])
+
+    def rank(self, interests: np.ndarray, vectors: np.ndarray) -> pd.DataFrame:
+        """The best items of each user."""
+        return self.log.rank(lambda block: (interests[block] @ vectors.T).max(axis=1))
+
+
+def _window(events: Events, start: int, stop: int, keep: str) -> np.ndarray:
+    """A history of codes from 1 on, padded with 0."""
+    codes = events.item_codes[start:stop] + 1
+    codes = codes[:MAX_HISTORY] if keep == "first" else codes[-MAX_HISTORY:]
+    return np.pad(codes, (0, MAX_HISTORY - len(codes)))
