@@ -1,4 +1,4 @@
-# make install | demo | test | lint | format | docs | clean
+# make install | demo | test | lint | format | bench | docs | clean
 #
 # Everything is installed into .venv. The stamps in there make repeated calls quick, and a change of
 # the dependencies installs again. Another interpreter: make PYTHON=python3.12 install
@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 CHECKED := $(wildcard skmind tests examples benchmarks docs *.md)
+DATA ?= ../shared/data
+SPEED := $(filter-out peers,$(basename $(notdir $(wildcard benchmarks/speed/*.py))))
 SPHINXOPTS ?= -W --keep-going
 
 # Threads that wait for each other sleep rather than spin: where other work shares the cores, spinning
@@ -16,7 +18,7 @@ SPHINXOPTS ?= -W --keep-going
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo test lint format docs clean
+.PHONY: help install install-dev demo test lint format bench docs clean
 
 help:
 	@echo "make install   create .venv and install skmind into it"
@@ -24,6 +26,7 @@ help:
 	@echo "make test      lint, then run the tests and doctests with coverage"
 	@echo "make lint      ruff, mypy, codespell"
 	@echo "make format    let ruff fix and format the code"
+	@echo "make bench     write the tables of speed; DATA=... is the folder of the data sets"
 	@echo "make docs      build the documentation into docs/_build/html"
 	@echo "make clean     remove .venv and everything else that was generated"
 
@@ -64,6 +67,13 @@ lint: install-dev
 format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The peers have an environment of their own.
+bench: install-dev
+	PYTHON=$(PYTHON) sh benchmarks/speed/peers.sh --data $(DATA) --output benchmarks/results/speed.md
+	for name in $(SPEED); do \
+	    $(BIN)/python benchmarks/speed/$$name.py --output benchmarks/results/$$name.md || exit; \
+	done
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build $(SPHINXOPTS) -b html docs docs/_build/html

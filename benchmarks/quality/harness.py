@@ -106,6 +106,13 @@ def make_task(name: str, data: Path, validation: bool = False, n_users: int | No
     return Task(without_last(history)[0] if name in STRICT else history, history, test)
 
 
+def profiles(name: str, data: Path, task: Task) -> pd.DataFrame:
+    """A row a user, with the features that the data set has."""
+    if name == "ml-100k":
+        return fetch_movielens("100k", data_home=data).user_table
+    return task.history[["user_id"]].drop_duplicates()
+
+
 def measure(test: pd.DataFrame, recommended: pd.DataFrame) -> pd.DataFrame:
     """Metrics of each user of ``test``."""
     return pd.DataFrame(

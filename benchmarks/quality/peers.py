@@ -29,13 +29,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from harness import DATASETS, HEAD, K, Run, in_processes, make_task, measure, peak, row
+from harness import DATASETS, HEAD, K, Run, in_processes, make_task, measure, peak, profiles, row
 from log import Events, Log
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
-
-from skmind.datasets import fetch_movielens
 
 Recommend = Callable[[], pd.DataFrame]
 
@@ -191,10 +189,7 @@ def fit(name: str, settings: dict, dataset: str, data: Path, validation: bool, s
     warnings.filterwarnings("ignore")
     task = make_task(dataset, data, validation)
     if name.startswith("mind"):
-        profile = task.history[["user_id"]].drop_duplicates()
-        if dataset == "ml-100k":
-            profile = fetch_movielens("100k", data_home=data).user_table
-        settings = {**settings, "profile": profile}
+        settings = {**settings, "profile": profiles(dataset, data, task)}
     log = Log(task)
     quiet = io.StringIO()
     with threadpool_limits(1), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs benchmarks/quality/peers.py, whose arguments it takes, in an environment of its own (.venv-peers).
+# Runs benchmarks/quality/peers.py, or $PEERS_SCRIPT, whose arguments it takes, in an environment of
+# its own (.venv-peers).
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 venv=${PEERS_VENV:-$root/.venv-peers}
@@ -12,5 +13,5 @@ if ! cmp -s "$pins" "$venv/peers.txt"; then
     cp "$pins" "$venv/peers.txt"
 fi
 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-    PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" \
-    exec "$venv/bin/python" "$root/benchmarks/quality/peers.py" "$@"
+    PYTHONPATH="$root:$root/benchmarks/quality${PYTHONPATH:+:$PYTHONPATH}" \
+    exec "$venv/bin/python" "$root/${PEERS_SCRIPT:-benchmarks/quality/peers.py}" "$@"

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import torch
 from log import Events, Log
+from sklearn.preprocessing import LabelEncoder
 from torch.utils.data import DataLoader
 from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models.matching import MIND
 from torch_rechub.trainers import MatchTrainer
-from torch_rechub.utils.data import MatchDataGenerator
-from torch_rechub.utils.match import negative_sample
+from torch_rechub.utils.data import MatchDataGenerator, df_to_dict
+from torch_rechub.utils.match import gen_model_input, generate_seq_feature_match, negative_sample
 
 MAX_HISTORY = 50
 
@@ -95,12 +96,40 @@ class Training:
         return interests, vectors
 
 
+def loaders(
+    x: dict, asked: dict, every: dict, batch_size: int
+) -> tuple[DataLoader, DataLoader, DataLoader]:
+    """Of samples, of users and of items; its default of 8 workers is slower on few cores."""
+    generator = MatchDataGenerator(x, np.zeros(len(x["movie_id"]), dtype=np.int64))
+    return generator.generate_dataloader(asked, every, batch_size=batch_size, num_workers=0)
+
+
+def prepare(frame: pd.DataFrame, negatives: int) -> tuple[dict, dict, dict, dict[str, int]]:
+    """Interactions → samples, users and items for `loaders`, and sizes for `Training`.
+
+    By its own functions, as in its tutorial. The last event of each user is held out; the newest
+    ``MAX_HISTORY`` items of a history are kept.
+    """
+    data = frame.rename(columns={"item_id": "movie_id"})
+    for column in ("user_id", "movie_id"):
+        data[column] = LabelEncoder().fit_transform(data[column]) + 1
+    users, items = (data[[column]].drop_duplicates() for column in ("user_id", "movie_id"))
+    columns = "user_id", "movie_id", "timestamp"
+    parts = generate_seq_feature_match(data, *columns, mode=2, neg_ratio=negatives)
+    x, asked = (
+        gen_model_input(part, users, "user_id", items, "movie_id", MAX_HISTORY, padding="post")
+        for part in parts
+    )
+    return x, asked, df_to_dict(items), {"user_id": len(users) + 1}
+
+
 class Mind:
     """MIND on a log; negatives are drawn once.
 
     ``keep`` is the end of a long history that is kept: "first" as in the example script, which
     truncates with ``"post"``, or "last". Negatives are drawn "uniform", as in the tutorial, or by
-    "popularity" to the power .75, as in the script. The other settings are those of `Training`.
+    "popularity" to the power .75, as in the script. Without ``user_id`` all users have the same.
+    The other settings are those of `Training`.
     """
 
     def __init__(
@@ -112,6 +141,7 @@ class Mind:
         negatives: int,
         keep: str,
         sampling: str,
+        user_id: bool = True,
         batch_size: int = 256,
         **settings: float | None,
     ) -> None:
@@ -125,7 +155,8 @@ class Mind:
         drawn = negative_sample(
             counts, ratio=len(targets) * negatives, method_id=int(sampling == "popularity")
         )
-        profiles = {"user_id": np.arange(1, log.shape[0] + 1)}
+        users = np.arange(1, log.shape[0] + 1)
+        profiles = {"user_id": users if user_id else np.ones_like(users)}
         for name in profile.columns.drop("user_id"):
             values = profile.set_index("user_id")[name].reindex(log.users)
             profiles[name] = pd.factorize(values, sort=True)[0] + 1
@@ -138,14 +169,8 @@ class Mind:
         asked = np.stack([_window(history, *both, keep) for both in ends])
         sizes = {name: int(codes.max()) + 1 for name, codes in profiles.items()}
         self.training = Training(sizes, log.shape[1], **settings)
-        self.loaders = MatchDataGenerator(
-            x, np.zeros(len(targets), dtype=np.int64)
-        ).generate_dataloader(
-            {**profiles, "hist_movie_id": asked},
-            {"movie_id": np.arange(1, log.shape[1] + 1)},
-            batch_size=batch_size,
-            num_workers=0,
-        )
+        every = {"movie_id": np.arange(1, log.shape[1] + 1)}
+        self.loaders = loaders(x, {**profiles, "hist_movie_id": asked}, every, batch_size)
 
     def train(self, epochs: int) -> None:
         """Train on, for so many epochs."""
