@@ -94,9 +94,10 @@ class MINDRecommender(FittedRecommender):
         those of up to ``max_history`` successive interactions of a user stay together. "auto": a
         hundredth of the samples, from 32 to 1,024.
     learning_rate : float > 0, default=0.01
-        Initial step size of Adam.
+        Initial step size of Adam; of tables of more than 100,000 rows (items, values of a feature)
+        a step moves the rows that it uses only, by what Adam moves them altogether.
     weight_decay : float >= 0, default=0
-        L2 penalty of Adam.
+        L2 penalty of Adam. In tables of more than 100,000 rows, only of the rows that a step uses.
     early_stopping : bool, default=False
         Hold out the last interaction of ``validation_fraction`` of the users, stop when its
         NDCG@10 has not improved for ``n_iter_no_change`` epochs, and restore the best weights.
@@ -120,6 +121,10 @@ class MINDRecommender(FittedRecommender):
         items × ``k``, for a recall of about .95, and at least ``n_trees`` × ``k``.
     device : str, default="auto"
         "cpu", "cuda", "cuda:1"; "auto": a CUDA device if there is one.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Of the matrix products in `fit`. "bfloat16" (automatic mixed precision): faster where the
+        hardware multiplies it, as GPUs and newer CPUs do. Weights, sums and everything after
+        `fit` are float32 all the same.
     random_state : int, RandomState or None, default=None
         An int makes fits repeatable: bit-equal on one machine at one thread.
     verbose : int, default=0
@@ -189,6 +194,7 @@ class MINDRecommender(FittedRecommender):
         "n_trees": [Interval(Integral, 1, None, closed="left")],
         "search_k": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str],
+        "precision": [StrOptions({"float32", "bfloat16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -226,6 +232,7 @@ class MINDRecommender(FittedRecommender):
         n_trees: int = 50,
         search_k: int | None = None,
         device: str = "auto",
+        precision: str = "float32",
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -259,6 +266,7 @@ class MINDRecommender(FittedRecommender):
         self.n_trees = n_trees
         self.search_k = search_k
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .data.batches import Batch, BatchSampler
@@ -24,9 +23,12 @@ from .index.exact import ExactIndex
 from .index.protocol import Excluded
 from .metrics import _ndcg
 from .nn.attention import label_aware
+from .nn.capsules import unit
+from .nn.device import to_device
 from .nn.encode import blocks, encode, unit_items
 from .nn.losses import sampled_softmax
 from .nn.model import MINDNet
+from .nn.optim import RowAdam, is_large
 
 logger = logging.getLogger("skmind")
 
@@ -55,6 +57,7 @@ class TrainingSettings:
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
+    precision: str
     verbose: int
 
 
@@ -84,13 +87,7 @@ class Trainer:
         self.rng = rng
         self.device = net.item_embedding.device
         self.generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
-        dense = list(net.dense_parameters())
-        known = set(map(id, dense))
-        rest = [parameter for parameter in net.parameters() if id(parameter) not in known]
-        self.optimizer = torch.optim.Adam(
-            [{"params": rest, "share": 1.0}, {"params": dense, "share": DENSE_SHARE}],
-            weight_decay=settings.weight_decay,
-        )
+        self.optimizers = _optimizers(net, settings)
 
     def fit(self, interactions: Interactions) -> list[dict[str, Any]]:
         """Train on every event that has a past; the best weights are kept if stopping early.
@@ -135,39 +132,50 @@ class Trainer:
         self, epoch: int, batches: BatchSampler, sampler: NegativeSampler, bar: _ProgressBar
     ) -> dict[str, float]:
         self.net.train()
-        start, total, n_seen = time.perf_counter(), 0.0, 0
+        start, n_seen = time.perf_counter(), 0
+        total = torch.zeros((), dtype=torch.float64, device=self.device)  # read now and then
         for batch in batches:
             self._set_learning_rate(epoch - 1 + n_seen / batches.n_samples)
             n = int(batch.lengths.sum())
             total += self._step(batch, sampler) * n
             n_seen += n
-            bar.show({"loss": total / n_seen}, n)
-        seconds = time.perf_counter() - start
-        return {
-            "loss": total / n_seen,
-            "seconds": seconds,
-            "samples_per_second": n_seen / seconds,
-        }
+            if bar.move(n):
+                bar.show({"loss": total.item() / n_seen})
+        loss, seconds = total.item() / n_seen, time.perf_counter() - start
+        bar.show({"loss": loss})
+        return {"loss": loss, "seconds": seconds, "samples_per_second": n_seen / seconds}
 
     def _set_learning_rate(self, n_epochs: float) -> None:
         """Linear decay to a tenth."""
         factor = 1 - 0.9 * n_epochs / self.settings.max_epochs
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["share"] * self.settings.learning_rate * factor
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["share"] * self.settings.learning_rate * factor
 
-    def _step(self, batch: Batch, sampler: NegativeSampler) -> float:
+    def _step(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
+        low = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            loss = self._loss(batch, sampler)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.detach()
+
+    def _loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
         s, net = self.settings, self.net
         sampled = batch.targets >= 0  # (B, L)
         targets = batch.targets[sampled]  # (n,)
         drawn, log_expected = sampler.draw(targets)
-        rows, history, codes, negatives = self._compact(batch.history, targets, drawn)
+        rows, history, targets, negatives = self._compact(batch.history, targets, drawn)
         B, L = history.shape
         bare = dropped = unknown = features = None
         if net.item_values is not None:
             n = net.config.n_items if rows is None else len(rows)
             bare = self._at_random(BARE_ITEMS, n)
         items = net.item_vectors(rows, bare)
-        unit = F.normalize(items, dim=1)
+        units = unit(items)
         if s.dropout:
             dropped = self._at_random(s.dropout, B, L, L)  # each sample leaves out others
         if self.user_features is not None:
@@ -175,43 +183,37 @@ class Trainer:
             has_any = self._tensor(np.diff(features.indptr) > 0)
             unknown = self._at_random(UNKNOWN_USERS, B, L) & has_any[:, None]
         lengths, profile = self._tensor(batch.lengths), net.profiles(features)
-        found = net(history, lengths, items, profile, dropped, unknown, every=True)
-        here = self._tensor(sampled)
-        interests, mask = found.vectors[here], found.mask[here]  # (n, K, D), (n, K)
+        found = net(self._tensor(history), lengths, items, profile, dropped, unknown, every=True)
+        interests, mask = found.vectors.flatten(0, 1), found.mask.flatten(0, 1)  # (B · L, K, D)
+        places = np.flatnonzero(sampled)
         if s.label_attention != "mixture":
-            positives = F.embedding(codes, unit)
-            interests = label_aware(interests, mask, positives, s.label_attention)[:, None, :]
-            mask = mask[:, :1]
-        correction = self._tensor(log_expected)
-        loss = sampled_softmax(interests, mask, unit, codes, negatives, correction, s.temperature)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return float(loss.detach())
+            here, wanted = self._tensor(places), self._tensor(targets)
+            interests, mask = interests[here], mask[here]  # (n, K, D), (n, K)
+            interests = label_aware(interests, mask, units[wanted], s.label_attention)[:, None]
+            mask, places = mask[:, :1], np.arange(len(places))
+        return sampled_softmax(
+            interests, mask, places, units, targets, negatives, log_expected, s.temperature
+        )
 
     def _compact(
         self, history: np.ndarray, targets: np.ndarray, negatives: np.ndarray
-    ) -> tuple[np.ndarray | None, Tensor, Tensor, Tensor]:
-        """Batch in terms of the item rows it needs: all of them, or its distinct ones.
-
-        The bilinear map is linear, so it is applied to the item rows, once each. That pays while
-        there are fewer rows than history slots; above, only the distinct items are looked up.
-        """
+    ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray]:
+        """Batch in terms of the item rows it needs: all of them, or its distinct ones."""
+        shape = history.shape
         history = np.maximum(history, 0)  # the mask comes from the lengths
-        codes = np.concatenate([history.ravel(), targets, negatives])
+        codes = np.concatenate([history.ravel(), targets, negatives], dtype=np.int64)
         rows: np.ndarray | None = None
-        if self.net.config.n_items > len(codes):
+        if is_large(self.net.item_embedding) or self.net.config.n_items > len(codes):
             rows, codes = np.unique(codes, return_inverse=True)
-        cuts = [history.size, len(targets), len(negatives)]
-        slots, wanted, drawn = self._tensor(codes.astype(np.int64, copy=False)).split(cuts)
-        return rows, slots.reshape(history.shape), wanted, drawn
+        history, targets, negatives = np.split(codes, np.cumsum([history.size, len(targets)]))
+        return rows, history.reshape(shape), targets, negatives
 
     def _at_random(self, share: float, *shape: int) -> Tensor:
         """True with the probability ``share``."""
         return torch.rand(shape, generator=self.generator, device=self.device) < share
 
     def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
+        return to_device(values, self.device)
 
     def _batches(self, interactions: Interactions) -> BatchSampler:
         size = self.settings.batch_size
@@ -270,6 +272,21 @@ class Trainer:
         return float(np.concatenate(scores).mean())
 
 
+def _optimizers(net: MINDNet, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+    """Adam for all parameters but the large tables; of these a step moves a few rows."""
+    dense, large = list(net.dense_parameters()), list(net.large_tables())
+    known = {id(parameter) for parameter in (*dense, *large)}
+    rest = [parameter for parameter in net.parameters() if id(parameter) not in known]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    groups = [{"params": rest, "share": 1.0}, {"params": dense, "share": DENSE_SHARE}]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.Adam(groups, rate, weight_decay=decay, fused=True)
+    ]
+    if large:
+        found.append(RowAdam([{"params": large, "share": 1.0}], rate, decay))
+    return found
+
+
 class _ProgressBar:
     """One bar over the samples of all epochs, with their rate, the loss and the validation metric.
 
@@ -295,8 +312,11 @@ class _ProgressBar:
         """Put ``text`` in front of the bar."""
         self.bar.set_description(text, refresh=False)
 
-    def show(self, values: dict[str, float], n_done: int = 0) -> None:
-        """Move by ``n_done`` samples; each value is shown until there is a new one."""
+    def move(self, n_done: int) -> bool:
+        """Move by ``n_done`` samples; whether it was drawn, which it is ten times a second."""
+        return bool(self.bar.update(n_done))
+
+    def show(self, values: dict[str, float]) -> None:
+        """Each value is shown until there is a new one."""
         self.values |= {name: f"{value:.4f}" for name, value in values.items()}
         self.bar.set_postfix(self.values, refresh=False)
-        self.bar.update(n_done)

@@ -33,6 +33,7 @@ SETTINGS = {
     "early_stopping": False,
     "validation_fraction": 0.5,
     "n_iter_no_change": 3,
+    "precision": "float32",
     "verbose": 0,
 }
 
@@ -97,7 +98,7 @@ def watch(monkeypatch, one):
 
     def spy(batch, sampler):
         batches.append(batch)
-        rates.append([group["lr"] for group in one.optimizer.param_groups])
+        rates.append([group["lr"] for part in one.optimizers for group in part.param_groups])
         return step(batch, sampler)
 
     monkeypatch.setattr(one, "_step", spy)
@@ -254,7 +255,7 @@ def test_a_step_is_adam_on_the_full_softmax(all_known, attention, n_interests, l
     loss = one._step(batch, sampler)
 
     expected = full_softmax(reference, batch, attention, features)
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     expected.backward()
     for name, parameter in net.named_parameters():
         gradient = reference.get_parameter(name).grad
@@ -273,9 +274,10 @@ def test_a_step_is_adam_on_the_full_softmax(all_known, attention, n_interests, l
 @pytest.mark.parametrize("layers", [0, 2])
 def test_every_parameter_is_trained_in_one_group(layers):
     one = trainer(network(item_width=4, user_width=3, layers=layers))
-    ids = [id(p) for group in one.optimizer.param_groups for p in group["params"]]
+    (adam,) = one.optimizers
+    ids = [id(p) for group in adam.param_groups for p in group["params"]]
     assert sorted(ids) == sorted(id(p) for p in one.net.parameters())
-    rest, dense = one.optimizer.param_groups
+    rest, dense = adam.param_groups
     assert {id(p) for p in dense["params"]} == {id(p) for p in one.net.dense_parameters()}
     assert len(dense["params"]) == (21 if layers else 0)
     assert len(rest["params"]) == 6
@@ -306,8 +308,7 @@ def test_looking_up_distinct_items_only_gives_the_same_step(
             found = Trainer._compact(one, history, *codes)
             looked_up.append(found[0])
             if whole:
-                slots = torch.tensor(np.maximum(history, 0)).long()
-                return None, slots, *(torch.tensor(part).long() for part in codes)
+                return None, *(np.maximum(part, 0).astype(np.int64) for part in (history, *codes))
             return found
 
         monkeypatch.setattr(one, "_compact", compact)
@@ -315,7 +316,7 @@ def test_looking_up_distinct_items_only_gives_the_same_step(
         assert len(looked_up[0]) < 200
         steps.append((loss, {name: p.grad for name, p in one.net.named_parameters()}))
     (loss, gradients), (expected, expected_gradients) = steps
-    assert loss == pytest.approx(expected, rel=1e-6)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-6, rtol=1e-4)
         assert gradient.any(), name

@@ -1,8 +1,10 @@
-"""Name of a device → torch device."""
+"""Name of a device → torch device; arrays → tensors on it."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..exceptions import InvalidInputError
 
@@ -22,3 +24,9 @@ def resolve_device(device: str) -> torch.device:
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise InvalidInputError(f"device={device!r}, but torch finds no CUDA device; use 'auto'")
     return resolved
+
+
+def to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor on the device; to a GPU without waiting for what it is at."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -11,6 +11,7 @@ from scipy import sparse
 from torch.nn import functional as F
 
 from .capsules import EPS
+from .device import to_device
 from .model import MINDNet
 
 ROWS = 2048  # histories of a forward pass, at most
@@ -68,8 +69,8 @@ def encode(
     device = net.item_embedding.device
     codes, rows = np.unique(np.maximum(history, 0), return_inverse=True)
     found = net(
-        torch.from_numpy(rows.reshape(history.shape)).to(device),
-        torch.from_numpy(lengths.astype(np.int64)).to(device),
+        to_device(rows.reshape(history.shape), device),
+        to_device(lengths.astype(np.int64), device),
         net.item_vectors(codes.astype(np.int64)),
         net.profiles(user_features),
     )

@@ -1,22 +1,24 @@
 """Interests, targets and shared negatives → softmax loss.
 
-Shapes: B batch, K interests, D embedding dimension, N negatives.
+Shapes: P places, B targets, K interests, D embedding dimension, N negatives.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .device import to_device
+
 MASKED = -1e9  # finite, so that it has a gradient (of zero)
-SMALLEST = 1e-38  # instead of the mass 0 of a row whose negatives are all left out
 
 
 class _LogMass(torch.autograd.Function):
-    """Log of the weighted sum of exp(query · key) over all keys, by row.
+    """Log of the sum of exp(query · key / temperature + offset) over the keys of each group.
 
     Written out because autograd would keep and pass over several arrays of the size of the logits,
     which is most of a training step; here there is one, and its gradient is two matrix products.
@@ -24,45 +26,44 @@ class _LogMass(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        queries: Tensor,
-        keys: Tensor,
-        query_weights: Tensor,
-        key_weights: Tensor,
-        hits: tuple[Tensor, Tensor, Tensor],
+        ctx: Any, queries: Tensor, keys: Tensor, offsets: Tensor, hits: Tensor, temperature: float
     ) -> Tensor:
-        """Queries (K, B, D), keys (K, M, D), weights (K, B) and (K, M) → log mass (B,).
+        """Queries (K, B, D), keys (K, M, D), offsets (K, M) → log mass (K, B).
 
-        ``hits`` are the places of (K, B, M) that are left out.
+        ``hits`` are the places in the flat (K, B, M) that are left out.
         """
-        logits = queries @ keys.transpose(1, 2)  # (K, B, M)
-        top = logits.amax(2).amax(0)  # (B,)
-        mass = logits.sub_(top[:, None]).exp_()
-        mass[hits] = 0
-        total = (mass @ key_weights[..., None]).squeeze(2) * query_weights  # (K, B)
-        total = total.sum(0)  # (B,)
-        ctx.save_for_backward(queries, keys, query_weights, key_weights, mass, total)
-        return top + total.log()
+        logits = torch.baddbmm(
+            offsets[:, None], queries, keys.transpose(1, 2), alpha=1 / temperature
+        )  # (K, B, M)
+        logits = logits.to(queries.dtype)  # under autocast only the products are of low precision
+        logits.view(-1).index_fill_(0, hits, MASKED)
+        top = logits.amax(2)  # (K, B)
+        share = torch.softmax(logits, 2, out=logits)
+        ctx.save_for_backward(queries, keys, share)
+        ctx.temperature = temperature
+        ctx.low = torch.is_autocast_enabled(queries.device.type)
+        # the largest share is exp(its logit - log mass): cheaper than a second sum of exponentials
+        return top - share.amax(2).log()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of queries and keys."""
-        queries, keys, query_weights, key_weights, mass, total = ctx.saved_tensors
-        share = gradients[0] / total.clamp(min=SMALLEST)  # (B,)
-        share = (query_weights * share)[..., None]  # (K, B, 1)
-        by_key = key_weights[..., None]  # (K, M, 1)
-        of_queries = share * (mass @ (by_key * keys))
-        of_keys = by_key * (mass.transpose(1, 2) @ (share * queries))
+        queries, keys, share = ctx.saved_tensors
+        weight = (gradients[0] / ctx.temperature)[..., None]  # (K, B, 1)
+        with torch.autocast(queries.device.type, torch.bfloat16, enabled=ctx.low):
+            of_queries = weight * (share @ keys)
+            of_keys = share.transpose(1, 2) @ (weight * queries)
         return of_queries, of_keys, None, None, None
 
 
 def sampled_softmax(
     interests: Tensor,
     mask: Tensor,
+    places: np.ndarray,
     items: Tensor,
-    targets: Tensor,
-    negatives: Tensor,
-    log_expected: Tensor,
+    targets: np.ndarray,
+    negatives: np.ndarray,
+    log_expected: np.ndarray,
     temperature: float,
 ) -> Tensor:
     """Mean cross-entropy of the target against the negatives, under a mixture of the interests.
@@ -79,16 +80,18 @@ def sampled_softmax(
 
     Parameters
     ----------
-    interests : Tensor of shape (B, K, D), unit length
-    mask : Tensor of shape (B, K), bool
+    interests : Tensor of shape (P, K, D), unit length
+    mask : Tensor of shape (P, K), bool
         Interests in use, the first ones of each row and at least one.
+    places : ndarray of shape (B,), int64
+        Row of ``interests`` of each target.
     items : Tensor of shape (n, D), unit length
-    targets : Tensor of shape (B,), int64
+    targets : ndarray of shape (B,), int64
         Rows of ``items``.
-    negatives : Tensor of shape (N,), int64
+    negatives : ndarray of shape (N,), int64
         Rows of ``items`` in random order, shared by the batch; N is a multiple of K. Those that
         are a row's own target are left out.
-    log_expected : Tensor of shape (N,)
+    log_expected : ndarray of shape (N,), float32
         Logarithm of how often each negative was expected among the N.
     temperature : float
         Positive; similarities are divided by it.
@@ -97,37 +100,42 @@ def sampled_softmax(
     -------
     Tensor, a scalar
     """
-    B, K, D = interests.shape
-    scaled = interests / temperature
-    similarity = (scaled @ F.embedding(targets, items)[:, :, None]).squeeze(2)  # (B, K)
-    positive = similarity.masked_fill(~mask, MASKED).logsumexp(1)  # (B,)
+    K, D = interests.shape[1:]
+    B, device = len(places), items.device
+    at = to_device(places, device)
+    codes = to_device(np.concatenate([targets, negatives]), device)
+    candidates, keys = items.index_select(0, codes).split([B, len(negatives)])
 
     # The negatives are dealt into K groups. Group g goes to interest g modulo the number in use;
     # one that gets c of the K groups stands for all negatives with the weight K / c.
-    n_used = mask.sum(1, keepdim=True)  # (B, 1)
-    group = torch.arange(K, device=mask.device) % n_used  # (B, K)
-    n_groups = (K - group + n_used - 1) // n_used  # (B, K)
-    queries = scaled.gather(1, group[:, :, None].expand(B, K, D))  # (B, K, D)
+    n_used = mask.sum(1).index_select(0, at)  # (B,)
+    ranks = torch.arange(K, device=device)[:, None]  # (K, 1)
+    group = ranks % n_used  # (K, B)
+    n_groups = (K - group + n_used - 1).div(n_used, rounding_mode="floor")  # (K, B)
+    rows = (at * K + group).view(-1)
+    queries = interests.view(-1, D).index_select(0, rows).view(K, B, D)
 
-    keys = F.embedding(negatives, items).reshape(K, -1, D)  # (K, N / K, D)
-    log_total = _LogMass.apply(
-        queries.transpose(0, 1),  # (K, B, D)
-        keys,
-        (K / n_groups).T.to(keys.dtype),
-        (-log_expected).exp().to(keys.dtype).reshape(K, -1),
-        _hits(targets, negatives, K),
-    )
+    # the first groups are the interests in use, each once
+    similarity = (queries * candidates).sum(2) / temperature  # (K, B)
+    positive = similarity.masked_fill(ranks >= n_used, MASKED).logsumexp(0)  # (B,)
+    log_mass = _LogMass.apply(
+        queries,
+        keys.view(K, -1, D),
+        -to_device(log_expected, device).view(K, -1),
+        to_device(_hits(targets, negatives, K), device),
+        temperature,
+    )  # (K, B)
+    log_total = (log_mass + (K / n_groups).log()).logsumexp(0)  # (B,)
     return F.softplus(log_total - positive).mean()
 
 
-def _hits(targets: Tensor, negatives: Tensor, n_groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Group, row and place in the group of the negatives that are their row's own target."""
-    ordered, order = negatives.sort()
-    first = torch.searchsorted(ordered, targets)
-    n_found = torch.searchsorted(ordered, targets, right=True) - first  # (B,)
-    rows = torch.arange(len(targets), device=targets.device).repeat_interleave(n_found)
-    turn = torch.arange(len(rows), device=targets.device)
-    turn = turn - (n_found.cumsum(0) - n_found)[rows]
-    found = order[first[rows] + turn]
-    size = len(negatives) // n_groups
-    return found // size, rows, found % size
+def _hits(targets: np.ndarray, negatives: np.ndarray, n_groups: int) -> np.ndarray:
+    """Places of the negatives that are their row's own target, in the flat (K, B, N / K)."""
+    order = negatives.argsort(kind="stable")
+    ordered = negatives[order]
+    first = ordered.searchsorted(targets)
+    n_found = ordered.searchsorted(targets, side="right") - first  # (B,)
+    rows = np.repeat(np.arange(len(targets)), n_found)
+    turn = np.arange(len(rows)) - (n_found.cumsum() - n_found)[rows]
+    group, place = np.divmod(order[first[rows] + turn], len(negatives) // n_groups)
+    return (group * len(targets) + rows) * (len(negatives) // n_groups) + place

@@ -15,7 +15,9 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .capsules import interest_mask, route
+from .capsules import interest_mask, route, unit
+from .device import to_device
+from .optim import is_large
 from .sequence import SelfAttention
 
 
@@ -82,6 +84,12 @@ def _views(
     return age.clamp(min=0), left, present
 
 
+def _by_age(values: Tensor, age: Tensor) -> Tensor:
+    """Values (K, L) of interests by age, for items of these ages (Q, L): (Q, K, L)."""
+    Q, L = age.shape
+    return values.T.index_select(0, age.view(-1)).view(Q, L, -1).transpose(1, 2).contiguous()
+
+
 class FeatureBag(nn.Module):
     """Rows of a sparse feature matrix → the weighted sum of the embeddings of their values.
 
@@ -105,12 +113,13 @@ class FeatureBag(nn.Module):
         """Sums of ``rows``, a matrix of shape (n, width); shape (n, D)."""
         device = self.weight.device
         return F.embedding_bag(
-            torch.from_numpy(rows.indices.astype(np.int64)).to(device),
+            to_device(rows.indices.astype(np.int64), device),
             self.weight,
-            torch.from_numpy(rows.indptr.astype(np.int64)).to(device),
+            to_device(rows.indptr.astype(np.int64), device),
             mode="sum",
-            per_sample_weights=torch.from_numpy(rows.data.astype(np.float32)).to(device),
+            per_sample_weights=to_device(rows.data.astype(np.float32), device),
             include_last_offset=True,
+            sparse=is_large(self.weight),
         )
 
 
@@ -186,6 +195,11 @@ class MINDNet(nn.Module):
         if self.layers:
             yield from (*self.layers.parameters(), *self.layers_norm.parameters(), self.state)
 
+    def large_tables(self) -> Iterator[nn.Parameter]:
+        """Those whose gradient is sparse, and that need `RowAdam`."""
+        bags = (bag.weight for bag in (self.item_values, self.user_values) if bag is not None)
+        yield from (table for table in (self.item_embedding, *bags) if is_large(table))
+
     def item_vectors(self, codes: np.ndarray | None = None, bare: Tensor | None = None) -> Tensor:
         """Vectors of the items ``codes`` (None: all), not normalised, shape (n, D).
 
@@ -195,8 +209,9 @@ class MINDNet(nn.Module):
         own: Tensor = self.item_embedding
         share, features = self.item_share, self.item_features
         if codes is not None:
-            index = torch.from_numpy(codes).to(own.device)
-            own, share, features = F.embedding(index, own), share[index], features[codes]
+            index = to_device(codes, own.device)
+            own = F.embedding(index, own, sparse=is_large(own))
+            share, features = share[index], features[codes]
         if self.item_values is None:
             return own
         values = self.item_values(features)
@@ -253,11 +268,11 @@ class MINDNet(nn.Module):
             age, left, present = age[:1], left[:, :1], present[:, :1]
         mask = interest_mask(left, config.n_interests, config.adaptive_interests)
         capsules, weights = route(
-            F.embedding(history, items @ self.bilinear.T),
+            self._projected(history, items),
             present.to(items.dtype),
             mask,
-            self.logits[:, age].transpose(0, 1).contiguous(),
-            self.recency.exp()[:, age].transpose(0, 1).contiguous(),
+            _by_age(self.logits, age),
+            _by_age(self.recency.exp(), age),
             config.n_routing_iter,
         )  # (B, Q, K, D)
         if state is not None:
@@ -268,9 +283,15 @@ class MINDNet(nn.Module):
         if profile is not None:
             capsules = capsules + profile[:, None, None]
         norms = capsules.norm(dim=-1)
-        vectors = F.normalize(capsules, dim=-1, eps=1e-6) * mask[..., None]
+        vectors = unit(capsules) * mask[..., None]
         results = Interests(vectors, mask, weights, norms)
         return results if every else Interests(*(part[:, 0] for part in results))
+
+    def _projected(self, history: Tensor, items: Tensor) -> Tensor:
+        """``S e`` of each history item, shape (B, L, D); S is linear, so once an item if shorter."""
+        if history.numel() < len(items):
+            return F.embedding(history, items) @ self.bilinear.T
+        return F.embedding(history, items @ self.bilinear.T)
 
     def _states(self, x: Tensor, present: Tensor, age: Tensor) -> Tensor:
         """What the encoder adds to the first capsule, shape (B, L, D); nothing without items."""

@@ -17,25 +17,27 @@ def unit(rng, *shape):
 
 
 def problem(B=9, K=3, D=5, n_items=20, N=12, seed=0):
-    """Interests, mask, items, targets, negatives, log_expected; float64, all numbers in use."""
+    """What the loss is given; float64, all numbers of interests in use."""
     rng = np.random.default_rng(seed)
     n_used = np.append(rng.integers(1, K + 1, size=B - 2), [1, K])
     return {
         "interests": unit(rng, B, K, D),
         "mask": torch.tensor(np.arange(K) < n_used[:, None]),
+        "places": np.arange(B),
         "items": unit(rng, n_items, D),
-        "targets": torch.tensor(rng.integers(n_items, size=B)),
-        "negatives": torch.tensor(rng.integers(n_items, size=N)),
-        "log_expected": torch.tensor(rng.normal(size=N)),
+        "targets": rng.integers(n_items, size=B),
+        "negatives": rng.integers(n_items, size=N),
+        "log_expected": rng.normal(size=N),
         "temperature": TAU,
     }
 
 
-def looped(interests, mask, items, targets, negatives, log_expected, temperature):
+def looped(interests, mask, places, items, targets, negatives, log_expected, temperature):
     """Loss of each row by loops over its interests and negatives."""
     K, N = interests.shape[1], len(negatives)
     losses = []
-    for u, used, target in zip(interests, mask, targets.tolist(), strict=True):
+    for place, target in zip(places.tolist(), targets.tolist(), strict=True):
+        u, used = interests[place], mask[place]
         n_used = int(used.sum())
         positive = sum(math.exp(u[k] @ items[target] / temperature) for k in range(n_used))
         owner = [group % n_used for group in range(K)]
@@ -71,12 +73,12 @@ def test_equals_plain_loops(K, N):
 def test_one_interest_and_every_item_is_the_full_softmax():
     given = problem(K=1, B=30)
     n = len(given["items"])
-    given |= {"negatives": torch.arange(n), "log_expected": torch.zeros(n, dtype=torch.float64)}
+    given |= {"negatives": np.arange(n), "log_expected": np.zeros(n)}
     logits = given["interests"][:, 0] @ given["items"].T / TAU
-    expected = F.cross_entropy(logits, given["targets"])
+    expected = F.cross_entropy(logits, torch.tensor(given["targets"]))
     assert sampled_softmax(**given).item() == pytest.approx(expected.item(), rel=1e-13)
-    given = {k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v
-             for k, v in given.items()}  # fmt: skip
+    given |= {name: given[name].float() for name in ("interests", "items")}
+    given["log_expected"] = given["log_expected"].astype(np.float32)
     assert sampled_softmax(**given).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
@@ -86,8 +88,8 @@ def test_every_interest_and_every_item_is_the_full_mixture():
     n = len(given["items"])
     given["mask"][:] = True
     given |= {
-        "negatives": torch.arange(n).repeat(3),
-        "log_expected": torch.full((3 * n,), math.log(3), dtype=torch.float64),
+        "negatives": np.tile(np.arange(n), 3),
+        "log_expected": np.full(3 * n, math.log(3)),
     }
     expected = full_softmax(given["interests"], given["mask"], given["items"], given["targets"])
     assert sampled_softmax(**given).item() == pytest.approx(expected.mean().item(), rel=1e-6)
@@ -109,17 +111,17 @@ def test_the_sum_over_the_negatives_is_unbiased(strategy, n_used):
     items = unit(rng, n_items, 4)
     items[:8] = F.normalize(items[:8] + 2 * common, dim=1)  # the popular ones score high
     mask = torch.arange(K)[None] < n_used
-    targets = torch.tensor([target])
+    targets = np.array([target])
     estimates, uncorrected = [], []
     for _ in range(500):
         others = rng.choice(n_items, size=60, p=counts / counts.sum())
         codes, log_expected = sampler.draw(others)
         for kept, correction in [
-            (estimates, torch.tensor(log_expected)),
-            (uncorrected, torch.full((len(codes),), math.log(len(codes) / n_items))),
+            (estimates, log_expected.astype(np.float64)),
+            (uncorrected, np.full(len(codes), math.log(len(codes) / n_items))),
         ]:
-            drawn = (targets, torch.tensor(codes), correction)
-            kept.append(math.expm1(sampled_softmax(interests, mask, items, *drawn, TAU).item()))
+            drawn = (np.zeros(1, dtype=int), items, targets, codes, correction)
+            kept.append(math.expm1(sampled_softmax(interests, mask, *drawn, TAU).item()))
     full = math.expm1(full_softmax(interests, mask, items, targets).item())
     error = np.std(estimates) / math.sqrt(len(estimates)) / full
     assert 0 < error < 0.02
@@ -132,13 +134,42 @@ def test_interests_that_took_few_negatives_are_weighted_up():
     # equal items: every negative counts the same, so any dealing gives log(1 + N)
     given = problem(K=4, B=12, N=12)
     given["items"][:] = given["items"][:1].clone()
-    given["negatives"] = (given["targets"][0] + 1 + torch.arange(12)) % 20
+    given["negatives"] = (given["targets"][0] + 1 + np.arange(12)) % 20
     given["log_expected"][:] = 0
     given["interests"][:] = given["interests"][:, :1].clone()
-    given["targets"][:] = given["targets"][0].clone()
+    given["targets"][:] = given["targets"][0]
     for n_used in [1, 2, 3, 4]:
         given["mask"][:] = torch.arange(4) < n_used
         assert sampled_softmax(**given).item() == pytest.approx(math.log(13), rel=1e-6)
+
+
+def test_targets_share_places():
+    given = problem(B=4)
+    given["places"], given["targets"] = np.array([2, 0, 2, 2, 1]), np.array([5, 1, 7, 5, 3])
+    assert sampled_softmax(**given).item() == pytest.approx(np.mean(looped(**given)), rel=1e-6)
+    given["interests"].requires_grad_()
+    sampled_softmax(**given).backward()
+    moved = given["interests"].grad.abs().sum((1, 2)) > 0
+    assert moved.tolist() == [True, True, True, False]
+
+
+def test_products_in_bfloat16_are_close():
+    given = problem(K=3, B=200, D=64, N=96)
+    given |= {name: given[name].float() for name in ("interests", "items")}
+    given["log_expected"] = given["log_expected"].astype(np.float32)
+    gradients, losses = [], []
+    for low in (False, True):
+        leaves = [given[name].clone().requires_grad_() for name in ("interests", "items")]
+        leaves_by_name = dict(zip(("interests", "items"), leaves, strict=True))
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = sampled_softmax(**(given | leaves_by_name))
+        assert loss.dtype == torch.float32
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(torch.cat([leaf.grad.ravel() for leaf in leaves]))
+    assert 0 < abs(losses[1] - losses[0]) < 0.01
+    error = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
+    assert 0 < error < 0.01
 
 
 # ------------------------------------------------------------------ who takes part
@@ -161,7 +192,7 @@ def test_masked_interests_take_no_part():
 def test_every_row_uses_all_negatives(n_used):
     given = problem(K=4, B=1 + 1, N=12)
     given["mask"] = (torch.arange(4) < n_used).repeat(2, 1)
-    given["negatives"], given["targets"] = torch.arange(12), torch.tensor([15, 16])
+    given["negatives"], given["targets"] = np.arange(12), np.array([15, 16])
     given["items"].requires_grad_()
     sampled_softmax(**given).backward()
     touched = given["items"].grad.abs().sum(1) > 0
@@ -170,23 +201,23 @@ def test_every_row_uses_all_negatives(n_used):
 
 def test_accidental_hits_are_left_out_of_their_own_row_only():
     given = problem(B=2, K=2, N=6)
-    given["negatives"] = torch.tensor([3, 3, 5, 3, 7, 5])
-    given["targets"] = torch.tensor([3, 9])
+    given["negatives"] = np.array([3, 3, 5, 3, 7, 5])
+    given["targets"] = np.array([3, 9])
     with_hits = looped(**given)
     assert sampled_softmax(**given).item() == pytest.approx(np.mean(with_hits), rel=1e-6)
     # pushed out of reach elsewhere, the hits are the only negatives that could matter to row 0
-    given["log_expected"][torch.tensor([2, 4, 5])] = 60.0
-    alone = {k: v[:1] if k in ("interests", "mask", "targets") else v for k, v in given.items()}
+    given["log_expected"][[2, 4, 5]] = 60.0
+    alone, other = ({**given, "places": np.array([i]), "targets": given["targets"][[i]]}
+                    for i in (0, 1))  # fmt: skip
     assert sampled_softmax(**alone).item() == pytest.approx(0, abs=1e-12)
-    other = {k: v[1:] if k in ("interests", "mask", "targets") else v for k, v in given.items()}
     assert sampled_softmax(**other).item() > 0.1
 
 
 @pytest.mark.parametrize("K", [1, 3])
 def test_a_row_without_any_negative_left_has_a_zero_gradient(K):
     given = problem(B=4, K=K, N=6)
-    given["negatives"] = torch.full((6,), 2)
-    given["targets"] = torch.tensor([2, 2, 1, 2])
+    given["negatives"] = np.full(6, 2)
+    given["targets"] = np.array([2, 2, 1, 2])
     for name in ("interests", "items"):
         given[name].requires_grad_()
     sampled_softmax(**given).backward()
@@ -194,7 +225,7 @@ def test_a_row_without_any_negative_left_has_a_zero_gradient(K):
     assert torch.isfinite(given["items"].grad).all()
     assert not gradient[torch.tensor([0, 1, 3])].any()
     assert gradient[2].any()
-    lone = {k: v[:1] if k in ("interests", "mask", "targets") else v for k, v in given.items()}
+    lone = {**given, "places": np.arange(1), "targets": given["targets"][:1]}
     assert sampled_softmax(**lone).item() == 0
 
 
