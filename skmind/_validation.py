@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,7 +11,9 @@ import pandas as pd
 
 from .exceptions import IdTypeError, InvalidInputError
 
+PART = 2**18  # rows of a table that are converted together
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
+_IDS = "ids", "drop these rows or give them an id"
 
 
 def is_frame(X: Any) -> bool:
@@ -47,22 +49,40 @@ def take_column(X: Any, column: Any, parameter: str) -> pd.Series:
     InvalidInputError
         If there is no such column; the message lists those there are.
     """
+    return _series(_column_at(X, _find(X, column, parameter)))
+
+
+def take_cells(X: Any, column: Any, rows: np.ndarray, parameter: str) -> pd.Series:
+    """These rows of `take_column`, with their positions in ``rows`` as index."""
+    position = _find(X, column, parameter)
+    if hasattr(X, "parts"):
+        return _series(X.take(position, rows))
+    return _series(_series(_column_at(X, position)).iloc[rows])
+
+
+def _find(X: Any, column: Any, parameter: str) -> int:
+    """Position of a column."""
     if not is_frame(X):
-        position = _position(column, X.shape[1], parameter, f"{X.shape[1]} columns")
-        return pd.Series(X[:, position]).infer_objects()
+        return _position(column, X.shape[1], parameter, f"{X.shape[1]} columns")
     names = column_names(X)
     if isinstance(column, Integral):
-        position = _position(column, len(names), parameter, f"the columns {names}")
-        if isinstance(X, pd.DataFrame):
-            return _series(X.iloc[:, position])
-        return _series(X[position if hasattr(X, "column_names") else names[position]])
+        return _position(column, len(names), parameter, f"the columns {names}")
     if names.count(column) != 1:
         what = "no column" if column not in names else "more than one column"
         raise InvalidInputError(
             f"the table has {what} {column!r}; it has {names}. "
             f"Rename the column or set {parameter}= to one of these."
         )
-    return _series(X[column])
+    return names.index(column)
+
+
+def _column_at(X: Any, position: int) -> Any:
+    """A column as the library of the table has it."""
+    if not is_frame(X):
+        return pd.Series(X[:, position]).infer_objects()
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[:, position]
+    return X[position if hasattr(X, "column_names") else column_names(X)[position]]
 
 
 def _series(values: Any) -> pd.Series:
@@ -113,19 +133,83 @@ def id_array(ids: Any, name: str) -> np.ndarray:
             "pass one of its columns"
         )
     values = scalar_array(ids, name, "id")
-    _check_present(values, name, "ids", "drop these rows or give them an id")
+    _check_present(values, name, *_IDS)
     return values
+
+
+def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """An id column in parts: the distinct ids of each, and where they are.
+
+    What is made of the column is never as long as it, and no row becomes an object of its own.
+
+    Yields
+    ------
+    codes : ndarray of shape (n_rows,), int64
+        Positions in ``ids``.
+    ids : ndarray of shape (n_ids,)
+        In the order of their first appearance in the part.
+
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As `id_array`; for missing ids, when all parts have been read.
+    """
+    name = f"column {column!r}"
+    n_rows = n_missing = first = 0
+    for part in _parts(X, _find(X, column, parameter), name):
+        try:
+            codes, distinct = pd.factorize(part)
+        except (TypeError, NotImplementedError):  # lists, which the next line names, have no hash
+            codes, distinct = pd.factorize(scalar_array(part, name, "id"))
+        ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
+        missing = np.append(_missing(ids), True)[codes]  # the code of a missing id is -1
+        if missing.any() and not n_missing:
+            first = n_rows + int(missing.argmax())
+        n_rows += len(codes)
+        n_missing += int(missing.sum())
+        if not n_missing:
+            yield codes, ids
+    _check_none_missing(n_missing, first, name, *_IDS)
+
+
+def _parts(X: Any, position: int, name: str) -> Iterator[pd.Series]:
+    """A column in parts that are converted as the whole of it would be."""
+    if hasattr(X, "parts"):
+        yield from map(_series, X.parts(position))
+        return
+    values = _column_at(X, position)
+    if hasattr(values, "slice"):  # pyarrow, polars: of one type
+        yield from (_series(values.slice(start, PART)) for start in _starts(values))
+        return
+    values = _series(values)
+    cells = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
+    if cells.dtype == object and pd.api.types.infer_dtype(cells) != "string":
+        array = scalar_array(values, name, "id")  # what kind they are, all of them decide together
+        values = pd.Series(array, dtype=array.dtype)
+    yield from (values.iloc[start : start + PART] for start in _starts(values))
+
+
+def _starts(values: Any) -> range:
+    return range(0, max(len(values), 1), PART)
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    """Where a value is missing or infinite."""
+    missing = np.asarray(pd.isna(values))
+    return missing | np.isinf(values) if values.dtype.kind == "f" else missing
 
 
 def _check_present(values: np.ndarray, name: str, what: str, cure: str) -> None:
     """Raise if a value is missing or infinite."""
-    missing = np.asarray(pd.isna(values))
-    if values.dtype.kind == "f":
-        missing = missing | np.isinf(values)
+    missing = _missing(values)
     if missing.any():
+        _check_none_missing(int(missing.sum()), int(missing.argmax()), name, what, cure)
+
+
+def _check_none_missing(n_missing: int, first: int, name: str, what: str, cure: str) -> None:
+    if n_missing:
         raise InvalidInputError(
-            f"{name} has {int(missing.sum())} missing or infinite {what}, "
-            f"the first in row {int(missing.argmax())}; {cure}"
+            f"{name} has {n_missing} missing or infinite {what}, the first in row {first}; {cure}"
         )
 
 

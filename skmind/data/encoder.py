@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,14 +38,29 @@ class IdEncoder:
         Codes follow the sorted order of the ids; ids that can't be compared with each other
         (text beside numbers) keep the order of their first appearance.
         """
-        codes, distinct = pd.factorize(ids)
+        return cls.fit_parts([pd.factorize(ids)], name)
+
+    @classmethod
+    def fit_parts(
+        cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], name: str
+    ) -> tuple[IdEncoder, np.ndarray]:
+        """`fit` on the codes and distinct ids of successive parts, of `id_parts`."""
+        codes: list[np.ndarray] = []
+        found: list[np.ndarray] = []
+        for part, ids in parts:
+            codes.append(part.astype(np.int32))
+            found.append(ids)
+            if sum(map(len, found)) > 3 * len(found[0]):  # seldom: linear, and little to hold
+                found = [_merge(found, codes)]
+        distinct, joined = _merge(found, codes), np.concatenate(codes)
+        del codes
         try:
             order = np.argsort(distinct, kind="stable")
         except TypeError:
-            return cls(distinct, name), codes.astype(np.int32)
+            return cls(distinct, name), joined
         rank = np.empty(len(order), dtype=np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
-        return cls(distinct[order], name), rank[codes]
+        return cls(distinct[order], name), rank[joined]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,3 +92,14 @@ class IdEncoder:
                 f"{self.name} ids are of kind {kind} (such as {values[0]!r}) but fit saw ids of "
                 f"kind {self._kind} (such as {self.ids[0]!r}); convert them to the same type"
             )
+
+
+def _merge(found: list[np.ndarray], codes: list[np.ndarray]) -> np.ndarray:
+    """All ids of ``found``, each once; the codes of its last parts, but the first, are changed."""
+    if len(found) == 1:
+        return found[0]
+    joined, distinct = pd.factorize(np.concatenate(found))
+    places = np.split(joined, np.cumsum([len(ids) for ids in found[:-1]]))
+    for part, place in zip(codes[1 - len(found) :], places[1:], strict=True):
+        part[:] = place[part]
+    return distinct

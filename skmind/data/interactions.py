@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from scipy import sparse
 
 from ..exceptions import InvalidInputError
 
 PADDING = -1
+BLOCK = 2**16  # interactions that are sorted together; users too, so that uint16 numbers them
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,12 @@ class Interactions:
         n_users : int
             Users without a row get an empty history.
         """
+        sorted_items, offsets = _by_user(items, users, n_users)
         if times is None:
-            order = np.argsort(users, kind="stable")
-        else:
-            order = np.lexsort((times, users))
-        offsets = np.zeros(n_users + 1, dtype=np.int64)
-        np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
-        return cls(items[order], offsets, None if times is None else times[order])
+            return cls(sorted_items, offsets)
+        sorted_times = _by_user(times, users, n_users)[0]
+        _sort_in_time(sorted_items, sorted_times, offsets)
+        return cls(sorted_items, offsets, sorted_times)
 
     @property
     def n_users(self) -> int:
@@ -103,7 +105,7 @@ class Interactions:
         """The interactions without those at ``positions`` of `items`; no position twice."""
         kept = np.ones(len(self.items), dtype=bool)
         kept[positions] = False
-        offsets = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
+        offsets = self.offsets - np.searchsorted(np.sort(positions), self.offsets)
         times = None if self.times is None else self.times[kept]
         return Interactions(self.items[kept], offsets, times)
 
@@ -129,15 +131,13 @@ class Interactions:
                 f"the times are of type {times.dtype} but fit saw {self.times.dtype}; convert them "
                 "to the same kind (pandas.to_datetime)"
             )
-        n = len(users)
-        owners = np.repeat(np.arange(self.n_users), self.lengths)
-        is_event = np.arange(n + len(owners)) >= n
-        joined_times = np.concatenate([times, self.times])
-        order = np.lexsort((is_event, joined_times, np.concatenate([users, owners])))
-        n_before = np.cumsum(is_event[order])
-        ends = np.empty(n + len(owners), dtype=np.int64)
-        ends[order] = n_before
-        return ends[:n]
+        low, high = self.offsets[users], self.offsets[users + 1]
+        while (low < high).any():  # halved for all users at once
+            middle = (low + high) // 2
+            is_before = (low < high) & (self.times[np.minimum(middle, high - 1)] < times)
+            low = np.where(is_before, middle + 1, low)
+            high = np.where(is_before, high, middle)
+        return low
 
     def before(self, ends: np.ndarray, users: np.ndarray, max_history: int) -> Interactions:
         """Histories of at most ``max_history`` items, each ending before a position of `items`."""
@@ -157,3 +157,26 @@ class Interactions:
         """
         lengths = np.minimum(self.lengths[users], max_history)
         return self.windows(self.offsets[users + 1], lengths), lengths
+
+
+def _by_user(
+    values: np.ndarray, users: np.ndarray, n_users: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values sorted by user, in the order of the rows for each, and where each user's begin."""
+    plain = values.view(np.int64) if values.dtype.kind == "M" else values
+    row = sparse.csr_array((plain, users, np.array([0, len(users)])), shape=(1, n_users))
+    columns = row.tocsc()  # a counting sort: linear, and without an array of positions
+    return columns.data.view(values.dtype), columns.indptr.astype(np.int64)
+
+
+def _sort_in_time(items: np.ndarray, times: np.ndarray, offsets: np.ndarray) -> None:
+    """Sort each user's events in place, blocks of users at a time: linear in their number."""
+    n_users, n = len(offsets) - 1, len(items)
+    cuts = np.searchsorted(offsets, np.arange(0, n, BLOCK))
+    cuts = np.unique(np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]]))
+    for first, last in pairwise(cuts.tolist()):
+        lengths = np.diff(offsets[first : last + 1])
+        owners = np.repeat(np.arange(last - first, dtype=np.uint16), lengths)
+        block = slice(offsets[first], offsets[last])
+        order = np.lexsort((times[block], owners))
+        items[block], times[block] = items[block][order], times[block][order]

@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._validation import column_names, id_array, is_frame, take_column, time_array
+from .._validation import (
+    column_names,
+    id_array,
+    id_parts,
+    is_frame,
+    take_cells,
+    take_column,
+    time_array,
+)
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .encoder import IdEncoder
 from .features import Column, FeatureEncoder, Features
@@ -81,10 +89,7 @@ def read_rows(X: Any, schema: Schema) -> Rows:
     InvalidInputError
         If a column is missing, or an id or time is.
     """
-    time = schema.for_table(X).time
-    times = None
-    if time is not None:
-        times = time_array(take_column(X, time, "time_col"), f"column {time!r}")
+    times = _read_times(X, schema)
     return Rows(read_column(X, schema, "user"), read_column(X, schema, "item"), times)
 
 
@@ -104,18 +109,43 @@ def prepare(
     """
     if not is_frame(X) and isinstance(schema.user, str):
         _warn_ignored(X, schema)
-    rows = read_rows(X, schema)
-    kept = np.flatnonzero(_frequent(rows.items, min_item_count))
-    times = None if rows.times is None else rows.times[kept]
+    times = _read_times(X, schema)
+    user_side, item_side = (_read_codes(X, schema, role) for role in ("user", "item"))
+    kept = _frequent(item_side[1], min_item_count)
+    if kept is not None:
+        times = None if times is None else times[kept]
+        user_side, item_side = _of_rows(*user_side, kept), _of_rows(*item_side, kept)
     user_ids, user_codes, user_features = _prepare_side(
-        "user", rows.users[kept], schema.user, users, schema.user_features, (X, kept, times)
+        *user_side, schema.user, users, schema.user_features, (X, kept, times)
     )
     item_ids, item_codes, item_features = _prepare_side(
-        "item", rows.items[kept], schema.item, items, schema.item_features, (X, kept, times)
+        *item_side, schema.item, items, schema.item_features, (X, kept, times)
     )
     interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids))
     counts = np.bincount(item_codes, minlength=len(item_ids))
     return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
+
+
+def _read_times(X: Any, schema: Schema) -> np.ndarray | None:
+    time = schema.for_table(X).time
+    if time is None:
+        return None
+    return time_array(take_column(X, time, "time_col"), f"column {time!r}")
+
+
+def _read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
+    """`read_column` in codes."""
+    column = getattr(schema.for_table(X), role)
+    return IdEncoder.fit_parts(id_parts(X, column, f"{role}_col"), role)
+
+
+def _of_rows(
+    encoder: IdEncoder, codes: np.ndarray, rows: np.ndarray
+) -> tuple[IdEncoder, np.ndarray]:
+    """The same of some of the rows, as if there had been no others."""
+    codes, left = pd.factorize(codes[rows])
+    encoder, rank = IdEncoder.fit(encoder.ids[left], encoder.name)
+    return encoder, rank[codes]
 
 
 def _warn_ignored(X: np.ndarray, schema: Schema) -> None:
@@ -133,15 +163,21 @@ def _warn_ignored(X: np.ndarray, schema: Schema) -> None:
 
 
 def _prepare_side(
-    role: str, ids: np.ndarray, key: Any, table: Any, names: tuple | None, source: tuple
+    encoder: IdEncoder,
+    codes: np.ndarray,
+    key: Any,
+    table: Any,
+    names: tuple | None,
+    source: tuple,
 ) -> tuple[IdEncoder, np.ndarray, Features]:
-    """Encoder, codes of ``ids``, and features of one side: the users or the items.
+    """Encoder, codes and features of one side, the users or the items, with those of its table.
 
     A feature column is taken from the side's table, else from the interactions, where the newest
     row of each id counts.
     """
-    table_ids = None if table is None else _table_ids(table, key, role)
-    encoder, codes, table_codes = _encode_ids(ids, table_ids, role)
+    role, table_codes = encoder.name, codes[:0]
+    if table is not None:
+        encoder, codes, table_codes = _join(encoder, codes, _table_ids(table, key, role))
     in_table = [] if table is None else column_names(table)
     if names is None:
         names = tuple(name for name in in_table if name != _key_column(table, key))
@@ -160,34 +196,31 @@ def _prepare_side(
                     f"has {in_table}, nor in X, which has {column_names(X)}"
                 )
             newest = _newest_rows(codes, times) if newest is None else newest
-            values = take_column(X, name, f"{role}_features").iloc[kept[newest]]
+            rows = newest if kept is None else kept[newest]
+            values = take_cells(X, name, rows, f"{role}_features")
             columns[name] = Column(values, codes[newest])
     return encoder, codes, FeatureEncoder.fit(columns).transform(columns, len(encoder))
 
 
 def _newest_rows(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray:
     """Position of the newest row of each code; of equal times the last counts."""
-    if times is None:
-        order = np.argsort(codes, kind="stable")
-    else:
-        order = np.lexsort((times, codes))
-    ordered = codes[order]
-    return order[np.append(ordered[1:] != ordered[:-1], True)]
+    n_codes = int(codes.max(initial=-1)) + 1
+    rows = Interactions.from_codes(codes, np.arange(len(codes)), times, n_codes)
+    return rows.items[rows.offsets[1:][rows.lengths > 0] - 1]
 
 
-def _frequent(items: np.ndarray, minimum: int) -> np.ndarray:
-    """Rows whose item has at least ``minimum`` of them, as a mask."""
-    if minimum <= 1:
-        return np.ones(len(items), dtype=bool)
-    codes = pd.factorize(items)[0]
+def _frequent(codes: np.ndarray, minimum: int) -> np.ndarray | None:
+    """Rows whose item has at least ``minimum`` of them; None: all."""
     counts = np.bincount(codes)
-    kept = counts[codes] >= minimum
-    if not kept.any():
+    is_frequent = counts >= minimum
+    if is_frequent.all():
+        return None
+    if not is_frequent.any():
         raise InvalidInputError(
             f"min_item_count={minimum} leaves no item: the most frequent one has "
             f"{counts.max(initial=0)} interactions; lower it"
         )
-    return kept
+    return np.flatnonzero(is_frequent[codes])
 
 
 def _table_ids(table: Any, key: Any, role: str) -> np.ndarray:
@@ -211,17 +244,14 @@ def _key_column(table: Any, key: Any) -> Any:
     return key if isinstance(key, str) else column_names(table)[0]
 
 
-def _encode_ids(
-    ids: np.ndarray, table_ids: np.ndarray | None, role: str
+def _join(
+    encoder: IdEncoder, codes: np.ndarray, table_ids: np.ndarray
 ) -> tuple[IdEncoder, np.ndarray, np.ndarray]:
     """Encoder of all ids of the interactions and the table, and the codes of both."""
-    encoder, codes = IdEncoder.fit(ids, role)
-    if table_ids is None:
-        return encoder, codes, codes[:0]
     encoder.encode(table_ids)  # raises if they are of another kind: no id would ever match
     both = [pd.Series(part).astype(object) for part in (encoder.ids, table_ids)]
-    joined = id_array(pd.concat(both), f"{role} ids")  # by objects: no integer becomes a float
-    joint, joined_codes = IdEncoder.fit(joined, role)
+    joined = id_array(pd.concat(both), f"{encoder.name} ids")  # no integer becomes a float
+    joint, joined_codes = IdEncoder.fit(joined, encoder.name)
     return joint, joined_codes[codes], joined_codes[len(encoder) :]
 
 
