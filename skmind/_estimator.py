@@ -93,6 +93,9 @@ class MINDRecommender(FittedRecommender):
         About so many samples a step; a sample is an interaction and the history before it, and
         those of up to ``max_history`` successive interactions of a user stay together. "auto": a
         hundredth of the samples, from 32 to 1,024.
+    samples_per_epoch : int or None, default=None
+        An epoch has about so many samples, those of users who are drawn at random for each; at
+        least one user. For logs of which an epoch would take too long. None: all samples.
     learning_rate : float > 0, default=0.01
         Initial step size of Adam; of tables of more than 100,000 rows (items, values of a feature)
         a step moves the rows that it uses only, by what Adam moves them altogether.
@@ -183,6 +186,7 @@ class MINDRecommender(FittedRecommender):
         "negative_sampling": [StrOptions(set(STRATEGIES))],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "samples_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
@@ -221,6 +225,7 @@ class MINDRecommender(FittedRecommender):
         negative_sampling: str = "uniform",
         max_epochs: int = 12,
         batch_size: int | str = "auto",
+        samples_per_epoch: int | None = None,
         learning_rate: float = 0.01,
         weight_decay: float = 0.0,
         early_stopping: bool = False,
@@ -255,6 +260,7 @@ class MINDRecommender(FittedRecommender):
         self.negative_sampling = negative_sampling
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.samples_per_epoch = samples_per_epoch
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping
@@ -280,8 +286,10 @@ class MINDRecommender(FittedRecommender):
 
         Parameters
         ----------
-        X : frame (pandas, polars, pyarrow table) or array of shape (n_interactions, n_columns)
-            One row an interaction; never changed.
+        X : frame (pandas, polars, pyarrow table), array of shape (n_interactions, n_columns), path
+            One row an interaction; never changed. A path is that of a Parquet file, or of a folder
+            of these, read in the order of their names; or a list of files. They are never whole in
+            memory, and need ``pip install skmind[parquet]``.
         y : None
             Ignored.
         users, items : frame or None
@@ -297,8 +305,10 @@ class MINDRecommender(FittedRecommender):
         Raises
         ------
         InvalidInputError
-            If a column or id is missing, a time is missing or text, a feature is infinite, or a
-            feature table has an id twice. The estimator stays as it was.
+            If a column or id is missing, a time is missing or text, a feature is infinite, a
+            feature table has an id twice, or a file can't be read. The estimator stays as it was.
+        ImportError
+            If ``X`` is a path and pyarrow is not installed.
         IdTypeError
             If ids are no scalars, or those of a feature table of another kind than those of X.
 

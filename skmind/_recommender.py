@@ -15,6 +15,7 @@ from ._retrieval import retrieve
 from ._validation import check_count, check_option, check_real, column_names, id_array, is_frame
 from .data.encoder import IdEncoder
 from .data.interactions import Interactions
+from .data.parquet import ParquetTable, is_path
 from .data.prepare import profile_rows, read_column, read_rows
 from .data.queries import read_histories, score_task
 from .exceptions import (
@@ -83,6 +84,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _check_table(self, X: Any, *, reset: bool = False) -> Any:
         """``X`` as a frame or a 2-D array; its columns are those of ``fit``."""
+        if is_path(X):
+            X = ParquetTable(X)
         if isinstance(X, list | tuple):
             X = np.array(X, dtype=object)  # keeps the kind of each id
         if isinstance(X, np.ndarray) and X.dtype.names:
@@ -103,7 +106,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         if len(column_names(X)) and not len(X):
             raise InvalidInputError("the table of interactions has no rows; pass at least one")
-        validate_data(self, X, skip_check_array=True, reset=reset)
+        named = X.head() if isinstance(X, ParquetTable) else X
+        validate_data(self, named, skip_check_array=True, reset=reset)
         return X
 
     # vectors

@@ -47,6 +47,7 @@ class TrainingSettings:
 
     max_epochs: int
     batch_size: int | str
+    samples_per_epoch: int | None
     learning_rate: float
     weight_decay: float
     temperature: float
@@ -135,7 +136,7 @@ class Trainer:
         start, n_seen = time.perf_counter(), 0
         total = torch.zeros((), dtype=torch.float64, device=self.device)  # read now and then
         for batch in batches:
-            self._set_learning_rate(epoch - 1 + n_seen / batches.n_samples)
+            self._set_learning_rate(epoch - 1 + min(n_seen / batches.n_samples, 1))
             n = int(batch.lengths.sum())
             total += self._step(batch, sampler) * n
             n_seen += n
@@ -216,11 +217,14 @@ class Trainer:
         return to_device(values, self.device)
 
     def _batches(self, interactions: Interactions) -> BatchSampler:
-        size = self.settings.batch_size
+        s, size = self.settings, self.settings.batch_size
         if isinstance(size, str):
             n_samples = int(interactions.n_samples.sum())
+            n_samples = min(n_samples, s.samples_per_epoch or n_samples)
             size = int(np.clip(n_samples // AUTO_STEPS, *AUTO_BATCH))
-        return BatchSampler(interactions, size, self.net.config.max_history, self.rng)
+        return BatchSampler(
+            interactions, size, self.net.config.max_history, self.rng, s.samples_per_epoch
+        )
 
     def _negatives(self, interactions: Interactions) -> NegativeSampler:
         """Draws negatives; the first event of a user is no target, so it does not count.
@@ -230,7 +234,8 @@ class Trainer:
         """
         s, config = self.settings, self.net.config
         first = interactions.offsets[:-1][interactions.lengths > 0]
-        counts = np.bincount(np.delete(interactions.items, first), minlength=config.n_items)
+        counts = np.bincount(interactions.items, minlength=config.n_items)
+        counts -= np.bincount(interactions.items[first], minlength=config.n_items)
         groups = config.n_interests if s.label_attention == "mixture" else 1
         items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
         return NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups, items)
@@ -251,7 +256,8 @@ class Trainer:
         n = max(1, round(self.settings.validation_fraction * len(users)))
         users = np.sort(self.rng.choice(users, n, replace=False))
         last = interactions.offsets[users + 1] - 1
-        return (users, interactions.items[last]), interactions.without(last)
+        rest = Interactions(interactions.items, interactions.offsets).without(last)
+        return (users, interactions.items[last]), rest
 
     def _validate(
         self, interactions: Interactions, users: np.ndarray, targets: np.ndarray

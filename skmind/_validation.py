@@ -11,7 +11,7 @@ import pandas as pd
 
 from .exceptions import IdTypeError, InvalidInputError
 
-PART = 2**18  # rows of a table that are converted together
+PART = 2**19  # rows of a table that are converted together
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 _IDS = "ids", "drop these rows or give them an id"
 
@@ -284,7 +284,8 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
             "convert it first (pandas.to_datetime)"
         )
     too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
-    return values.astype(np.float64 if values.dtype.kind == "f" or too_large else np.int64)
+    dtype = np.float64 if values.dtype.kind == "f" or too_large else np.int64
+    return values.astype(dtype, copy=False)
 
 
 def _nanoseconds(values: np.ndarray, name: str) -> np.ndarray:

@@ -30,6 +30,7 @@ LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in unit
 CONFINED = {
     "annoy": ("index/annoy.py",),
     "matplotlib": ("inspection.py",),
+    "pyarrow": ("data/parquet.py",),
     "torch": ("nn/", "_training.py", "_onnx.py"),
 }
 

@@ -23,6 +23,7 @@ N_ITEMS, K, D, L = 80, 2, 16, 10
 SETTINGS = {
     "max_epochs": 2,
     "batch_size": 64,
+    "samples_per_epoch": None,
     "learning_rate": 0.01,
     "weight_decay": 0.0,
     "temperature": 0.1,

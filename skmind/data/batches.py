@@ -47,6 +47,9 @@ class BatchSampler:
     max_history : int
         Items of a chunk at most.
     rng : numpy.random.Generator
+    samples_per_epoch : int or None, default=None
+        An epoch has the samples of so many users, drawn at random, as have about this many; at
+        least one user. None: of all.
     """
 
     def __init__(
@@ -55,17 +58,20 @@ class BatchSampler:
         batch_size: int,
         max_history: int,
         rng: np.random.Generator,
+        samples_per_epoch: int | None = None,
     ) -> None:
         self.interactions = interactions
         self.batch_size = batch_size
         self.max_history = max_history
         self.rng = rng
+        self.samples_per_epoch = samples_per_epoch
         self._n_samples = interactions.n_samples  # of each user
 
     @property
     def n_samples(self) -> int:
-        """Samples an epoch."""
-        return int(self._n_samples.sum())
+        """Samples an epoch, about if they are drawn."""
+        n_samples = int(self._n_samples.sum())
+        return min(n_samples, self.samples_per_epoch or n_samples)
 
     def __iter__(self) -> Iterator[Batch]:
         users, ends, lengths = self._chunks()
@@ -81,16 +87,26 @@ class BatchSampler:
 
     def _chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """User, end (the position of the last target) and length of all chunks, shuffled."""
-        n, L = self._n_samples, self.max_history
+        drawn = self._draw_users()
+        n, L = self._n_samples[drawn], self.max_history
         oldest = np.where(n > L, self.rng.integers(1, L + 1, size=len(n)), n)  # cut here first
         n_chunks = np.where(n > 0, 1 - (oldest - n) // L, 0)
-        users = np.repeat(np.arange(len(n)), n_chunks)
-        turn = np.arange(len(users)) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
-        stops = np.minimum(oldest[users] + turn * L, n[users])
-        lengths = stops - np.where(turn > 0, oldest[users] + (turn - 1) * L, 0)
-        order = self.rng.permutation(len(users))
+        rows = np.repeat(np.arange(len(n)), n_chunks)
+        turn = np.arange(len(rows)) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
+        stops = np.minimum(oldest[rows] + turn * L, n[rows])
+        lengths = stops - np.where(turn > 0, oldest[rows] + (turn - 1) * L, 0)
+        order = self.rng.permutation(len(rows))
+        users = drawn[rows]
         ends = self.interactions.offsets[users] + stops
         return users[order], ends[order], lengths[order]
+
+    def _draw_users(self) -> np.ndarray:
+        """Users of an epoch."""
+        if self.samples_per_epoch is None:
+            return np.arange(len(self._n_samples))
+        users = self.rng.permutation(len(self._n_samples))
+        n_samples = np.cumsum(self._n_samples[users])
+        return users[: np.searchsorted(n_samples, self.samples_per_epoch) + 1]
 
 
 def _groups(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:

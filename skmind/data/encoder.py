@@ -38,29 +38,34 @@ class IdEncoder:
         Codes follow the sorted order of the ids; ids that can't be compared with each other
         (text beside numbers) keep the order of their first appearance.
         """
-        return cls.fit_parts([pd.factorize(ids)], name)
+        return cls.fit_parts([pd.factorize(ids)], len(ids), name)
 
     @classmethod
     def fit_parts(
-        cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], name: str
+        cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], n_rows: int, name: str
     ) -> tuple[IdEncoder, np.ndarray]:
         """`fit` on the codes and distinct ids of successive parts, of `id_parts`."""
-        codes: list[np.ndarray] = []
+        codes = np.empty(n_rows, dtype=np.int32)
+        filled: list[np.ndarray] = []
         found: list[np.ndarray] = []
+        stop = 0
         for part, ids in parts:
-            codes.append(part.astype(np.int32))
+            start, stop = stop, stop + len(part)
+            codes[start:stop] = part
+            filled.append(codes[start:stop])
             found.append(ids)
             if sum(map(len, found)) > 3 * len(found[0]):  # seldom: linear, and little to hold
-                found = [_merge(found, codes)]
-        distinct, joined = _merge(found, codes), np.concatenate(codes)
-        del codes
+                found = [_merge(found, filled)]
+        distinct = _merge(found, filled)
         try:
             order = np.argsort(distinct, kind="stable")
         except TypeError:
-            return cls(distinct, name), joined
+            return cls(distinct, name), codes
         rank = np.empty(len(order), dtype=np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
-        return cls(distinct[order], name), rank[joined]
+        for part in filled:
+            part[:] = rank[part]
+        return cls(distinct[order], name), codes
 
     def __len__(self) -> int:
         return len(self.ids)

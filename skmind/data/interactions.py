@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -45,12 +44,19 @@ class Interactions:
         n_users : int
             Users without a row get an empty history.
         """
-        sorted_items, offsets = _by_user(items, users, n_users)
-        if times is None:
-            return cls(sorted_items, offsets)
-        sorted_times = _by_user(times, users, n_users)[0]
-        _sort_in_time(sorted_items, sorted_times, offsets)
-        return cls(sorted_items, offsets, sorted_times)
+        offsets = np.zeros(n_users + 1, dtype=np.int64)
+        np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
+        first = _first_users(offsets)
+        sizes = np.diff(first)
+        blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[users]
+        places = (np.arange(n_users) - np.repeat(first[:-1], sizes)).astype(np.uint16)
+        keys = [places[users]] if times is None else [times, places[users]]
+        columns = [_by_block(values, blocks, len(sizes)) for values in (items, *keys)]
+        for part in map(slice, offsets[first[:-1]], offsets[first[1:]]):
+            order = np.lexsort([key[part] for key in columns[1:]])  # linear: of one block
+            for values in columns[:-1]:
+                values[part] = values[part][order]
+        return cls(columns[0], offsets, None if times is None else columns[1])
 
     @property
     def n_users(self) -> int:
@@ -159,24 +165,15 @@ class Interactions:
         return self.windows(self.offsets[users + 1], lengths), lengths
 
 
-def _by_user(
-    values: np.ndarray, users: np.ndarray, n_users: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values sorted by user, in the order of the rows for each, and where each user's begin."""
+def _first_users(offsets: np.ndarray) -> np.ndarray:
+    """First user of each block of about `BLOCK` interactions, and the number of users."""
+    n_users = len(offsets) - 1
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], BLOCK))
+    return np.unique(np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]]))
+
+
+def _by_block(values: np.ndarray, blocks: np.ndarray, n_blocks: int) -> np.ndarray:
+    """Values sorted by block, else in the order of the rows: by a counting sort, in linear time."""
     plain = values.view(np.int64) if values.dtype.kind == "M" else values
-    row = sparse.csr_array((plain, users, np.array([0, len(users)])), shape=(1, n_users))
-    columns = row.tocsc()  # a counting sort: linear, and without an array of positions
-    return columns.data.view(values.dtype), columns.indptr.astype(np.int64)
-
-
-def _sort_in_time(items: np.ndarray, times: np.ndarray, offsets: np.ndarray) -> None:
-    """Sort each user's events in place, blocks of users at a time: linear in their number."""
-    n_users, n = len(offsets) - 1, len(items)
-    cuts = np.searchsorted(offsets, np.arange(0, n, BLOCK))
-    cuts = np.unique(np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]]))
-    for first, last in pairwise(cuts.tolist()):
-        lengths = np.diff(offsets[first : last + 1])
-        owners = np.repeat(np.arange(last - first, dtype=np.uint16), lengths)
-        block = slice(offsets[first], offsets[last])
-        order = np.lexsort((times[block], owners))
-        items[block], times[block] = items[block][order], times[block][order]
+    row = sparse.csr_matrix((plain, blocks, np.array([0, len(blocks)])), shape=(1, n_blocks))
+    return row.tocsc().data.view(values.dtype)

@@ -136,7 +136,7 @@ def _read_times(X: Any, schema: Schema) -> np.ndarray | None:
 def _read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
     """`read_column` in codes."""
     column = getattr(schema.for_table(X), role)
-    return IdEncoder.fit_parts(id_parts(X, column, f"{role}_col"), role)
+    return IdEncoder.fit_parts(id_parts(X, column, f"{role}_col"), len(X), role)
 
 
 def _of_rows(
@@ -211,6 +211,8 @@ def _newest_rows(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray:
 
 def _frequent(codes: np.ndarray, minimum: int) -> np.ndarray | None:
     """Rows whose item has at least ``minimum`` of them; None: all."""
+    if minimum <= 1:
+        return None
     counts = np.bincount(codes)
     is_frequent = counts >= minimum
     if is_frequent.all():
