@@ -153,22 +153,27 @@ def regularised(*a: Any) -> Tensor:
 def hard_negatives(
     interests: Tensor,
     mask: Tensor,
+    places: np.ndarray,
     items: Tensor,
-    targets: Tensor,
-    negatives: Tensor,
-    log_expected: Tensor,
+    targets: np.ndarray,
+    negatives: np.ndarray,
+    log_expected: np.ndarray,
     temperature: float,
 ) -> Tensor:
     """REMI's interest-aware hard negatives: in proportion to exp(similarity / temperature)."""
-    (B, K, D), scaled = interests.shape, interests / temperature
-    positive = (scaled @ F.embedding(targets, items)[:, :, None]).squeeze(2)
+    K, D = interests.shape[1:]
+    at, keys = torch.from_numpy(places), items[torch.from_numpy(negatives)].view(K, -1, D)
+    scaled, mask = interests[at] / temperature, mask[at]  # (B, K, D), (B, K)
+    positive = (scaled @ items[torch.from_numpy(targets)][:, :, None]).squeeze(2)
     positive = positive.masked_fill(~mask, -1e9).logsumexp(1)
     n_used = mask.sum(1, keepdim=True)
     group = torch.arange(K) % n_used
-    queries = scaled.gather(1, group[:, :, None].expand(B, K, D)).transpose(0, 1)
-    keys = F.embedding(negatives, items).reshape(K, -1, D)
-    logits = queries @ keys.transpose(1, 2) - log_expected.reshape(K, 1, -1)  # (K, B, N / K)
-    logits[losses._hits(targets, negatives, K)] = -1e9
+    queries = scaled.gather(1, group[:, :, None].expand(-1, K, D)).transpose(0, 1)
+    logits = queries @ keys.transpose(1, 2) - torch.from_numpy(log_expected).view(K, 1, -1)
+    logits = logits.flatten().index_fill(
+        0, torch.from_numpy(losses._hits(targets, negatives, K)), -1e9
+    )
+    logits = logits.view(K, len(places), -1)  # (K, B, N / K)
     weights = (logits.detach() * HARDNESS).log_softmax(2) + math.log(logits.shape[2])
     scale = (K / ((K - group + n_used - 1) // n_used)).log().T[..., None]  # (K, B, 1)
     total = (logits + weights + scale).logsumexp(2).logsumexp(0)
