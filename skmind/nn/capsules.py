@@ -37,9 +37,9 @@ def interest_mask(lengths: Tensor, n_interests: int, adaptive: bool) -> Tensor:
     """
     if not adaptive:
         return torch.ones(*lengths.shape, n_interests, dtype=torch.bool, device=lengths.device)
-    count = lengths.clamp(min=1).to(torch.float32).log2().floor()
     ranks = torch.arange(n_interests, device=lengths.device)
-    return ranks < count.clamp(min=1)[..., None]
+    # no logarithm: that of 32,768 is 14.99… in onnxruntime
+    return (ranks == 0) | (lengths[..., None] >= 2.0 ** (ranks + 1))
 
 
 def route(
