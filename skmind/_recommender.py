@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fitted import FittedModel
+from ._onnx import export
 from ._retrieval import retrieve
 from ._validation import check_count, check_option, check_real, column_names, id_array, is_frame
 from .data.encoder import IdEncoder
@@ -471,6 +472,43 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 "contribution": found.contributions[order],
             }
         )
+
+    def export_onnx(self, path: Any) -> None:
+        """Write a directory that serves recommendations without torch and skmind.
+
+        Needs ``pip install skmind[onnx]``. Before the directory appears, what onnxruntime makes of
+        the graph is compared with what torch makes of the network, for up to 257 histories of up
+        to ``max_history`` items, empty ones among them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of a new directory, in one that exists. It gets
+
+            - ``user_tower.onnx``: ``history``, int64 of shape (batch, length), item codes newest
+              first, in the padding any; ``lengths``, int64 of shape (batch,); and, if ``fit`` was
+              given user features, ``features``, float32 of shape (batch, n_values) → ``interests``,
+              float32 of shape (batch, n_interests, embedding_dim), of unit length, and ``mask``,
+              bool of shape (batch, n_interests), which are in use. The length is 1 to
+              ``max_history``. Codes must be checked before: onnxruntime counts negative ones from
+              the end.
+            - ``item_vectors.npy``: as `item_embeddings_`; the graph reads this file too;
+            - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`;
+            - ``about.json``: ``max_history``, and the values that the columns of ``features``
+              stand for.
+
+        Raises
+        ------
+        ImportError
+            If onnxruntime or onnxscript is not installed.
+        InvalidInputError
+            If ``path`` exists, or if item ids or values of user features are neither numbers nor
+            text.
+        ExportError
+            If the graph differs from the network by more than 1e-5.
+        """
+        check_is_fitted(self, "items_")
+        export(self._model, path)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean NDCG@10 over users, all items ranked, seen ones excluded.

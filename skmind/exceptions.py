@@ -23,6 +23,10 @@ class DatasetUnavailableError(SkmindError, OSError):
     """A dataset is neither cached nor downloadable, or its download is damaged."""
 
 
+class ExportError(SkmindError, RuntimeError):
+    """An exported model does not give what the fitted one gives; nothing was written."""
+
+
 class SkmindWarning(UserWarning):
     """Base of every warning that skmind raises itself."""
 

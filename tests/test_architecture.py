@@ -31,6 +31,9 @@ CONFINED = {
     "annoy": ("index/annoy.py",),
     "matplotlib": ("inspection.py",),
     "pyarrow": ("data/parquet.py",),
+    "onnx_ir": ("_onnx.py",),
+    "onnxruntime": ("_onnx.py",),
+    "onnxscript": ("_onnx.py",),
     "torch": ("nn/", "_training.py", "_onnx.py"),
 }
 

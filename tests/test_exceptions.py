@@ -11,6 +11,7 @@ BUILT_IN = {
     "IdTypeError": TypeError,
     "UnknownIdError": KeyError,
     "DatasetUnavailableError": OSError,
+    "ExportError": RuntimeError,
 }
 
 
