@@ -1,0 +1,60 @@
+"""A saved model → an HTTP service, which documents itself at /docs.
+
+python serve_fastapi.py MODEL [PORT]
+"""
+
+import sys
+from typing import Annotated, Any
+
+import torch
+import uvicorn
+from fastapi import Body, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import Field, StrictInt, StrictStr
+
+from skmind import MINDRecommender
+from skmind.exceptions import SkmindError, UnknownIdError
+
+Id = StrictInt | Annotated[StrictStr, Field(max_length=200)]  # 7 is not "7"
+Ids = Annotated[list[Id], Field(max_length=1000)]
+Users = Annotated[Ids, Body(min_length=1)]
+Histories = Annotated[list[Ids], Body(min_length=1, max_length=100)]
+K = Annotated[StrictInt, Body(ge=1, le=100)]
+
+
+def make_app(rec: MINDRecommender) -> FastAPI:
+    """The service of a fitted recommender; threads answer several requests at once."""
+    app = FastAPI(title="skmind")
+
+    @app.post("/recommend")
+    def recommend(user_ids: Users, k: K = 10) -> Response:
+        return records(rec.recommend(user_ids, k, unknown="error"))
+
+    @app.post("/recommend_from_history")
+    def recommend_from_history(histories: Histories, k: K = 10) -> Response:
+        return records(rec.recommend_from_history(histories, k))
+
+    @app.exception_handler(SkmindError)
+    def refuse(_: Request, error: SkmindError) -> Response:
+        status = 404 if isinstance(error, UnknownIdError) else 422
+        return JSONResponse({"detail": str(error)}, status)
+
+    @app.exception_handler(RequestValidationError)
+    def explain(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
+
+    return app
+
+
+def records(found: Any) -> Response:
+    """A data frame as a list of JSON objects."""
+    text = found.to_json(orient="records", double_precision=15)
+    return Response(text, media_type="application/json")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # requests are many, so each needs only one
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 8000
+    uvicorn.run(make_app(MINDRecommender.load(sys.argv[1])), port=port)
