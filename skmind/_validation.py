@@ -14,6 +14,7 @@ from .exceptions import IdTypeError, InvalidInputError
 PART = 2**19  # rows of a table that are converted together
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 _IDS = "ids", "drop these rows or give them an id"
+_TIMES = "times", "drop these rows, or set time_col=None to use row order"
 
 
 def is_frame(X: Any) -> bool:
@@ -155,21 +156,17 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
         As `id_array`; for missing ids, when all parts have been read.
     """
     name = f"column {column!r}"
-    n_rows = n_missing = first = 0
+    missing = _Missing()
     for part in _parts(X, _find(X, column, parameter), name):
         try:
             codes, distinct = pd.factorize(part)
         except (TypeError, NotImplementedError):  # lists, which the next line names, have no hash
             codes, distinct = pd.factorize(scalar_array(part, name, "id"))
         ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
-        missing = np.append(_missing(ids), True)[codes]  # the code of a missing id is -1
-        if missing.any() and not n_missing:
-            first = n_rows + int(missing.argmax())
-        n_rows += len(codes)
-        n_missing += int(missing.sum())
-        if not n_missing:
+        missing.add(np.append(_missing(ids), True)[codes])  # the code of a missing id is -1
+        if not missing.n_missing:
             yield codes, ids
-    _check_none_missing(n_missing, first, name, *_IDS)
+    missing.check(name, *_IDS)
 
 
 def _parts(X: Any, position: int, name: str) -> Iterator[pd.Series]:
@@ -199,18 +196,33 @@ def _missing(values: np.ndarray) -> np.ndarray:
     return missing | np.isinf(values) if values.dtype.kind == "f" else missing
 
 
+class _Missing:
+    """Count of the missing or infinite values of a column that comes in parts."""
+
+    def __init__(self) -> None:
+        self.n_rows = self.n_missing = self.first = 0
+
+    def add(self, missing: np.ndarray) -> None:
+        """Take note of a part: whether each value is missing."""
+        if not self.n_missing:
+            self.first = self.n_rows + int(missing.argmax()) if len(missing) else 0
+        self.n_rows += len(missing)
+        self.n_missing += int(missing.sum())
+
+    def check(self, name: str, what: str, cure: str) -> None:
+        """Raise if there was any."""
+        if self.n_missing:
+            raise InvalidInputError(
+                f"{name} has {self.n_missing} missing or infinite {what}, "
+                f"the first in row {self.first}; {cure}"
+            )
+
+
 def _check_present(values: np.ndarray, name: str, what: str, cure: str) -> None:
     """Raise if a value is missing or infinite."""
-    missing = _missing(values)
-    if missing.any():
-        _check_none_missing(int(missing.sum()), int(missing.argmax()), name, what, cure)
-
-
-def _check_none_missing(n_missing: int, first: int, name: str, what: str, cure: str) -> None:
-    if n_missing:
-        raise InvalidInputError(
-            f"{name} has {n_missing} missing or infinite {what}, the first in row {first}; {cure}"
-        )
+    missing = _Missing()
+    missing.add(_missing(values))
+    missing.check(name, what, cure)
 
 
 def scalar_array(values: Any, name: str, what: str = "value") -> np.ndarray:
@@ -256,6 +268,29 @@ def id_kind(values: np.ndarray) -> str:
     return {"string": "text", "mixed-integer": "mixed"}.get(kind, kind)
 
 
+def time_column(X: Any, column: Any, parameter: str) -> np.ndarray:
+    """`time_array` of a column; of Parquet files, it is filled part by part."""
+    name = f"column {column!r}"
+    if not hasattr(X, "parts"):
+        return time_array(take_column(X, column, parameter), name)
+    missing, start = _Missing(), 0
+    times = np.empty(0)
+    for part in X.parts(_find(X, column, parameter)):
+        values = _plain(_series(part))
+        missing.add(_missing(values))
+        if missing.n_missing:
+            continue
+        values = _times(values, name)
+        if not start:
+            times = np.empty(len(X), dtype=values.dtype)
+        # Unsigned integers that are too large for int64 are floats.
+        times = times.astype(np.promote_types(times.dtype, values.dtype), copy=False)
+        times[start : start + len(values)] = values
+        start += len(values)
+    missing.check(name, *_TIMES)
+    return times
+
+
 def time_array(times: pd.Series, name: str) -> np.ndarray:
     """Times as int64, float64, or datetime64[ns] in UTC.
 
@@ -272,8 +307,12 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
         If a time is missing, infinite, text, or outside the years 1678 to 2261.
     """
     values = _plain(_series(times))
-    cure = "drop these rows, or set time_col=None to use row order"
-    _check_present(values, name, "times", cure)
+    _check_present(values, name, *_TIMES)
+    return _times(values, name)
+
+
+def _times(values: np.ndarray, name: str) -> np.ndarray:
+    """`time_array` of what is known to be present."""
     kind = pd.api.types.infer_dtype(values)
     if kind in ("datetime64", "datetime", "date"):
         return _nanoseconds(values, name)

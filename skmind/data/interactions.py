@@ -44,19 +44,7 @@ class Interactions:
         n_users : int
             Users without a row get an empty history.
         """
-        offsets = np.zeros(n_users + 1, dtype=np.int64)
-        np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
-        first = _first_users(offsets)
-        sizes = np.diff(first)
-        blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[users]
-        places = (np.arange(n_users) - np.repeat(first[:-1], sizes)).astype(np.uint16)
-        keys = [places[users]] if times is None else [times, places[users]]
-        columns = [_by_block(values, blocks, len(sizes)) for values in (items, *keys)]
-        for part in map(slice, offsets[first[:-1]], offsets[first[1:]]):
-            order = np.lexsort([key[part] for key in columns[1:]])  # linear: of one block
-            for values in columns[:-1]:
-                values[part] = values[part][order]
-        return cls(columns[0], offsets, None if times is None else columns[1])
+        return UserOrder(users, n_users).sort(items, times)
 
     @property
     def n_users(self) -> int:
@@ -165,15 +153,42 @@ class Interactions:
         return self.windows(self.offsets[users + 1], lengths), lengths
 
 
-def _first_users(offsets: np.ndarray) -> np.ndarray:
-    """First user of each block of about `BLOCK` interactions, and the number of users."""
-    n_users = len(offsets) - 1
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], BLOCK))
-    return np.unique(np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]]))
+class UserOrder:
+    """The order of rows by user: `Interactions.from_codes` in two steps.
 
+    Rows are brought into blocks of users by a counting sort, and sorted within these: in time
+    linear in their number. Between the steps a caller can let go of the codes of the users.
 
-def _by_block(values: np.ndarray, blocks: np.ndarray, n_blocks: int) -> np.ndarray:
-    """Values sorted by block, else in the order of the rows: by a counting sort, in linear time."""
-    plain = values.view(np.int64) if values.dtype.kind == "M" else values
-    row = sparse.csr_matrix((plain, blocks, np.array([0, len(blocks)])), shape=(1, n_blocks))
-    return row.tocsc().data.view(values.dtype)
+    Parameters
+    ----------
+    users : ndarray of shape (n_rows,), int32
+    n_users : int
+    """
+
+    def __init__(self, users: np.ndarray, n_users: int) -> None:
+        self.offsets = np.zeros(n_users + 1, dtype=np.int64)
+        np.cumsum(np.bincount(users, minlength=n_users), out=self.offsets[1:])
+        cuts = np.searchsorted(self.offsets, np.arange(0, len(users), BLOCK))
+        cuts = np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]])
+        self._first = np.unique(cuts)  # user of each block, and n_users
+        sizes = np.diff(self._first)
+        self._blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[users]
+        places = np.arange(n_users) - np.repeat(self._first[:-1], sizes)
+        self._places = self._by_block(places.astype(np.uint16)[users])
+
+    def sort(self, items: np.ndarray, times: np.ndarray | None) -> Interactions:
+        """The interactions, those of a user in time, else in the order of the rows."""
+        columns = [self._by_block(column) for column in (items, times) if column is not None]
+        keys = [*columns[1:], self._places]
+        for part in map(slice, self.offsets[self._first[:-1]], self.offsets[self._first[1:]]):
+            order = np.lexsort([key[part] for key in keys])
+            for column in columns:
+                column[part] = column[part][order]
+        return Interactions(columns[0], self.offsets, *columns[1:])
+
+    def _by_block(self, values: np.ndarray) -> np.ndarray:
+        """Values sorted by block, else in the order of the rows."""
+        plain = values.view(np.int64) if values.dtype.kind == "M" else values
+        ends, shape = np.array([0, len(plain)]), (1, len(self._first) - 1)
+        by_row = sparse.csr_matrix((plain, self._blocks, ends), shape=shape)
+        return by_row.tocsc().data.view(values.dtype)  # scipy's counting sort

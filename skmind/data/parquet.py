@@ -74,7 +74,10 @@ class ParquetTable:
 
     def parts(self, position: int) -> Iterator[Any]:
         """The column in Arrays of up to `PART` rows."""
-        for batch in self._data.to_batches(columns=self._only(position), batch_size=PART):
+        batches = self._data.to_batches(
+            columns=self._only(position), batch_size=PART, batch_readahead=1, fragment_readahead=1
+        )
+        for batch in batches:
             yield batch.column(0)
 
     def take(self, position: int, rows: np.ndarray) -> Any:

@@ -17,12 +17,12 @@ from .._validation import (
     is_frame,
     take_cells,
     take_column,
-    time_array,
+    time_column,
 )
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .encoder import IdEncoder
 from .features import Column, FeatureEncoder, Features
-from .interactions import Interactions
+from .interactions import Interactions, UserOrder
 
 
 class Schema(NamedTuple):
@@ -121,7 +121,9 @@ def prepare(
     item_ids, item_codes, item_features = _prepare_side(
         *item_side, schema.item, items, schema.item_features, (X, kept, times)
     )
-    interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids))
+    order = UserOrder(user_codes, len(user_ids))
+    del user_codes, user_side  # of the length of the log, as what follows
+    interactions = order.sort(item_codes, times)
     counts = np.bincount(item_codes, minlength=len(item_ids))
     return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
 
@@ -130,7 +132,7 @@ def _read_times(X: Any, schema: Schema) -> np.ndarray | None:
     time = schema.for_table(X).time
     if time is None:
         return None
-    return time_array(take_column(X, time, "time_col"), f"column {time!r}")
+    return time_column(X, time, "time_col")
 
 
 def _read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
