@@ -12,6 +12,7 @@ from .data.features import scale_rows, select_rows
 from .data.interactions import Interactions
 from .data.prepare import Prepared, Schema
 from .exceptions import InvalidInputError
+from .index.plan import Plan
 from .nn.encode import blocks, encode
 from .nn.model import MINDNet, NetConfig
 
@@ -36,6 +37,8 @@ class FittedModel:
         Draws the initial weights.
     weights : dict of str to ndarray
         Empty before training.
+    plan : Plan
+        What the index is built from.
     """
 
     schema: Schema
@@ -45,6 +48,7 @@ class FittedModel:
     item_share: np.ndarray
     seed: int
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    plan: Plan = Plan()
 
     @classmethod
     def start(cls, prepared: Prepared, schema: Schema, config: NetConfig, seed: int) -> FittedModel:

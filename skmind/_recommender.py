@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,15 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fitted import FittedModel
+from ._item_queries import ItemQueries
 from ._onnx import export
+from ._request import Wanted, eligible, read_quotas, read_weights, warn_of_shortage
 from ._retrieval import retrieve
 from ._validation import check_count, check_option, check_real, column_names, id_array, is_frame
 from .data.encoder import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
-from .data.prepare import profile_rows, read_column, read_rows
+from .data.prepare import profile_rows, read_column, read_rows, result_name
 from .data.queries import read_histories, score_task
 from .exceptions import (
     IgnoredDataWarning,
@@ -25,49 +28,62 @@ from .exceptions import (
     NothingToScoreWarning,
     UnknownIdError,
 )
-from .index.annoy import AnnoyIndex
+from .index.approximate import ApproximateIndex
 from .index.exact import ExactIndex
-from .index.protocol import Excluded, Hits, Index
+from .index.plan import N_USERS, Plan, Sample, recalls
+from .index.protocol import Hits, Index, ItemLists
 from .metrics import _hits, _ndcg
 from .nn.device import resolve_device
-from .nn.encode import explain
 from .nn.model import MINDNet
 
-AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/index_crossover.py
+AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
 
 
-class _Wanted(NamedTuple):
-    """What `FittedRecommender.recommend` was asked for, by the names of its arguments."""
-
-    k: int
-    exclude_seen: bool = True
-    items: Any = None
-    exclude_items: Any = None
-    diversity: float = 0.0
-    diversity_by: str | None = None
+_building = Lock()  # of the module, as an estimator that held one could not be pickled
 
 
-class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class FittedRecommender(
+    ItemQueries, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """What can be asked of a recommender after ``fit``; `MINDRecommender` adds the fitting."""
 
     _model: FittedModel
     _net: MINDNet
     _index: Index
-    items_: np.ndarray
-    item_embeddings_: np.ndarray
     index: str
     n_trees: int
     search_k: int | None
     transform_history: str
     device: str
 
-    def _new_index(self) -> Index:
-        vectors = self.item_embeddings_
-        if self.index == "exact" or (self.index == "auto" and len(vectors) <= AUTO_EXACT_ITEMS):
-            return ExactIndex(vectors)
-        return AnnoyIndex(vectors, self.n_trees, self.search_k, self._model.seed)
+    @property
+    def index_(self) -> str:
+        """How items are searched since `fit`: "exact", "annoy" or "faiss"."""
+        check_is_fitted(self, "items_")
+        return self._model.plan.kind
+
+    def _plan_index(self) -> None:
+        """Choose, build and calibrate the index; to be called by `fit`."""
+        kind, n_items = self.index, len(self.item_embeddings_)
+        if kind == "auto":
+            kind = "exact" if n_items <= AUTO_EXACT_ITEMS else "annoy"
+        plan = Plan(kind, self.n_trees, self.search_k, self._model.seed)
+        self._index = plan.build(self.item_embeddings_)
+        if isinstance(self._index, ApproximateIndex) and self.search_k is None:
+            sample = self._sample(N_USERS, plan.seed)
+            plan, self._index = plan.calibrated(self._index, sample, self.n_jobs, stacklevel=4)
+        self._model.plan = plan
+
+    def _sample(self, n_users: int, seed: int) -> Sample:
+        """Users with a history, drawn at random; all, if there are no more."""
+        lengths = self._model.interactions.lengths
+        known = np.random.default_rng(seed).permutation(np.flatnonzero(lengths))[:n_users]
+        seen = self._model.interactions.select(known)
+        profile = self._model.profile_rows(known)
+        interests, mask = self._model.encode(self._net, seen, profile)
+        return Sample(interests, mask, ItemLists(seen.items, seen.offsets))
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -77,10 +93,12 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _ready(self) -> tuple[FittedModel, MINDNet, Index]:
         check_is_fitted(self, "items_")
-        if "_net" not in vars(self):
-            self._net = self._model.network().to(resolve_device(self.device))
-        if "_index" not in vars(self):
-            self._index = self._new_index()
+        if not {"_net", "_index"} <= vars(self).keys():
+            with _building:  # once, by whichever thread comes first
+                if "_net" not in vars(self):
+                    self._net = self._model.network().to(resolve_device(self.device))
+                if "_index" not in vars(self):
+                    self._index = self._model.plan.build(self.item_embeddings_)
         return self._model, self._net, self._index
 
     def _check_table(self, X: Any, *, reset: bool = False) -> Any:
@@ -220,6 +238,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         items: Any = None,
         exclude_items: Any = None,
         unknown: str = "popular",
+        interest_weights: Any = None,
+        quotas: Any = None,
         diversity: float = 0.0,
         diversity_by: str | None = None,
         output: str = "frame",
@@ -234,13 +254,27 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Items a user, at least 1.
         exclude_seen : bool, default=True
             Leave out what the user did in ``fit``.
-        items : list or array of ids, or None
-            Recommend only these; unknown ones are passed over.
-        exclude_items : list or array of ids, or None
-            Never recommend these.
+        items : list or array of ids, dict of lists, frame, or None
+            Recommend only these; unknown ones are passed over. A list for each user: a dict of item
+            ids by user id, or a table with the user and item columns of ``fit``. Users without an
+            entry there get no item.
+        exclude_items : list or array of ids, dict of lists, frame, or None
+            Never recommend these; for each user, as with ``items``.
         unknown : {"popular", "error", "drop"}, default="popular"
             What users get whom ``fit`` has not seen: the most frequent items (interest -1, score
             the share of all interactions), an error, or no rows.
+        interest_weights : array of shape (n_interests,) or (n_users, n_interests), or None
+            Multiplies the scores of each interest, so that a score is the highest weight × cosine
+            and leaves [-1, 1] with weights above 1. At least 0; 0: the interest is not used. Only
+            ratios matter for the order. A weight spreads the scores of its interest: its near items
+            gain by a higher one, those with a negative cosine lose. Users left without an interest
+            get the most frequent items.
+        quotas : "equal", array of shape (n_interests,) or (n_users, n_interests), or None
+            How many of the ``k`` items each interest brings; they add up to ``k``. "equal": as many
+            of each interest in use, one more of the first where ``k`` can't be divided. Of the
+            items, by score, each takes a place of its nearest interest that has one left. What an
+            interest can't fill, as it is not in use or runs out of items, goes to the best others.
+            Not together with ``diversity``. Costs a search for each interest.
         diversity : float in [0, 1], default=0
             0 orders by score; higher values trade score for unlike items; at 1 the score only
             chooses the first item and among equals. In turn, the item with the highest
@@ -257,9 +291,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Returns
         -------
         DataFrame, or (ndarray, ndarray) of shape (n_users, k)
-            Columns user, item, ``score`` (cosine), ``rank`` (from 1) and ``interest``, users in
-            the order asked, exactly ``k`` rows each unless fewer items are eligible. As arrays:
-            ids, padded with nan or None, and scores, padded with -inf.
+            Columns user, item, ``score`` (cosine, times weight), ``rank`` (from 1) and
+            ``interest``, users in the order asked, exactly ``k`` rows each unless fewer items are
+            eligible. As arrays: ids, padded with nan or None, and scores, padded with -inf.
 
         Raises
         ------
@@ -269,6 +303,11 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If ids are of another kind than those of ``fit``.
         InvalidInputError
             If another argument is illegal.
+
+        Warns
+        -----
+        ShortageWarning
+            If users get fewer than ``k`` items, as no more are eligible.
         """
         model = self._ready()[0]
         check_option(unknown, "unknown", ("popular", "error", "drop"))
@@ -285,11 +324,14 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 f"{pd.Index(ids[strange]).tolist()[0]!r}; use unknown='popular' or 'drop', or "
                 "recommend_from_history"
             )
-        if unknown == "drop":
-            ids, codes = ids[~strange], codes[~strange]
         seen = model.interactions.select(codes)
-        wanted = _Wanted(k, exclude_seen, items, exclude_items, diversity, diversity_by)
-        hits = self._retrieve(*self._encode_users(codes), seen, wanted)
+        wanted = Wanted(
+            k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by
+        )
+        hits = self._retrieve(ids, *self._encode_users(codes), seen, wanted)
+        if unknown == "drop":  # only now, as weights and quotas may have a row a user
+            ids, hits = ids[~strange], Hits(*(part[~strange] for part in hits))
+        warn_of_shortage(hits, wanted, len(model.items), stacklevel=2)
         return self._answer(ids, hits, k, output)
 
     def recommend_from_history(
@@ -301,6 +343,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         exclude_seen: bool = True,
         items: Any = None,
         exclude_items: Any = None,
+        interest_weights: Any = None,
+        quotas: Any = None,
         diversity: float = 0.0,
         diversity_by: str | None = None,
         output: str = "frame",
@@ -316,7 +360,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         users : frame or None
             Their features, keyed by ``user_col``: the dict's keys, the frame's user ids, or
             positions 0, 1, … in the list. Values that ``fit`` has not seen count as missing.
-        k, exclude_seen, items, exclude_items, diversity, diversity_by, output
+        k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by, \
+output
             As in `recommend`.
 
         Returns
@@ -326,31 +371,73 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._ready()
         check_option(output, "output", OUTPUTS)
         keys, known, interests, mask = self._encode_strangers(histories, users)
-        wanted = _Wanted(k, exclude_seen, items, exclude_items, diversity, diversity_by)
-        hits = self._retrieve(interests, mask, known, wanted)
+        wanted = Wanted(
+            k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by
+        )
+        hits = self._retrieve(keys, interests, mask, known, wanted)
+        warn_of_shortage(hits, wanted, len(self.items_), stacklevel=2)
         return self._answer(keys, hits, k, output)
 
     def _retrieve(
-        self, interests: np.ndarray, mask: np.ndarray, seen: Interactions, wanted: _Wanted
+        self,
+        users: np.ndarray,
+        interests: np.ndarray,
+        mask: np.ndarray,
+        seen: Interactions,
+        wanted: Wanted,
     ) -> Hits:
         model, _, index = self._ready()
         by, features = wanted.diversity_by, model.prepared.item_features
         k = check_count(wanted.k, "k")
         diversity = check_real(wanted.diversity, "diversity", 0, 1)
         values = None if by is None else features.values_of(by, "diversity_by")
-        if not wanted.exclude_seen:
-            seen = seen.select(np.full(seen.n_users, -1))
+        if wanted.interest_weights is not None:
+            weights = read_weights(wanted.interest_weights, mask)
+            interests, mask = interests * weights[:, :, None], mask & (weights > 0)
+        quotas = None if wanted.quotas is None else read_quotas(wanted.quotas, k, mask)
+        if quotas is not None and diversity:
+            raise InvalidInputError(
+                f"quotas={wanted.quotas!r} and diversity={diversity:g} can't be combined; leave "
+                "one out"
+            )
+        excluded, allowed, lists = eligible(wanted, seen, users, model.schema, model.items)
         return retrieve(
             index,
             interests,
             mask,
             k,
-            Excluded(seen.items, seen.offsets),
+            excluded,
             counts=model.prepared.counts,
-            allowed=_allowed(model.items, wanted.items, wanted.exclude_items),
+            allowed=allowed,
+            lists=lists,
+            quotas=quotas,
             diversity=diversity,
             values=values,
+            n_jobs=self.n_jobs,
         )
+
+    def index_recall(self, k: int = 10, n_users: int = 256) -> float:
+        """Share of the items of exact search that the index finds.
+
+        Parameters
+        ----------
+        k : int, default=10
+            Items a user, at least 1; what they did in `fit` is excluded.
+        n_users : int, default=256
+            Known users it is measured on, drawn at random but the same in every call; others than
+            those the index was calibrated on, where there are enough.
+
+        Returns
+        -------
+        float
+            Mean over the users; 1 for exact search.
+        """
+        model, _, index = self._ready()
+        k = min(check_count(k, "k"), len(model.items))
+        sample = self._sample(check_count(n_users, "n_users"), model.seed + 1)
+        truth = ExactIndex(index.vectors).search(*sample[:2], k, sample.seen, None, self.n_jobs)
+        found = index.search(*sample[:2], k, sample.seen, None, self.n_jobs)
+        return float(recalls(found, truth).mean())
 
     def _answer(self, ids: np.ndarray, hits: Hits, k: int, output: str) -> Any:
         """Hits in the caller's ids, as a frame or as arrays."""
@@ -361,8 +448,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         rows, ranks = np.nonzero(hits.codes >= 0)
         return pd.DataFrame(
             {
-                _name(schema.user, "user_id"): ids[rows],
-                _name(schema.item, "item_id"): self.items_[hits.codes[rows, ranks]],
+                result_name(schema.user, "user_id"): ids[rows],
+                result_name(schema.item, "item_id"): self.items_[hits.codes[rows, ranks]],
                 "score": hits.scores[rows, ranks],
                 "rank": ranks + 1,
                 "interest": hits.interests[rows, ranks],
@@ -398,80 +485,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         ids = read_column(self._check_table(X), model.schema, "user")
         codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
         seen = model.interactions.select(codes)
-        hits = self._retrieve(*self._encode_users(codes), seen, _Wanted(k))
+        hits = self._retrieve(codes, *self._encode_users(codes), seen, Wanted(k))
         return self._item_ids(hits.widened(k).codes)[rows]
-
-    def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
-        """The items with the most similar vectors.
-
-        Parameters
-        ----------
-        item_ids : list or array of known ids
-        k : int, default=10
-
-        Returns
-        -------
-        DataFrame
-            Columns item, ``similar_item_id``, ``score`` (cosine) and ``rank`` (from 1).
-
-        Raises
-        ------
-        UnknownIdError
-            If ``fit`` has not seen an item.
-        """
-        model, _, index = self._ready()
-        codes = _known_codes(model.items, item_ids)
-        k = min(check_count(k, "k"), len(model.items))
-        itself = Excluded(codes, np.arange(len(codes) + 1))
-        queries = self.item_embeddings_[codes][:, None, :]
-        hits = index.search(queries, np.ones((len(codes), 1), dtype=bool), k, itself)
-        rows, ranks = np.nonzero(hits.codes >= 0)
-        return pd.DataFrame(
-            {
-                _name(model.schema.item, "item_id"): self.items_[codes[rows]],
-                "similar_item_id": self.items_[hits.codes[rows, ranks]],
-                "score": hits.scores[rows, ranks],
-                "rank": ranks + 1,
-            }
-        )
-
-    def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
-        """Which interest wins an item for a user, and what the user did that speaks for it.
-
-        Parameters
-        ----------
-        user_id, item_id : known ids
-
-        Returns
-        -------
-        DataFrame
-            One row a history item, the largest contribution first: user, item, ``interest``,
-            ``history_item_id``, ``weight`` in the interest (they add up to 1) and
-            ``contribution``: they add up to the score, less what user features and, for the
-            first interest, the sequence encoder add.
-
-        Raises
-        ------
-        UnknownIdError
-            If ``fit`` has not seen the user or the item.
-        """
-        model, net, _ = self._ready()
-        user = _known_codes(model.users, [user_id])
-        item = _known_codes(model.items, [item_id])
-        window, _ = model.interactions.last_windows(user, model.config.max_history)
-        window = window[window >= 0]
-        found = explain(net, window, int(item[0]), model.profile_rows(user))
-        order = np.argsort(-found.contributions, kind="stable")
-        return pd.DataFrame(
-            {
-                _name(model.schema.user, "user_id"): model.users.ids[np.repeat(user, len(order))],
-                _name(model.schema.item, "item_id"): self.items_[np.repeat(item, len(order))],
-                "interest": found.interest,
-                "history_item_id": self.items_[window[order]],
-                "weight": found.weights[order],
-                "contribution": found.contributions[order],
-            }
-        )
 
     def export_onnx(self, path: Any) -> None:
         """Write a directory that serves recommendations without torch and skmind.
@@ -560,41 +575,6 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
         seen = task.seen()
-        hits = self._retrieve(interests, mask, seen, _Wanted(SCORE_K))
+        hits = self._retrieve(task.users, interests, mask, seen, Wanted(SCORE_K))
         found = _hits(hits.codes, task.target_rows, task.target_items, len(task.users))
         return float(np.average(_ndcg(found, task.n_targets, SCORE_K), weights=task.weights))
-
-
-def _allowed(encoder: IdEncoder, items: Any, exclude_items: Any) -> np.ndarray | None:
-    """Mask of the items that may be recommended; None: all."""
-    if items is None and exclude_items is None:
-        return None
-    allowed = np.full(len(encoder), items is None)
-    if items is not None:
-        codes = encoder.encode(items)
-        if not (codes >= 0).any():
-            raise UnknownIdError(
-                f"items= has {len(codes)} ids, none of which was in fit; name at least one that "
-                "is in items_, or None for all"
-            )
-        allowed[codes[codes >= 0]] = True
-    if exclude_items is not None:
-        codes = encoder.encode(exclude_items)
-        allowed[codes[codes >= 0]] = False
-    return allowed
-
-
-def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
-    """Codes of ids that must all be known."""
-    codes = encoder.encode(ids)
-    if (codes < 0).any():
-        first = list(ids)[int((codes < 0).argmax())]
-        raise UnknownIdError(
-            f"the {encoder.name} {first!r} was not in fit; {encoder.name}s_ has those that were"
-        )
-    return codes
-
-
-def _name(column: Any, default: str) -> str:
-    """Column name in results: the caller's, unless it was a position."""
-    return column if isinstance(column, str) else default

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from .data.features import Values
-from .index.protocol import Excluded, Hits, Index
+from .index.exact import ExactIndex, search_lists
+from .index.protocol import Hits, Index, ItemLists
 
 OVERSAMPLING = 5  # candidates per returned item that diversity chooses from
 POPULAR = -1  # "interest" of an item that popularity found
@@ -15,6 +16,7 @@ BLOCK = 2**18  # numbers held at once: 1 MiB stays in the cache
 LAST = -10.0  # padding is worth less than any score and distance
 
 Cosines = Callable[[np.ndarray], np.ndarray]  # a place a row, (b,) → those of all places, (b, M)
+Search = Callable[[np.ndarray, np.ndarray, int], Hits]  # queries, mask, k
 
 
 def retrieve(
@@ -22,40 +24,146 @@ def retrieve(
     queries: np.ndarray,
     mask: np.ndarray,
     k: int,
-    excluded: Excluded,
+    excluded: ItemLists,
     *,
     counts: np.ndarray,
     allowed: np.ndarray | None = None,
+    lists: ItemLists | None = None,
+    quotas: np.ndarray | None = None,
     diversity: float = 0.0,
     values: Values | None = None,
+    n_jobs: int | None = None,
 ) -> Hits:
     """Exactly ``k`` items a row unless fewer are eligible.
 
     Parameters
     ----------
-    index, queries, mask, k, excluded, allowed
+    index, queries, mask, k, excluded, allowed, n_jobs
         See `Index.search`; ``k`` above the number of items counts as that number.
     counts : ndarray of shape (n_items,)
         Interactions of each item, for the rows that have no interest in use.
+    lists : ItemLists or None
+        Items that each row may get, in place of ``excluded`` and ``allowed``.
+    quotas : ndarray of shape (B, K), int, or None
+        See `share_out`; then there is no diversity.
     diversity, values
         See `diversify`.
     """
     n = len(index.vectors)
     k = min(k, n)
-    wide = min(OVERSAMPLING * k, n) if diversity else k
-    hits = index.search(queries, mask, wide, excluded, allowed)
-    if diversity:
-        hits = diversify(hits, index.vectors, k, diversity, values)
+
+    def search(queries: np.ndarray, mask: np.ndarray, k: int) -> Hits:
+        if lists is not None:
+            return search_lists(index.vectors, queries, mask, k, lists, n_jobs)
+        return index.search(queries, mask, k, excluded, allowed, n_jobs)
+
+    if quotas is not None:
+        hits = share_out(search_each(search, queries, mask, k), k, quotas)
+    elif diversity:
+        wide = search(queries, mask, min(OVERSAMPLING * k, n))
+        hits = diversify(wide, index.vectors, k, diversity, values)
+    else:
+        hits = search(queries, mask, k)
     strangers = np.flatnonzero(~mask.any(1))
     if len(strangers):
-        found = popular(counts, k, excluded.take(strangers), allowed)
+        if lists is not None:
+            found = popular_in_lists(counts, k, lists.take(strangers))
+        else:
+            found = popular(counts, k, excluded.take(strangers), allowed)
         for mine, theirs in zip(hits, found, strict=True):
             mine[strangers] = theirs
     return hits
 
 
+def search_each(search: Search, queries: np.ndarray, mask: np.ndarray, k: int) -> Hits:
+    """The ``k`` best items of every single interest, (B, K·k), by score; items come repeatedly."""
+    found = [search(queries[:, [j]], mask[:, [j]], k) for j in range(mask.shape[1])]
+    for j, hits in enumerate(found):
+        hits.interests[hits.codes >= 0] = j
+    joined = Hits(*(np.concatenate(parts, axis=1) for parts in zip(*found, strict=True)))
+    order = np.argsort(-joined.scores, axis=1, kind="stable")
+    return Hits(*(np.take_along_axis(part, order, axis=1) for part in joined))
+
+
+def share_out(hits: Hits, k: int, quotas: np.ndarray) -> Hits:
+    """Give each interest its number of the ``k`` places of a row.
+
+    The candidates take a place by score, as long as their interest has one left; what interests
+    leave empty that have too few candidates, or none, goes to the best of the rest.
+
+    Parameters
+    ----------
+    hits : Hits
+        Candidates (B, M), best first; an item may come again with another interest.
+    k : int
+    quotas : ndarray of shape (B, K), int
+        Adding up to at least ``k``.
+    """
+    (B, M), rows = hits.codes.shape, np.arange(len(hits.codes))
+    pairs = rows[:, None] * (int(hits.codes.max(initial=0)) + 2) + hits.codes
+    distinct, numbers = np.unique(pairs, return_inverse=True)
+    numbers = numbers.reshape(B, M)
+    used = np.zeros(len(distinct), dtype=bool)
+    taken = np.zeros((B, M), dtype=bool)
+    left, n_left = quotas.copy(), np.full(B, k)
+    for with_quota in (True, False):
+        for place in range(M):
+            interest = hits.interests[:, place]
+            free = ~used[numbers[:, place]] & (hits.codes[:, place] >= 0) & (n_left > 0)
+            if with_quota:
+                free &= left[rows, interest] > 0
+                left[rows, interest] -= free
+            used[numbers[free, place]] = True
+            taken[:, place] |= free
+            n_left -= free
+    places = np.argsort(~taken, axis=1, kind="stable")[:, :k]
+    missing = ~np.take_along_axis(taken, places, axis=1)
+    best = Hits(*(np.take_along_axis(part, places, axis=1) for part in hits))
+    for part, padding in zip(best, Hits.padding(1, 1), strict=True):
+        part[missing] = padding[0, 0]
+    return best
+
+
+def nearest_users(
+    items: np.ndarray,
+    interests: np.ndarray,
+    mask: np.ndarray,
+    k: int,
+    excluded: ItemLists,
+    n_jobs: int | None = None,
+) -> Hits:
+    """The ``k`` users with an interest nearest each item.
+
+    Parameters
+    ----------
+    items : ndarray of shape (B, D), float32, unit length
+    interests : ndarray of shape (n_users, K, D), float32, unit length
+    mask : ndarray of shape (n_users, K), bool
+    k : int
+    excluded : ItemLists
+        Users, in place of items, that each row must not get.
+
+    Returns
+    -------
+    Hits
+        With the codes of users.
+    """
+    owners, numbers = np.nonzero(mask)
+    starts = np.append(0, np.cumsum(mask.sum(1)))
+    theirs = ItemLists(np.arange(len(owners)), starts).take(excluded.codes)  # interests of each
+    banned = ItemLists(theirs.codes, theirs.offsets[excluded.offsets])
+    wide = k * mask.shape[1]  # leaves k users, if all interests of each come before the next one
+    hits = ExactIndex(interests[mask]).search(
+        items[:, None], np.ones((len(items), 1), dtype=bool), wide, banned, None, n_jobs
+    )
+    found = hits._replace(
+        codes=np.append(owners, -1)[hits.codes], interests=np.append(numbers, -1)[hits.codes]
+    )
+    return share_out(found, k, np.full((len(items), mask.shape[1]), k))
+
+
 def popular(
-    counts: np.ndarray, k: int, excluded: Excluded, allowed: np.ndarray | None = None
+    counts: np.ndarray, k: int, excluded: ItemLists, allowed: np.ndarray | None = None
 ) -> Hits:
     """The most frequent eligible items for each row of ``excluded``.
 
@@ -82,6 +190,16 @@ def popular(
         found = np.where(np.take_along_axis(banned, places, axis=1), -1, order[places])
         hits.codes[start:stop, : places.shape[1]] = found
     hits.scores[:] = share[hits.codes]  # the last is that of the padding
+    hits.interests[:] = POPULAR
+    return hits
+
+
+def popular_in_lists(counts: np.ndarray, k: int, lists: ItemLists) -> Hits:
+    """`popular`, where each row has a list of its own that it may get items of."""
+    share = (counts / max(counts.sum(), 1)).astype(np.float32)
+    n = len(lists.offsets) - 1
+    one = np.ones((n, 1), dtype=np.float32)
+    hits = search_lists(share[:, None], one[:, None], one > 0, k, lists)  # the product is the share
     hits.interests[:] = POPULAR
     return hits
 

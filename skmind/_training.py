@@ -20,7 +20,7 @@ from .data.interactions import Interactions
 from .data.sampling import NegativeSampler
 from .exceptions import NothingToScoreWarning
 from .index.exact import ExactIndex
-from .index.protocol import Excluded
+from .index.protocol import ItemLists
 from .metrics import _ndcg
 from .nn.attention import label_aware
 from .nn.capsules import unit
@@ -272,7 +272,7 @@ class Trainer:
             seen = interactions.select(block)
             again = np.flatnonzero(seen.items == np.repeat(wanted, seen.lengths))
             seen = seen.without(again)  # as in `score`: what is to be found may be an old item
-            excluded = Excluded(seen.items, seen.offsets)
+            excluded = ItemLists(seen.items, seen.offsets)
             hits = index.search(code.interests, code.mask, VALIDATION_K, excluded)
             scores.append(_ndcg(hits.codes == wanted[:, None], np.ones(len(block))))
         return float(np.concatenate(scores).mean())

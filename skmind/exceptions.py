@@ -45,3 +45,11 @@ class IgnoredDataWarning(SkmindWarning):
 
 class InterestCollapseWarning(SkmindWarning):
     """The interests of users who have several are practically one vector."""
+
+
+class ShortageWarning(SkmindWarning):
+    """Some users get fewer items than were asked for, as no more are eligible."""
+
+
+class ExactSearchWarning(SkmindWarning):
+    """An approximate index is not used, as it would not be faster at the recall it must reach."""

@@ -18,7 +18,8 @@ LAYERS = [
     {"_validation"},
     {"metrics", "model_selection", "datasets"},
     {"data", "nn", "index"},
-    {"_training", "_retrieval", "_fitted"},
+    {"_training", "_retrieval", "_request", "_fitted"},
+    {"_item_queries"},
     {"_persistence", "_onnx", "inspection"},
     {"_recommender"},
     {"_estimator"},
@@ -29,6 +30,7 @@ LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in unit
 # Who may import a library that the rest of the code must not depend on.
 CONFINED = {
     "annoy": ("index/annoy.py",),
+    "faiss": ("index/faiss.py",),
     "matplotlib": ("inspection.py",),
     "pyarrow": ("data/parquet.py",),
     "onnx_ir": ("_onnx.py",),

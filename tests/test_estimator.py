@@ -18,6 +18,7 @@ import torch
 
 import skmind._estimator
 import skmind._recommender
+import skmind.index.plan
 from skmind import MINDRecommender
 from skmind.datasets import fetch_movielens, make_interactions
 from skmind.exceptions import (
@@ -1051,12 +1052,12 @@ def test_annoy_with_an_exhaustive_search_is_exact(X, fitted):
 def test_auto_builds_a_forest_for_large_catalogues_only(X, fitted, monkeypatch, limit, n_forests):
     built = []
 
-    class Spy(skmind._recommender.AnnoyIndex):
+    class Spy(skmind.index.plan.AnnoyIndex):
         def __init__(self, vectors, n_trees, search_k, seed):
             built.append((n_trees, search_k))
             super().__init__(vectors, n_trees, search_k, seed)
 
-    monkeypatch.setattr(skmind._recommender, "AnnoyIndex", Spy)
+    monkeypatch.setattr(skmind.index.plan, "AnnoyIndex", Spy)
     monkeypatch.setattr(skmind._recommender, "AUTO_EXACT_ITEMS", limit)
     rec = MINDRecommender(**SMALL, n_trees=7, search_k=10**6).fit(X)
     assert built == [(7, 10**6)] * n_forests
@@ -1072,7 +1073,7 @@ def test_auto_builds_a_forest_for_large_catalogues_only(X, fitted, monkeypatch, 
 def test_the_same_seed_gives_the_same_bits(X, index, negative_sampling):
     def fit(seed):
         options = {**SMALL, "negative_sampling": negative_sampling, "random_state": seed}
-        return MINDRecommender(**options, index=index).fit(X)
+        return MINDRecommender(**options, index=index, search_k=50).fit(X)
 
     one, two, other = fit(3), fit(3), fit(4)
     assert_same_answers(one, two)
@@ -1099,7 +1100,7 @@ def test_the_global_generators_are_neither_read_nor_changed(X, random_state):
 
     options = {**SMALL, "random_state": random_state, "early_stopping": True}
     before = states()
-    rec = MINDRecommender(**options, index="annoy").fit(X)
+    rec = MINDRecommender(**options, index="annoy", search_k=50).fit(X)
     rec.recommend(k=3, diversity=0.5)
     rec.transform(X)
     rec.score(X)
@@ -1137,7 +1138,7 @@ def test_a_fit_that_fails_changes_nothing(X, fitted, monkeypatch, state, cause):
         monkeypatch.setattr(skmind._estimator.Trainer, "fit", interrupted)
         error = KeyboardInterrupt
     if cause == "late":
-        monkeypatch.setattr(skmind._recommender, "ExactIndex", interrupted)
+        monkeypatch.setattr(skmind.index.plan, "ExactIndex", interrupted)
         error = KeyboardInterrupt
     before = dict(vars(rec))
     with pytest.raises(error):

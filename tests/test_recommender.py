@@ -1,6 +1,11 @@
 """What `FittedRecommender` adds to the public behaviour that `test_estimator` covers."""
 
 import copy
+import pickle
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -8,7 +13,13 @@ import pytest
 
 from skmind import MINDRecommender
 from skmind.datasets import make_interactions
-from skmind.exceptions import IgnoredDataWarning, InvalidInputError
+from skmind.exceptions import (
+    ExactSearchWarning,
+    IgnoredDataWarning,
+    InvalidInputError,
+    ShortageWarning,
+)
+from skmind.index.plan import Plan
 
 SMALL = {"embedding_dim": 8, "max_epochs": 1, "random_state": 0}
 
@@ -51,3 +62,212 @@ def test_past_refuses_dates_where_fit_saw_numbers(X):
         rec.transform(known)
         with pytest.raises(InvalidInputError, match="the times are of type .* but fit saw"):
             rec.transform(asked)
+
+
+# ------------------------------------------------------------------ the index
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A catalogue that an approximate index is calibrated on."""
+    return make_interactions(300, 6000, n_topics=40, n_interests=2, random_state=0).interactions
+
+
+INDEXES = {
+    "annoy": {"n_trees": 5},
+    "faiss": {},
+}
+
+
+@pytest.mark.parametrize("index", INDEXES)
+def test_a_calibrated_index_is_rebuilt_bit_by_bit(large, index, monkeypatch):
+    if index == "faiss":
+        pytest.importorskip("faiss")
+    monkeypatch.setattr("skmind.index.plan.KS", (10,))
+    monkeypatch.setattr("skmind.index.annoy.AnnoyIndex.MOST", 1.0)
+    rec = MINDRecommender(**SMALL, index=index, **INDEXES[index]).fit(large)
+    plan = rec._model.plan
+    assert (rec.index_, plan.kind, plan.n_trees, plan.search_k) == (index, index, rec.n_trees, None)
+    assert 0.93 < rec.index_recall(n_users=100) <= 1
+    twin = pickle.loads(pickle.dumps(rec.set_params(index="exact")))
+    assert twin._ready()[2].effort == plan.effort
+    assert twin.index_ == index
+    assert twin.index_recall(k=100) == rec.index_recall(k=100)
+    pd.testing.assert_frame_equal(twin.recommend(), rec.recommend(), check_exact=True)
+
+
+def test_index_recall_tells_what_is_missed(large):
+    poor = MINDRecommender(**SMALL, index="annoy", n_trees=1, search_k=30).fit(large)
+    found, expected = poor.recommend(k=10), MINDRecommender(**SMALL).fit(large).recommend(k=10)
+    both = found.merge(expected, on=["user_id", "item_id"])
+    assert poor.index_recall(n_users=10**6) == pytest.approx(len(both) / len(expected))
+    assert 0.02 < len(both) / len(expected) < 0.9
+    assert poor.index_recall(n_users=50) == poor.index_recall(n_users=50)
+
+
+def test_index_recall_of_exact_search_is_one(fitted):
+    assert fitted.index_ == "exact"
+    assert fitted.index_recall() == fitted.index_recall(k=1000, n_users=1) == 1
+    for name in ("k", "n_users"):
+        with pytest.raises(InvalidInputError, match=f"{name}=0 must be an integer of at least 1"):
+            fitted.index_recall(**{name: 0})
+
+
+def test_exact_search_where_an_index_is_no_faster(X, fitted):
+    with pytest.warns(ExactSearchWarning, match="no faster on 30 items") as record:
+        rec = MINDRecommender(**SMALL, index="annoy").fit(X)
+    assert record[0].filename == __file__
+    assert rec.index_ == "exact"
+    pd.testing.assert_frame_equal(rec.recommend(), fitted.recommend(), check_exact=True)
+
+
+def test_an_index_with_search_k_is_not_calibrated(X, monkeypatch):
+    monkeypatch.setattr(Plan, "calibrated", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rec = MINDRecommender(**SMALL, index="annoy", search_k=3).fit(X)
+    assert rec.index_ == "annoy"
+
+
+def test_faiss_is_missed_before_anything_is_done(X, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr("skmind._estimator.prepare", None)
+    with pytest.raises(ImportError, match=r"pip install skmind\[faiss\]"):
+        MINDRecommender(index="faiss").fit(X)
+
+
+@pytest.mark.parametrize("n_jobs", [2, -1])
+def test_threads_change_nothing(X, fitted, n_jobs):
+    several = copy.deepcopy(fitted).set_params(n_jobs=n_jobs)
+    for options in ({}, {"quotas": "equal"}, {"items": {0: [1, 2, 3, 4, 5, 6]}, "user_ids": [0]}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ShortageWarning)
+            one, two = (rec.recommend(k=5, **options) for rec in (fitted, several))
+        pd.testing.assert_frame_equal(two, one, check_exact=True)
+    pd.testing.assert_frame_equal(several.audience([3]), fitted.audience([3]), check_exact=True)
+
+
+def test_many_threads_build_network_and_index_once(X, fitted, monkeypatch):
+    copied, built, barrier = copy.deepcopy(fitted), [], Barrier(16)
+    for owner, name in ((type(fitted._model), "network"), (Plan, "build")):
+        original = getattr(owner, name)
+
+        def spy(self, *arguments, original=original, name=name):
+            built.append(name)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(owner, name, spy)
+
+    def ask(_):
+        barrier.wait()
+        return copied.recommend(k=5)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(16)))
+    assert sorted(built) == ["build", "network"]
+    expected = fitted.recommend(k=5)
+    for answer in answers:
+        pd.testing.assert_frame_equal(answer, expected, check_exact=True)
+
+
+# ------------------------------------------------------------------ lists, weights and quotas
+
+
+def test_lists_of_users(X, fitted):
+    allowed = {0: list(range(20)), 1: [3, 4, 5], 777: [2, 9]}
+    blocked = pd.DataFrame({"user_id": [0, 0, 1], "item_id": [0, 1, 3]})
+    with pytest.warns(ShortageWarning, match="3 of 4 users get fewer than k=8 items, the fewest 0"):
+        found = fitted.recommend([1, 0, 777, 2], k=8, items=allowed, exclude_items=blocked)
+    seen = X.groupby("user_id")["item_id"].agg(set)
+    rows = found.groupby("user_id")["item_id"].agg(list)
+    assert set(rows[0]) < set(range(2, 20)) - seen[0]
+    assert len(rows[0]) == 8
+    assert set(rows[1]) == {4, 5} - seen[1]
+    counts = X["item_id"].value_counts()
+    assert rows[777] == sorted([2, 9], key=lambda item: -counts[item])
+    assert 2 not in rows
+    one = fitted.recommend([0], k=8, items=sorted(set(range(2, 20))))
+    mine = found[found["user_id"] == 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, one, check_exact=False, rtol=0, atol=1e-6)
+
+
+def test_lists_of_strangers(fitted):
+    histories = {"ann": [1, 2, 3], "bob": [7, 8]}
+    found = fitted.recommend_from_history(
+        histories, k=2, items={"bob": [1, 7, 4, 5], "ann": [9, 3, 6]}, exclude_items={"bob": [4]}
+    )
+    assert found.groupby("user_id")["item_id"].agg(set).to_dict() == {"ann": {6, 9}, "bob": {1, 5}}
+    listed = fitted.recommend_from_history([[1, 2], [7]], k=1, items={1: [5], 0: [6]})
+    assert listed["item_id"].tolist() == [6, 5]
+
+
+def test_a_shortage_is_stated(fitted):
+    for ask, first in ((fitted.recommend, [0]), (fitted.recommend_from_history, [[1, 2]])):
+        with pytest.warns(
+            ShortageWarning, match="1 of 1 .* left after exclude_seen=True and items="
+        ) as record:
+            ask(first, k=5, items=[7, 8, 9])
+        assert record[0].filename == __file__
+
+
+def test_weights_multiply_the_scores_of_an_interest(X, fitted):
+    weights = np.array([0.5, 2.0, 0.0, 1.0])
+    interests, users = fitted.interests(fitted.users_), fitted.users_
+    in_use = (np.abs(interests).sum(2) > 0) & (weights > 0)
+    products = interests @ fitted.item_embeddings_.T * weights[:, None]
+    products = np.where(in_use[:, :, None], products, -np.inf)
+    found = fitted.recommend(k=30, exclude_seen=False, interest_weights=weights)
+    found = found[found["interest"] >= 0]
+    assert set(found["interest"]) == {0, 1, 3}
+    for user, rows in found.groupby("user_id"):
+        row = products[list(users).index(user)]
+        codes = pd.Index(fitted.items_).get_indexer(rows["item_id"])
+        assert sorted(codes) == list(range(30))
+        np.testing.assert_allclose(rows["score"], -np.sort(-row.max(0)), atol=1e-6)
+        assert rows["interest"].tolist() == row.argmax(0)[codes].tolist()
+
+
+def test_weights_of_each_user(fitted):
+    each = np.array([[1, 0, 0, 0], [0, 3, 0, 0], [1, 1, 1, 1]])
+    found = fitted.recommend([0, 1, 2], k=4, interest_weights=each)
+    for user, weights in zip([0, 1, 2], each, strict=True):
+        expected = fitted.recommend([user], k=4, interest_weights=weights)
+        mine = found[found["user_id"] == user].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, expected, check_exact=False, rtol=0, atol=1e-6)
+    same = fitted.recommend([2], k=4)
+    pd.testing.assert_frame_equal(expected, same, check_exact=True)
+
+
+def test_a_user_without_a_weighted_interest_gets_what_is_popular(fitted):
+    """Histories of one item have one interest."""
+    one = fitted.recommend_from_history([[3]], k=3, interest_weights=[0, 1, 1, 1])
+    assert one["interest"].tolist() == [-1] * 3
+
+
+def test_equal_quotas(fitted):
+    found = fitted.recommend(k=6, quotas="equal")
+    n_used = (np.abs(fitted.interests(fitted.users_)).sum(2) > 0).sum(1)
+    counts = found.groupby(["user_id", "interest"]).size().unstack(fill_value=0)
+    for user, n in zip(fitted.users_, n_used, strict=True):
+        assert counts.loc[user].sum() == 6
+        assert counts.loc[user, : n - 1].tolist() == [6 // n + (j < 6 % n) for j in range(n)]
+    for _, rows in found.groupby("user_id"):
+        assert rows["score"].is_monotonic_decreasing
+        assert rows["item_id"].is_unique
+
+
+def test_quotas_and_diversity_are_not_combined(fitted):
+    with pytest.raises(InvalidInputError, match="quotas='equal' and diversity=0.5 can't be comb"):
+        fitted.recommend(k=4, quotas="equal", diversity=0.5)
+    with pytest.raises(InvalidInputError, match="quotas="):
+        fitted.recommend_from_history([[1]], k=4, quotas=[1, 1, 1, 0])
+    with pytest.raises(InvalidInputError, match="interest_weights"):
+        fitted.recommend([0], interest_weights=[-1, 1, 1, 1])
+
+
+def test_dropped_users_have_weights_too(fitted):
+    """One row for each user asked for, as the caller may not know who is unknown."""
+    each = [[1, 0, 0, 0], [0, 1, 0, 0]]
+    kept = fitted.recommend([999, 0], k=3, unknown="drop", interest_weights=each)
+    assert set(kept["user_id"]) == {0}
+    assert set(kept["interest"]) == {1}

@@ -5,11 +5,22 @@ import pytest
 from scipy import sparse
 
 from skmind import _retrieval
-from skmind._retrieval import OVERSAMPLING, POPULAR, diversify, popular, retrieve
+from skmind._retrieval import (
+    OVERSAMPLING,
+    POPULAR,
+    diversify,
+    nearest_users,
+    popular,
+    popular_in_lists,
+    retrieve,
+    search_each,
+    share_out,
+)
 from skmind.data.features import Values
 from skmind.index.annoy import AnnoyIndex
 from skmind.index.exact import ExactIndex
-from skmind.index.protocol import Excluded, Hits
+from skmind.index.faiss import FaissIndex
+from skmind.index.protocol import Hits, ItemLists
 
 
 def unit(vectors):
@@ -19,7 +30,7 @@ def unit(vectors):
 def excluding(rows):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     codes = np.concatenate([np.empty(0), *rows]).astype(np.int64)
-    return Excluded(codes, offsets)
+    return ItemLists(codes, offsets)
 
 
 def random_case(n=60, B=15, K=3, D=6, seed=0):
@@ -81,6 +92,19 @@ def test_popular_for_nobody():
 
 def test_an_item_excluded_twice_counts_once():
     assert popular(np.array([3, 2, 1]), 2, excluding([[0, 0, 0]])).codes.tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("k", [1, 5, 70])
+def test_popular_in_lists_equals_a_loop(k):
+    rng = np.random.default_rng(k)
+    counts = rng.integers(6, size=40)
+    lists = [np.flatnonzero(rng.random(40) < share) for share in np.linspace(0, 1, 9)]
+    hits = popular_in_lists(counts, k, excluding(lists))
+    rest = [set(range(40)) - set(codes.tolist()) for codes in lists]
+    assert hits.codes.tolist() == popular_by_loop(counts, k, rest, None)
+    real = hits.codes >= 0
+    np.testing.assert_allclose(hits.scores[real], counts[hits.codes[real]] / counts.sum())
+    assert (hits.interests == POPULAR).all()
 
 
 # ------------------------------------------------------------------ diversify
@@ -351,3 +375,156 @@ def test_diversity_chooses_from_more_candidates():
     for mine, theirs in zip(hits, diversify(wide, vectors, 4, 0.4), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert (hits.codes != wide.codes[:, :4]).any()
+
+
+def test_lists_take_the_place_of_exclusions():
+    vectors, queries, mask, excluded = random_case()
+    lists = [np.flatnonzero(np.arange(60) % (row + 2) == 1) for row in range(len(queries))]
+    rest = excluding([np.setdiff1d(np.arange(60), codes) for codes in lists])
+    counts = np.arange(60)
+    for options in ({}, {"diversity": 0.4}, {"quotas": np.full(mask.shape, 2)}):
+        found, expected = (
+            retrieve(ExactIndex(vectors), queries, mask, 6, row, counts=counts, **more, **options)
+            for row, more in ((excluded, {"lists": excluding(lists)}), (rest, {}))
+        )
+        np.testing.assert_array_equal(found.codes, expected.codes)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+        np.testing.assert_array_equal(
+            found.interests[found.codes >= 0], expected.interests[found.codes >= 0]
+        )
+
+
+# ------------------------------------------------------------------ quotas
+
+
+def shared_by_loop(scores, k, quotas):
+    """``scores`` (n, K) of the items a row may get, -inf for interests out of use."""
+    pairs = [(-score, j, code) for code, row in enumerate(scores) for j, score in enumerate(row)]
+    pairs = sorted(pair for pair in pairs if pair[0] < np.inf)
+    taken, left = {}, list(quotas)
+    for with_quota in (True, False):
+        for score, j, code in pairs:
+            if len(taken) < k and code not in taken and (left[j] > 0 or not with_quota):
+                taken[code] = score, j
+                left[j] -= 1
+    return sorted((score, j, code) for code, (score, j) in taken.items())
+
+
+@pytest.mark.parametrize("n", [4, 12, 60])
+@pytest.mark.parametrize("k", [1, 5, 11])
+def test_sharing_out_equals_a_loop(n, k):
+    vectors, queries, mask, _ = random_case(n=n, seed=n + k)
+    rng = np.random.default_rng(k)
+    excluded = excluding([rng.permutation(n)[: rng.integers(n)] for _ in range(len(queries))])
+    quotas = rng.multinomial(k, [1 / 3] * 3, size=len(queries))
+    index = ExactIndex(vectors)
+    hits = search_each(
+        lambda queries, mask, k: index.search(queries, mask, k, excluded), queries, mask, k
+    )
+    assert hits.codes.shape == (len(queries), 3 * k)
+    found = share_out(hits, k, quotas)
+    assert {part.shape for part in found} == {(len(queries), k)}
+    for row in range(len(queries)):
+        scores = np.where(mask[row], vectors @ queries[row].T, -np.inf)
+        scores[excluded.codes[excluded.offsets[row] : excluded.offsets[row + 1]]] = -np.inf
+        expected = shared_by_loop(scores, k, quotas[row])
+        m = len(expected)
+        assert found.codes[row].tolist() == [code for _, _, code in expected] + [-1] * (k - m)
+        assert found.interests[row].tolist() == [j for _, j, _ in expected] + [-1] * (k - m)
+        np.testing.assert_allclose(
+            found.scores[row], [-s for s, _, _ in expected] + [-np.inf] * (k - m), atol=1e-6
+        )
+        if m == k and mask[row].all():
+            assert np.bincount(found.interests[row], minlength=3).tolist() == quotas[row].tolist()
+
+
+def test_an_item_goes_to_the_next_interest_when_the_nearest_is_full():
+    """Interest 0 is nearest to both items but may bring one; the other counts for interest 1."""
+    vectors = unit(np.array([[1, 0.1], [1, 0.3], [-1, 0]]))
+    queries = unit(np.array([[[1, 0], [0, 1]]]))
+    hits = retrieve(
+        ExactIndex(vectors), queries, np.ones((1, 2), dtype=bool), 2, excluding([[]]),
+        counts=np.ones(3), quotas=np.array([[1, 1]]),
+    )  # fmt: skip
+    assert hits.codes.tolist() == [[0, 1]]
+    assert hits.interests.tolist() == [[0, 1]]
+    np.testing.assert_allclose(hits.scores, [[1 / 1.01**0.5, 0.3 / 1.09**0.5]], rtol=1e-6)
+
+
+# ------------------------------------------------------------------ exactly k
+
+
+def stress_case(n=300, k=7):
+    """Users who may get every item, all but a few, exactly k, fewer, one or none."""
+    rng = np.random.default_rng(0)
+    vectors, _, _, _ = random_case(n=n)
+    n_eligible = [n, n - 1, k + 1, k, k - 1, 1, 0] * 3
+    queries = unit(rng.standard_normal((len(n_eligible), 3, vectors.shape[1])))
+    mask = np.tile([[True] * 3, [True, False, False], [False] * 3], (7, 1))
+    excluded = excluding([rng.permutation(n)[m:] for m in n_eligible])
+    return vectors, queries, mask, excluded, n_eligible
+
+
+def build(kind, vectors):
+    if kind is FaissIndex:
+        pytest.importorskip("faiss")
+    return kind(vectors, search_k=1) if kind is not ExactIndex else kind(vectors)
+
+
+@pytest.mark.parametrize("wish", ["plain", "diversity", "quotas", "weights", "lists"])
+@pytest.mark.parametrize("kind", [ExactIndex, AnnoyIndex, FaissIndex])
+def test_exactly_k_whatever_was_seen(kind, wish):
+    """Though the approximate indexes look at next to nothing."""
+    k = 7
+    vectors, queries, mask, excluded, n_eligible = stress_case(k=k)
+    options = {}
+    if wish == "diversity":
+        options = {"diversity": 0.5}
+    elif wish == "quotas":
+        options = {"quotas": np.tile([5, 2, 0], (len(queries), 1))}
+    elif wish == "weights":
+        queries = queries * np.float32([0.01, 3, 1])[:, None]
+    elif wish == "lists":
+        everything = ItemLists.from_pairs(
+            np.repeat(np.arange(len(queries)), 300), np.tile(np.arange(300), len(queries)), 21
+        )
+        options = {"lists": everything.without(excluded)}
+    counts = np.arange(300)
+    hits = retrieve(build(kind, vectors), queries, mask, k, excluded, counts=counts, **options)
+    banned = [set(row.tolist()) for row in np.split(excluded.codes, excluded.offsets[1:-1])]
+    for row, codes in enumerate(hits.codes.tolist()):
+        real = [code for code in codes if code >= 0]
+        assert len(set(real)) == len(real) == min(k, n_eligible[row])
+        assert not banned[row] & set(real)
+
+
+@pytest.mark.parametrize("kind", [ExactIndex, AnnoyIndex, FaissIndex])
+def test_a_catalogue_of_one_item(kind):
+    vectors = np.ones((1, 6), dtype=np.float32) / np.float32(6**0.5)
+    queries, mask = np.repeat(vectors[None], 3, 0), np.array([[True], [True], [False]])
+    hits = retrieve(
+        build(kind, vectors), queries, mask, 4, excluding([[], [0], []]), counts=np.ones(1)
+    )
+    assert hits.codes.tolist() == [[0], [-1], [0]]
+
+
+# ------------------------------------------------------------------ nearest users
+
+
+@pytest.mark.parametrize("k", [1, 4, 40])
+def test_nearest_users_equal_a_loop(k):
+    items, interests, mask, _ = random_case(n=8, B=40, seed=k)
+    rng = np.random.default_rng(k)
+    banned = [rng.permutation(40)[: rng.integers(30)] for _ in range(8)]
+    hits = nearest_users(items, interests, mask, k, excluding(banned))
+    for row in range(8):
+        products = np.where(mask, interests @ items[row], -np.inf)
+        best = products.max(1)
+        best[banned[row]] = -np.inf
+        order = np.argsort(-best, kind="stable")[:k]
+        order = order[best[order] > -np.inf]
+        m = len(order)
+        assert hits.codes[row].tolist()[:m] == order.tolist()
+        assert (hits.codes[row, m:] == -1).all()
+        np.testing.assert_allclose(hits.scores[row, :m], best[order], atol=1e-6)
+        assert hits.interests[row, :m].tolist() == products[order].argmax(1).tolist()

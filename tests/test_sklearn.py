@@ -232,7 +232,7 @@ def through_joblib(estimator, path):
 def test_copies_answer_bit_by_bit_alike(interactions, fitted, tmp_path, copied, index):
     original = fitted
     if index == "annoy":
-        original = MINDRecommender(**SMALL, index="annoy").fit(interactions)
+        original = MINDRecommender(**SMALL, index="annoy", search_k=50).fit(interactions)
     twin = copied(original, tmp_path)
     check_is_fitted(twin)
     pd.testing.assert_frame_equal(twin.recommend(), original.recommend(), check_exact=True)

@@ -81,6 +81,11 @@ def read_column(X: Any, schema: Schema, role: str) -> np.ndarray:
     return id_array(take_column(X, column, f"{role}_col"), f"column {column!r}")
 
 
+def result_name(column: Any, default: str) -> str:
+    """Name of a column in results: the caller's, unless it was a position."""
+    return column if isinstance(column, str) else default
+
+
 def read_rows(X: Any, schema: Schema) -> Rows:
     """The ids and times of an interactions table, checked.
 

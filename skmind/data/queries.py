@@ -13,7 +13,7 @@ from .._validation import id_array, is_frame
 from ..exceptions import InvalidInputError
 from .encoder import IdEncoder
 from .interactions import Interactions
-from .prepare import Rows, Schema, read_rows
+from .prepare import Rows, Schema, read_column, read_rows
 
 
 def read_histories(
@@ -42,19 +42,60 @@ def read_histories(
         as_map = isinstance(histories, Mapping)
         lists = list(histories.values()) if as_map else histories
         lists = list(lists) if hasattr(lists, "__iter__") else [lists]
-        for one in lists:
-            if isinstance(one, str | bytes) or not hasattr(one, "__len__"):
-                raise InvalidInputError(
-                    f"histories must hold a list of item ids per person, got {one!r}; "
-                    "for one person write [[id, id, ...]]"
-                )
         keys = id_array(list(histories), "the keys") if as_map else np.arange(len(lists))
-        lengths = np.array([len(one) for one in lists], dtype=np.int64)
-        owners = np.repeat(np.arange(len(lists)), lengths)
-        codes, times = items.encode(list(chain.from_iterable(lists))), None
+        owners, ids = _flat(lists, "histories", "for one person write [[id, id, ...]]")
+        codes, times = items.encode(ids), None
     known = codes >= 0
     times = None if times is None else times[known]
     return keys, Interactions.from_codes(owners[known], codes[known], times, len(keys))
+
+
+def _flat(lists: list, name: str, cure: str) -> tuple[np.ndarray, list]:
+    """Position of the list of each id, and the ids."""
+    for one in lists:
+        if isinstance(one, str | bytes) or not hasattr(one, "__len__"):
+            raise InvalidInputError(
+                f"{name} must hold a list of item ids per person, got {one!r}; {cure}"
+            )
+    lengths = np.array([len(one) for one in lists], dtype=np.int64)
+    return np.repeat(np.arange(len(lists)), lengths), list(chain.from_iterable(lists))
+
+
+def read_item_lists(
+    lists: Any, name: str, schema: Schema, items: IdEncoder, users: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A list of items for each of ``users``; ids of items and users that are unknown are left out.
+
+    Parameters
+    ----------
+    lists : dict of lists, or frame
+        Item ids by user id; or a table with the user and item columns of ``fit``.
+    name : str
+        The parameter, for messages.
+    schema : Schema
+    items : IdEncoder
+    users : ndarray of shape (n,)
+        Ids, repeats allowed.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_entries,)
+        Position in ``users``.
+    codes : ndarray of shape (n_entries,)
+        Item code.
+    """
+    if is_frame(lists):
+        owners, keys = pd.factorize(read_column(lists, schema, "user"))
+        ids: Any = read_column(lists, schema, "item")
+    else:
+        keys = id_array(list(lists), f"the keys of {name}")
+        owners, ids = _flat(list(lists.values()), name, "write {user: [id, id, ...]}")
+    rows, distinct = pd.factorize(users)
+    owners = IdEncoder(distinct, "user").encode(keys)[owners]
+    codes = items.encode(ids)
+    known = (codes >= 0) & (owners >= 0)
+    by_user = Interactions.from_codes(owners[known], codes[known], None, len(distinct)).select(rows)
+    return np.repeat(np.arange(len(rows)), by_user.lengths), by_user.items
 
 
 class ScoreTask(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .protocol import Excluded, Hits
+from .protocol import Hits, ItemLists, each
 
 BLOCK = 2**23  # scores held at once: 32 MiB
 TILE = 2**20  # products held at once, before the maximum over the interests: 4 MiB
@@ -28,33 +28,40 @@ class ExactIndex:
         queries: np.ndarray,
         mask: np.ndarray,
         k: int,
-        excluded: Excluded,
+        excluded: ItemLists,
         allowed: np.ndarray | None = None,
+        n_jobs: int | None = None,
     ) -> Hits:
         """See `Index.search`."""
         if allowed is not None and allowed.mean() < FEW:
             few = np.flatnonzero(allowed)
-            hits = ExactIndex(self.vectors[few]).search(queries, mask, k, excluded.among(allowed))
+            among = ExactIndex(self.vectors[few])
+            hits = among.search(queries, mask, k, excluded.among(allowed), None, n_jobs)
             return hits._replace(codes=np.append(few, -1).astype(np.int32)[hits.codes])
         (B, _, D), n = queries.shape, len(self.vectors)
         hits = Hits.padding(B, k)
-        size = max(1, BLOCK // max(1, min(n, BLOCK // ROWS), min(n, k) * D))
         n_used = mask.sum(1)
-        for K in np.unique(n_used[n_used > 0]).tolist():
-            alike = np.flatnonzero(n_used == K)  # together: interests out of use cost nothing
-            for start in range(0, len(alike), size):
-                rows = alike[start : start + size]
-                used = np.nonzero(mask[rows])[1].reshape(-1, K)
-                found = self._search(queries[rows[:, None], used], k, excluded.take(rows), allowed)
-                won = np.take_along_axis(used, found.interests, axis=1)
-                for mine, theirs in zip(hits, found._replace(interests=won), strict=True):
-                    mine[rows, : theirs.shape[1]] = theirs
+        size = max(1, BLOCK // max(1, min(n, BLOCK // ROWS), min(n, k) * D))
+        parts = [
+            alike[start : start + size]  # together: interests out of use cost nothing
+            for alike in (np.flatnonzero(n_used == K) for K in np.unique(n_used[n_used > 0]))
+            for start in range(0, len(alike), size)
+        ]
+
+        def fill(rows: np.ndarray) -> None:
+            used = np.nonzero(mask[rows])[1].reshape(len(rows), -1)  # (b, K)
+            found = self._search(queries[rows[:, None], used], k, excluded.take(rows), allowed)
+            won = np.take_along_axis(used, found.interests, axis=1)
+            for mine, theirs in zip(hits, found._replace(interests=won), strict=True):
+                mine[rows, : theirs.shape[1]] = theirs
+
+        each(fill, parts, n_jobs)
         short = np.isneginf(hits.scores)
         hits.codes[short] = hits.interests[short] = -1
         return hits
 
     def _search(
-        self, queries: np.ndarray, k: int, excluded: Excluded, allowed: np.ndarray | None
+        self, queries: np.ndarray, k: int, excluded: ItemLists, allowed: np.ndarray | None
     ) -> Hits:
         """Search with all interests of ``queries`` (b, K, D), which fit into one block."""
         b, n = len(queries), len(self.vectors)
@@ -89,6 +96,50 @@ class ExactIndex:
             items = self.vectors[start + first : start + first + here.shape[1]]
             np.matmul(flat, items.T, out=products)
             products.reshape(b, K, -1).max(axis=1, out=here)
+
+
+def search_lists(
+    vectors: np.ndarray,
+    queries: np.ndarray,
+    mask: np.ndarray,
+    k: int,
+    lists: ItemLists,
+    n_jobs: int | None = None,
+) -> Hits:
+    """`Index.search` where each row has a list of its own that it may get items of.
+
+    Parameters
+    ----------
+    vectors, queries, mask, k, n_jobs
+        See `Index.search`.
+    lists : ItemLists
+        Distinct items, ascending.
+    """
+    hits = Hits.padding(len(queries), k)
+    lengths = np.diff(lists.offsets)
+    power = np.frexp(lengths)[1]  # rows of like length share a block, which is then seldom padding
+    parts = []
+    for alike in (np.flatnonzero((power == p) & mask.any(1)) for p in np.unique(power[power > 0])):
+        size = max(1, BLOCK // (int(lengths[alike].max(initial=1)) * vectors.shape[1]))
+        parts += [alike[start : start + size] for start in range(0, len(alike), size)]
+
+    def fill(rows: np.ndarray) -> None:
+        columns = np.arange(lengths[rows].max())
+        missing = columns >= lengths[rows, None]  # (b, M)
+        places = np.where(missing, 0, lists.offsets[rows, None] + columns)
+        codes = lists.codes[places]
+        products = vectors[codes] @ queries[rows].transpose(0, 2, 1)  # (b, M, K)
+        products[np.broadcast_to(~mask[rows, None], products.shape)] = -np.inf
+        scores = np.where(missing, -np.inf, products.max(2))
+        best, values = top_k(scores, k)
+        found = Hits(codes, scores, products.argmax(2))
+        for mine, theirs in zip(hits, found, strict=True):
+            mine[rows, : best.shape[1]] = np.take_along_axis(theirs, best, axis=1)
+
+    each(fill, parts, n_jobs)
+    short = np.isneginf(hits.scores)
+    hits.codes[short] = hits.interests[short] = -1
+    return hits
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

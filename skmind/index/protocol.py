@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from joblib import Parallel, delayed
 
 
 class Hits(NamedTuple):
@@ -40,32 +42,48 @@ class Hits(NamedTuple):
         return Hits(*(np.concatenate(parts, axis=1) for parts in both))
 
 
-class Excluded(NamedTuple):
-    """Items that each row must not get: ``codes[offsets[i]:offsets[i + 1]]`` for row ``i``."""
+class ItemLists(NamedTuple):
+    """A list of items a row: ``codes[offsets[i]:offsets[i + 1]]`` for row ``i``."""
 
     codes: np.ndarray
     offsets: np.ndarray
 
-    def rows(self, start: int, stop: int) -> Excluded:
+    @classmethod
+    def from_pairs(cls, rows: np.ndarray, codes: np.ndarray, n_rows: int) -> ItemLists:
+        """The distinct items of each row, ascending; a pair is a row and an item code."""
+        size = int(codes.max(initial=0)) + 1
+        pairs = np.unique(rows.astype(np.int64) * size + codes)
+        offsets = np.searchsorted(pairs, np.arange(n_rows + 1) * size)
+        return cls(pairs % size, offsets)
+
+    def rows(self, start: int, stop: int) -> ItemLists:
         """The same for rows ``start`` to ``stop``."""
         offsets = self.offsets[start : stop + 1]
-        return Excluded(self.codes[offsets[0] : offsets[-1]], offsets - offsets[0])
+        return ItemLists(self.codes[offsets[0] : offsets[-1]], offsets - offsets[0])
 
-    def take(self, rows: np.ndarray) -> Excluded:
+    def take(self, rows: np.ndarray) -> ItemLists:
         """The same for the chosen rows."""
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         first = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        return Excluded(self.codes[first + np.arange(offsets[-1])], offsets)
+        return ItemLists(self.codes[first + np.arange(offsets[-1])], offsets)
 
-    def among(self, allowed: np.ndarray) -> Excluded:
+    def without(self, other: ItemLists) -> ItemLists:
+        """The same without the items of the same row of ``other``."""
+        (rows, codes), (other_rows, other_codes) = self.pairs(), other.pairs()
+        size = int(max(codes.max(initial=0), other_codes.max(initial=0))) + 1
+        keep = ~np.isin(rows * size + codes, other_rows * size + other_codes)
+        before = np.concatenate([[0], np.cumsum(keep)])
+        return ItemLists(codes[keep], before[self.offsets])
+
+    def among(self, allowed: np.ndarray) -> ItemLists:
         """The same in the codes that the allowed items have among themselves."""
         keep = allowed[self.codes]
         before = np.concatenate([[0], np.cumsum(keep)])
-        return Excluded((np.cumsum(allowed) - 1)[self.codes[keep]], before[self.offsets])
+        return ItemLists((np.cumsum(allowed) - 1)[self.codes[keep]], before[self.offsets])
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row and item code of every exclusion."""
+        """Row and item code of every entry."""
         lengths = np.diff(self.offsets)
         return np.repeat(np.arange(len(lengths)), lengths), self.codes
 
@@ -80,20 +98,25 @@ class Index(Protocol):
         queries: np.ndarray,
         mask: np.ndarray,
         k: int,
-        excluded: Excluded,
+        excluded: ItemLists,
         allowed: np.ndarray | None = None,
+        n_jobs: int | None = None,
     ) -> Hits:
-        """The ``k`` items with the highest cosine to any interest of the row, each once.
+        """The ``k`` items with the highest product with any interest of the row, each once.
 
         Parameters
         ----------
-        queries : ndarray of shape (B, K, D), float32, unit length
+        queries : ndarray of shape (B, K, D), float32
+            Of unit length the product is the cosine.
         mask : ndarray of shape (B, K), bool
             Interests in use; a row without any gets padding only.
         k : int
-        excluded : Excluded
+        excluded : ItemLists
+            Items that each row must not get.
         allowed : ndarray of shape (n_items,), bool, or None
             Items that may be returned; None: all.
+        n_jobs : int or None
+            Threads; see `each`.
 
         Returns
         -------
@@ -101,3 +124,13 @@ class Index(Protocol):
             Exactly ``k`` items a row unless fewer are eligible.
         """
         ...
+
+
+def each(
+    function: Callable[[np.ndarray], None], parts: list[np.ndarray], n_jobs: int | None
+) -> None:
+    """Call ``function`` for each part, in ``n_jobs`` threads as scikit-learn counts them.
+
+    Threads suffice: numpy, Annoy and faiss release the interpreter while they search.
+    """
+    Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(function)(part) for part in parts)

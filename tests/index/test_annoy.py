@@ -3,7 +3,7 @@ import pytest
 
 from skmind.index.annoy import AnnoyIndex
 from skmind.index.exact import ExactIndex
-from skmind.index.protocol import Excluded
+from skmind.index.protocol import ItemLists
 
 EVERY_NODE = 10**7  # a search_k that visits all
 
@@ -24,7 +24,7 @@ def clustered_vectors(rng, n, D=16):
 def excluding(rows):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     codes = np.concatenate([np.empty(0), *rows]).astype(np.int64)
-    return Excluded(codes, offsets)
+    return ItemLists(codes, offsets)
 
 
 def random_case(draw, n=300, B=20, K=3, seed=0):

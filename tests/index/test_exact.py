@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from skmind.index import exact
-from skmind.index.exact import ExactIndex, top_k, winners
-from skmind.index.protocol import Excluded
+from skmind.index.exact import ExactIndex, search_lists, top_k, winners
+from skmind.index.protocol import ItemLists
 
 
 def grid(rng, *shape):
@@ -20,7 +20,7 @@ def sphere(rng, *shape):
 def excluding(rows):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     codes = np.concatenate([np.empty(0), *rows]).astype(np.int64)
-    return Excluded(codes, offsets)
+    return ItemLists(codes, offsets)
 
 
 def by_brute_force(vectors, queries, mask, k, excluded, allowed):
@@ -215,3 +215,46 @@ def test_winners_is_the_nearest_interest():
     codes = rng.integers(50, size=(6, 5))
     expected = [[int((queries[b] @ vectors[c]).argmax()) for c in codes[b]] for b in range(6)]
     assert winners(vectors, queries, codes).tolist() == expected
+
+
+# ------------------------------------------------------------------ a list a row
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("draw", [grid, sphere])
+@pytest.mark.parametrize("k", [1, 4, 60])
+def test_lists_equal_brute_force_with_all_else_excluded(draw, k):
+    rng = np.random.default_rng(k)
+    vectors, queries, mask, _ = random_case(rng, draw, 50)
+    lists = [np.flatnonzero(rng.random(50) < share) for share in np.linspace(0, 1, len(queries))]
+    rest = [np.setdiff1d(np.arange(50), codes) for codes in lists]
+    for n_jobs in (None, 2):
+        found = search_lists(vectors, queries, mask, k, excluding(lists), n_jobs)
+        expected = by_brute_force(vectors, queries, mask, k, excluding(rest), None)
+        np.testing.assert_array_equal(found.codes, expected[0])
+        np.testing.assert_allclose(found.scores, expected[1], atol=1e-6)
+        np.testing.assert_array_equal(found.interests, expected[2])
+        assert [part.dtype for part in found] == [np.int32, np.float32, np.int32]
+
+
+def test_empty_lists_and_no_rows():
+    queries, mask = np.ones((2, 1, 3), dtype=np.float32), np.ones((2, 1), dtype=bool)
+    vectors = np.eye(3, dtype=np.float32)
+    hits = search_lists(vectors, queries, mask, 2, excluding([[], []]))
+    assert hits.codes.tolist() == [[-1, -1]] * 2
+    hits = search_lists(vectors, queries[:0], mask[:0], 2, excluding([]))
+    assert [part.shape for part in hits] == [(0, 2)] * 3
+
+
+def test_one_long_list_does_not_widen_the_others(monkeypatch):
+    held = []
+
+    def spied_top_k(scores, k):
+        held.append(scores.shape)
+        return top_k(scores, k)
+
+    monkeypatch.setattr(exact, "top_k", spied_top_k)
+    rng = np.random.default_rng(0)
+    vectors, queries, mask, _ = random_case(rng, sphere, 1000, B=30, masked=0)
+    search_lists(vectors, queries, mask, 2, excluding([[1, 2]] * 29 + [range(1000)]))
+    assert sorted(held) == [(1, 1000), (29, 2)]

@@ -3,13 +3,13 @@ import pytest
 
 from skmind.index.annoy import AnnoyIndex
 from skmind.index.exact import ExactIndex
-from skmind.index.protocol import Excluded, Hits
+from skmind.index.protocol import Hits, ItemLists, each
 
 
 def excluding(*rows):
-    """`Excluded` of lists of codes, one a row."""
+    """`ItemLists` of lists of codes, one a row."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
-    return Excluded(np.array([code for row in rows for code in row], dtype=np.int64), offsets)
+    return ItemLists(np.array([code for row in rows for code in row], dtype=np.int64), offsets)
 
 
 def as_lists(excluded):
@@ -122,3 +122,52 @@ def test_widened_hits_have_padding_on_the_right():
     assert wide.interests.tolist() == [[1, -1, -1]] * 2
     assert [part.dtype for part in wide] == [part.dtype for part in hits]
     assert wide.widened(2).codes.shape == (2, 3)  # never narrower
+
+
+def random_pairs(seed, n_rows=12, n_items=9):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(60))
+    return rng.integers(n_rows, size=n), rng.integers(n_items, size=n)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lists_from_pairs_are_distinct_and_ascending(seed):
+    rows, codes = random_pairs(seed)
+    expected = [sorted(set(codes[rows == row].tolist())) for row in range(12)]
+    assert as_lists(ItemLists.from_pairs(rows, codes, 12)) == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_leaves_the_rest_of_each_row(seed):
+    mine, theirs = (ItemLists.from_pairs(*random_pairs(s), 12) for s in (seed, seed + 100))
+    expected = [
+        [code for code in row if code not in other]
+        for row, other in zip(as_lists(mine), as_lists(theirs), strict=True)
+    ]
+    assert as_lists(mine.without(theirs)) == expected
+
+
+def test_lists_of_no_pairs():
+    none = np.empty(0, dtype=np.int64)
+    assert as_lists(ItemLists.from_pairs(none, none, 2)) == [[], []]
+    assert as_lists(excluding([1], []).without(ItemLists.from_pairs(none, none, 2))) == [[1], []]
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 3, -1])
+def test_each_part_is_visited_once(n_jobs):
+    seen = np.zeros(100)
+
+    def visit(part):
+        seen[part] += 1
+
+    each(visit, np.array_split(np.arange(100), 7), n_jobs)
+    assert (seen == 1).all()
+    each(visit, [], n_jobs)
+
+
+def test_each_passes_errors_on():
+    def fail(part):
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        each(fail, [np.arange(2)] * 3, 2)

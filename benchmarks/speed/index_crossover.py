@@ -1,6 +1,6 @@
-"""Catalogue size → speed of Annoy in relation to exact search, both on one thread.
+"""Catalogue size → speed of Annoy and faiss in relation to exact search, all on one thread.
 
-    python benchmarks/index_crossover.py [--quick]
+    python benchmarks/speed/index_crossover.py [--quick]
 
 Writes the table benchmarks/results/index_crossover.md; with --quick, a small one to the screen. The
 item vectors are generated: √n clusters, all in the directions of a decaying spectrum. With "loose"
@@ -8,8 +8,9 @@ clusters, Annoy's recall at each `search_k` is close to that on the vectors of t
 Amazon Beauty that MINDRecommender learned: .92 against .92 with 500 nodes at k = 10, .94 against
 .94 with 2,000 nodes at k = 100. "Tight" clusters are easier. Every user has four interests, each
 the mean of five items, mostly of one cluster; these twenty items are excluded, as seen items are.
-Annoy gets the smallest `search_k` of a ladder that reaches a recall of .95 on 256 users; recall and
-speed are then measured on 256 others, the speed of single calls on 32 of them.
+Each index gets the smallest `search_k` of a ladder that reaches a recall of .95 on 256 users; its
+recall and speed are then measured on 256 others, the speed of single calls on 32 of them. faiss is
+measured if it is installed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,19 +31,44 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skmind.index.annoy import AnnoyIndex
+from skmind.index.approximate import ApproximateIndex
 from skmind.index.exact import ExactIndex
-from skmind.index.protocol import Excluded, Hits, Index
+from skmind.index.faiss import FaissIndex
+from skmind.index.protocol import Hits, Index, ItemLists
 
-RESULT = Path(__file__).parent / "results" / "index_crossover.md"
+RESULT = Path(__file__).parents[1] / "results" / "index_crossover.md"
 D, K, N_TREES, SEED = 64, 4, 50, 0
 N_HISTORY = 5  # items that make an interest
 N_USERS = 256
 N_ALONE = 32
 SIZES = (10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 SPREADS = {"loose": 1.5, "tight": 0.7}  # of items around their centre; of the centres: 1
-LADDER = tuple(int(m * 10**e) for e in (2, 3, 4, 5) for m in (1, 1.5, 2, 3, 5, 7))
+STEPS = (1, 1.5, 2, 3, 5, 7)
 RECALL = 0.95
 MAX_BUILD = 300  # seconds
+
+
+class Kind(NamedTuple):
+    """An index: how it is built, what it visits of its own accord, and what is tried."""
+
+    build: Callable[[np.ndarray], ApproximateIndex]
+    own_search_k: int
+    ladder: tuple[int, ...]
+
+
+KINDS = {
+    "Annoy": Kind(
+        lambda vectors: AnnoyIndex(vectors, N_TREES, None, SEED),
+        -1,
+        tuple(int(m * 10**e) for e in (2, 3, 4, 5) for m in STEPS),
+    )
+}
+if find_spec("faiss"):
+    KINDS["faiss"] = Kind(
+        lambda vectors: FaissIndex(vectors, None, SEED),
+        1,
+        tuple(sorted({int(m * 10**e) for e in (0, 1, 2) for m in STEPS})),
+    )
 
 
 class Users(NamedTuple):
@@ -49,7 +76,7 @@ class Users(NamedTuple):
 
     queries: np.ndarray
     mask: np.ndarray
-    excluded: Excluded
+    excluded: ItemLists
 
     def part(self, start: int, stop: int) -> Users:
         """Users ``start`` to ``stop``."""
@@ -72,6 +99,7 @@ class Row(NamedTuple):
 
     clusters: str
     n_items: int
+    index: str
     k: int
     build_seconds: float
     default_recall: float
@@ -86,6 +114,7 @@ class Row(NamedTuple):
         cells = [
             self.clusters,
             f"{self.n_items:,}",
+            self.index,
             str(self.k),
             f"{self.build_seconds:.0f}",
             f"{self.default_recall:.2f}",
@@ -115,12 +144,17 @@ def catalogue(n_items: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
     return unit(centres[cluster] + spread * noise), cluster
 
 
-def audience(vectors: np.ndarray, cluster: np.ndarray, n_users: int) -> Users:
+def neighbours(cluster: np.ndarray, n_users: int) -> np.ndarray:
+    """Items of each interest of each user, (n_users, K, N_HISTORY), mostly of one cluster."""
     rng = np.random.default_rng(SEED + 1)
     order = np.argsort(cluster, kind="stable")
     first = rng.integers(len(order) - N_HISTORY, size=(n_users, K))
-    items = order[first[..., None] + np.arange(N_HISTORY)]  # neighbours share a cluster, mostly
-    excluded = Excluded(items.ravel(), np.arange(n_users + 1) * K * N_HISTORY)
+    return order[first[..., None] + np.arange(N_HISTORY)]
+
+
+def audience(vectors: np.ndarray, cluster: np.ndarray, n_users: int) -> Users:
+    items = neighbours(cluster, n_users)
+    excluded = ItemLists(items.ravel(), np.arange(n_users + 1) * K * N_HISTORY)
     return Users(unit(vectors[items].mean(2)), np.ones((n_users, K), dtype=bool), excluded)
 
 
@@ -135,21 +169,23 @@ def recall(hits: Hits, truth: Hits) -> float:
     return float(np.mean([np.isin(theirs, mine).mean() for mine, theirs in pairs]))
 
 
-def calibrate(annoy: AnnoyIndex, users: Users, k: int, truth: Hits) -> int | None:
-    """The smallest `search_k` of the ladder that is good enough, set in ``annoy``."""
-    for search_k in LADDER:
-        annoy.search_k = search_k
-        if recall(users.search(annoy, k), truth) >= RECALL:
+def calibrate(
+    index: ApproximateIndex, ladder: tuple[int, ...], users: Users, k: int, truth: Hits
+) -> int | None:
+    """The smallest `search_k` of the ladder that is good enough, set in ``index``."""
+    for search_k in ladder:
+        index.search_k = search_k
+        if recall(users.search(index, k), truth) >= RECALL:
             return search_k
     return None
 
 
 def speed_ratio(
-    exact: ExactIndex, annoy: AnnoyIndex, search: Callable[[Index], object], repeats: int = 3
+    exact: ExactIndex, other: Index, search: Callable[[Index], object], repeats: int = 3
 ) -> tuple[float, float]:
-    """Seconds of exact search and how many times faster Annoy is, medians of turns."""
+    """Seconds of exact search and how many times faster the other is, medians of turns."""
     turns = [
-        (seconds(lambda: search(exact)), seconds(lambda: search(annoy))) for _ in range(repeats)
+        (seconds(lambda: search(exact)), seconds(lambda: search(other))) for _ in range(repeats)
     ]
     return statistics.median(e for e, _ in turns), statistics.median(e / a for e, a in turns)
 
@@ -160,21 +196,22 @@ def measure(clusters: str, n_items: int, ks: tuple[int, ...], n_users: int) -> I
     users = audience(vectors, cluster, 2 * n_users)
     known, others = users.part(0, n_users), users.part(n_users, 2 * n_users)
     exact = ExactIndex(vectors)
-    start = time.process_time()
-    annoy = AnnoyIndex(vectors, N_TREES, None, SEED)
-    build_seconds = time.process_time() - start
-    for k in ks:
-        truth = others.search(exact, k)
-        annoy.search_k = -1
-        default = recall(others.search(annoy, k), truth)
-        search_k = calibrate(annoy, known, k, known.search(exact, k))
-        reached = recall(others.search(annoy, k), truth)
-        spent, together = speed_ratio(exact, annoy, partial(others.search, k=k))
-        _, alone = speed_ratio(exact, annoy, partial(others.part(0, N_ALONE).search_each, k=k))
-        yield Row(
-            clusters, n_items, k, build_seconds, default, search_k, reached,
-            n_users / spent, together, alone,
-        )  # fmt: skip
+    for name, kind in KINDS.items():
+        start = time.process_time()
+        index = kind.build(vectors)
+        build_seconds = time.process_time() - start
+        for k in ks:
+            truth = others.search(exact, k)
+            index.search_k = kind.own_search_k
+            default = recall(others.search(index, k), truth)
+            search_k = calibrate(index, kind.ladder, known, k, known.search(exact, k))
+            reached = recall(others.search(index, k), truth)
+            spent, together = speed_ratio(exact, index, partial(others.search, k=k))
+            _, alone = speed_ratio(exact, index, partial(others.part(0, N_ALONE).search_each, k=k))
+            yield Row(
+                clusters, n_items, name, k, build_seconds, default, search_k, reached,
+                n_users / spent, together, alone,
+            )  # fmt: skip
 
 
 def largest_slower(rows: list[Row], column: str) -> int:
@@ -183,7 +220,8 @@ def largest_slower(rows: list[Row], column: str) -> int:
 
 
 def conclusion(rows: list[Row]) -> str:
-    """What the ratios say about `AUTO_EXACT_ITEMS`."""
+    """What the ratios of Annoy say about `AUTO_EXACT_ITEMS`."""
+    rows = [row for row in rows if row.index == "Annoy"]
     together, alone = (largest_slower(rows, column) for column in ("together", "alone"))
     largest = max(row.n_items for row in rows)
     more = ", the largest size measured" if together == largest else ""
@@ -208,22 +246,24 @@ def report(rows: list[Row], skipped: list[str], command: str, n_users: int) -> s
         for info in threadpool_info()
         if info["user_api"] == "blas" and "numpy" in info["filepath"]
     )
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "annoy"))
+    faiss = ["faiss-cpu"] * ("faiss" in KINDS)
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "annoy", *faiss))
     lines = [
-        "# Exact search and Annoy",
+        "# Exact search, Annoy and faiss",
         "",
         f"`{command}`, {datetime.date.today()}: Python {platform.python_version()}, {libraries}, "
         f"{blas}, {platform.machine()}, one thread. D = {D}, {K} interests a user, {N_TREES} "
         f"trees, {K * N_HISTORY} items excluded a user, {n_users} users.",
         "",
-        "Ratios are users a second of Annoy over users a second of exact search, medians of three "
-        "turns each, in processor time; above 1, Annoy is faster. They were measured in one run "
+        "Ratios are users a second of the index over users a second of exact search, medians of "
+        "three turns each, in processor time; above 1, the index is faster. `search_k` counts "
+        "nodes of Annoy's trees, lists of faiss. They were measured in one run "
         "and are what can be compared; the absolute speeds are of a shared machine.",
         "",
-        "| clusters | items | k | build, s | recall at Annoy's own `search_k` "
-        "| calibrated `search_k` | its recall | exact, users/s | Annoy, users/s "
+        "| clusters | items | index | k | build, s | recall at its own `search_k` "
+        "| calibrated `search_k` | its recall | exact, users/s | index, users/s "
         "| ratio, users together | ratio, one by one |",
-        "|---|" + "---:|" * 10,
+        "|---|---:|---|" + "---:|" * 9,
         *map(str, rows),
         "",
         *(f"{line}\n" for line in skipped),
@@ -254,7 +294,7 @@ def main() -> None:
                     rows.append(last)
                     print(last, flush=True)
     text = report(
-        rows, skipped, f"python benchmarks/index_crossover.py{' --quick' * quick}", n_users
+        rows, skipped, f"python benchmarks/speed/index_crossover.py{' --quick' * quick}", n_users
     )
     if quick:
         print("\n" + text)

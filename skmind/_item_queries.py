@@ -1,0 +1,167 @@
+"""A fitted model → answers about items: what is like them, whom they suit, why they won."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ._fitted import FittedModel
+from ._retrieval import nearest_users
+from ._validation import check_count
+from .data.encoder import IdEncoder
+from .data.interactions import Interactions
+from .data.prepare import result_name
+from .exceptions import UnknownIdError
+from .index.protocol import Index, ItemLists
+from .nn.encode import explain
+from .nn.model import MINDNet
+
+
+class ItemQueries:
+    """The part of `FittedRecommender` that is asked about items."""
+
+    items_: np.ndarray
+    item_embeddings_: np.ndarray
+    n_jobs: int | None
+
+    def _ready(self) -> tuple[FittedModel, MINDNet, Index]:
+        raise NotImplementedError
+
+    def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
+        """The items with the most similar vectors.
+
+        Parameters
+        ----------
+        item_ids : list or array of known ids
+        k : int, default=10
+
+        Returns
+        -------
+        DataFrame
+            Columns item, ``similar_item_id``, ``score`` (cosine) and ``rank`` (from 1).
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen an item.
+        """
+        model, _, index = self._ready()
+        codes = _known_codes(model.items, item_ids)
+        k = min(check_count(k, "k"), len(model.items))
+        itself = ItemLists(codes, np.arange(len(codes) + 1))
+        queries = self.item_embeddings_[codes][:, None, :]
+        mask = np.ones((len(codes), 1), dtype=bool)
+        hits = index.search(queries, mask, k, itself, None, self.n_jobs)
+        rows, ranks = np.nonzero(hits.codes >= 0)
+        return pd.DataFrame(
+            {
+                result_name(model.schema.item, "item_id"): self.items_[codes[rows]],
+                "similar_item_id": self.items_[hits.codes[rows, ranks]],
+                "score": hits.scores[rows, ranks],
+                "rank": ranks + 1,
+            }
+        )
+
+    def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
+        """The users who have an interest nearest an item.
+
+        Parameters
+        ----------
+        item_ids : list or array of known ids
+        k : int, default=10
+            Users an item, at least 1.
+        exclude_seen : bool, default=True
+            Leave out those in whose history the item is.
+
+        Returns
+        -------
+        DataFrame
+            Columns item, user, ``score`` (the cosine that `recommend` gives), ``rank`` (from 1)
+            and ``interest``, items in the order asked; exactly ``k`` rows each unless fewer users
+            have an interest and are eligible.
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen an item.
+        """
+        model, net, _ = self._ready()
+        codes = _known_codes(model.items, item_ids)
+        k = min(check_count(k, "k"), len(model.users))
+        everyone = np.arange(len(model.users))
+        interests, mask = model.encode(net, model.interactions, model.profile_rows(everyone))
+        seen = _users_of(codes, model.interactions, exclude_seen)
+        queries = self.item_embeddings_[codes]
+        hits = nearest_users(queries, interests, mask, k, seen, self.n_jobs)
+        rows, ranks = np.nonzero(hits.codes >= 0)
+        return pd.DataFrame(
+            {
+                result_name(model.schema.item, "item_id"): self.items_[codes[rows]],
+                result_name(model.schema.user, "user_id"): model.users.ids[hits.codes[rows, ranks]],
+                "score": hits.scores[rows, ranks],
+                "rank": ranks + 1,
+                "interest": hits.interests[rows, ranks],
+            }
+        )
+
+    def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
+        """Which interest wins an item for a user, and what the user did that speaks for it.
+
+        Parameters
+        ----------
+        user_id, item_id : known ids
+
+        Returns
+        -------
+        DataFrame
+            One row a history item, the largest contribution first: user, item, ``interest``,
+            ``history_item_id``, ``weight`` in the interest (they add up to 1) and
+            ``contribution``: they add up to the score, less what user features and, for the
+            first interest, the sequence encoder add.
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen the user or the item.
+        """
+        model, net, _ = self._ready()
+        user = _known_codes(model.users, [user_id])
+        item = _known_codes(model.items, [item_id])
+        window, _ = model.interactions.last_windows(user, model.config.max_history)
+        window = window[window >= 0]
+        found = explain(net, window, int(item[0]), model.profile_rows(user))
+        order = np.argsort(-found.contributions, kind="stable")
+        return pd.DataFrame(
+            {
+                result_name(model.schema.user, "user_id"): model.users.ids[
+                    np.repeat(user, len(order))
+                ],
+                result_name(model.schema.item, "item_id"): self.items_[np.repeat(item, len(order))],
+                "interest": found.interest,
+                "history_item_id": self.items_[window[order]],
+                "weight": found.weights[order],
+                "contribution": found.contributions[order],
+            }
+        )
+
+
+def _users_of(codes: np.ndarray, interactions: Interactions, wanted: bool) -> ItemLists:
+    """The users of each item; nobody, unless ``wanted``."""
+    distinct, rows = np.unique(codes, return_inverse=True)
+    events = np.flatnonzero(np.isin(interactions.items, distinct if wanted else []))
+    owners = np.searchsorted(interactions.offsets, events, side="right") - 1
+    of = np.searchsorted(distinct, interactions.items[events])
+    return ItemLists.from_pairs(of, owners, len(distinct)).take(rows)
+
+
+def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
+    """Codes of ids that must all be known."""
+    codes = encoder.encode(ids)
+    if (codes < 0).any():
+        first = list(ids)[int((codes < 0).argmax())]
+        raise UnknownIdError(
+            f"the {encoder.name} {first!r} was not in fit; {encoder.name}s_ has those that were"
+        )
+    return codes

@@ -1,0 +1,86 @@
+"""Approximate search by an inverted file of faiss, which ``pip install skmind[faiss]`` brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from .approximate import ApproximateIndex
+
+POINTS = 39  # a list has at least, on average; with fewer faiss calls its centroids unreliable
+TRAINING = 64  # points a list that the centroids are made from
+ITERATIONS = 10
+
+
+class FaissIndex(ApproximateIndex):
+    """Item vectors in lists by their nearest centroid; a query scans the nearest lists.
+
+    Parameters
+    ----------
+    vectors, search_k
+        See `ApproximateIndex`; ``search_k`` counts lists, faiss's ``nprobe``.
+    seed : int
+
+    Raises
+    ------
+    ImportError
+        If faiss is not installed.
+    """
+
+    FIRST_EFFORT = 0.01
+    MOST = 0.25  # benchmarks/speed/index_crossover.py
+
+    def __init__(self, vectors: np.ndarray, search_k: int | None = None, seed: int = 0) -> None:
+        super().__init__(vectors, search_k)
+        self._faiss = load_faiss()
+        n, D = vectors.shape
+        self.size = max(1, min(int(4 * sqrt(n)), n // POINTS))
+        inner_product = self._faiss.METRIC_INNER_PRODUCT
+        self._lists = self._faiss.index_factory(D, f"IVF{self.size},Flat", inner_product)
+        clustering = self._lists.cp
+        clustering.seed = seed % 2**31
+        clustering.niter = ITERATIONS
+        clustering.max_points_per_centroid = TRAINING
+        clustering.min_points_per_centroid = 1  # else a warning of faiss's own on stderr
+        with _one_thread(self._faiss):
+            self._lists.train(vectors)
+            self._lists.add(vectors)
+
+    def nearest(self, queries: np.ndarray, n: int, budget: int) -> np.ndarray:
+        """See `ApproximateIndex.nearest`."""
+        parameters = self._faiss.SearchParametersIVF(nprobe=min(budget, self.size))
+        with _one_thread(self._faiss):
+            return self._lists.search(queries, n, params=parameters)[1].ravel()
+
+
+@contextmanager
+def _one_thread(faiss: Any) -> Iterator[None]:
+    """Results don't depend on the machine; `each` has the threads."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def load_faiss() -> Any:
+    """The library.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            'index="faiss" needs faiss, which is not installed: run pip install skmind[faiss], or '
+            'set index="annoy" or "exact"'
+        ) from error
+    return faiss
