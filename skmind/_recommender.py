@@ -72,17 +72,17 @@ class FittedRecommender(
         plan = Plan(kind, self.n_trees, self.search_k, self._model.seed)
         self._index = plan.build(self.item_embeddings_)
         if isinstance(self._index, ApproximateIndex) and self.search_k is None:
-            sample = self._sample(N_USERS, plan.seed)
+            sample = self._sample(slice(N_USERS))
             plan, self._index = plan.calibrated(self._index, sample, self.n_jobs, stacklevel=4)
         self._model.plan = plan
 
-    def _sample(self, n_users: int, seed: int) -> Sample:
-        """Users with a history, drawn at random; all, if there are no more."""
-        lengths = self._model.interactions.lengths
-        known = np.random.default_rng(seed).permutation(np.flatnonzero(lengths))[:n_users]
-        seen = self._model.interactions.select(known)
-        profile = self._model.profile_rows(known)
-        interests, mask = self._model.encode(self._net, seen, profile)
+    def _sample(self, part: slice) -> Sample:
+        """A part of the users with a history, in an order that the seed draws."""
+        model = self._model
+        known = np.flatnonzero(model.interactions.lengths)
+        known = np.random.default_rng(model.seed).permutation(known)[part]
+        seen = model.interactions.select(known)
+        interests, mask = model.encode(self._net, seen, model.profile_rows(known))
         return Sample(interests, mask, ItemLists(seen.items, seen.offsets))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -434,7 +434,7 @@ output
         """
         model, _, index = self._ready()
         k = min(check_count(k, "k"), len(model.items))
-        sample = self._sample(check_count(n_users, "n_users"), model.seed + 1)
+        sample = self._sample(slice(-check_count(n_users, "n_users"), None))
         truth = ExactIndex(index.vectors).search(*sample[:2], k, sample.seen, None, self.n_jobs)
         found = index.search(*sample[:2], k, sample.seen, None, self.n_jobs)
         return float(recalls(found, truth).mean())

@@ -204,7 +204,7 @@ def test_lists_of_strangers(fitted):
 def test_a_shortage_is_stated(fitted):
     for ask, first in ((fitted.recommend, [0]), (fitted.recommend_from_history, [[1, 2]])):
         with pytest.warns(
-            ShortageWarning, match="1 of 1 .* left after exclude_seen=True and items="
+            ShortageWarning, match="1 of 1 .* after exclude_seen=True and items="
         ) as record:
             ask(first, k=5, items=[7, 8, 9])
         assert record[0].filename == __file__
