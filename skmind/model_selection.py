@@ -223,7 +223,7 @@ class TemporalSplit(_InteractionSplitter):
             )
         ordered = np.sort(times)
         cuts = ordered[n_train::n_window]  # (n_splits,)
-        if (np.diff(cuts, prepend=ordered[0]) == 0).any():
+        if (cuts == np.append(ordered[0], cuts[:-1])).any():
             raise InvalidInputError(
                 f"too many rows share the same time for n_splits={self.n_splits} windows of "
                 f"test_size={self.test_size:g}: the first times of the windows are "
