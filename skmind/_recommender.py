@@ -25,20 +25,20 @@ from .data.queries import read_histories, score_task
 from .exceptions import (
     IgnoredDataWarning,
     InvalidInputError,
-    NothingToScoreWarning,
     UnknownIdError,
 )
 from .index.approximate import ApproximateIndex
 from .index.exact import ExactIndex
 from .index.plan import N_USERS, Plan, Sample, recalls
 from .index.protocol import Hits, Index, ItemLists
-from .metrics import _hits, _ndcg
 from .nn.device import resolve_device
 from .nn.model import MINDNet
+from .scoring import mean_values, target_ranks
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
+UNSEEN = "fold_in", "skip", "popular", "error"
 
 
 _building = Lock()  # of the module, as an estimator that held one could not be pickled
@@ -525,13 +525,77 @@ output
         check_is_fitted(self, "items_")
         export(self._model, path)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean NDCG@10 over users, all items ranked, seen ones excluded.
+    def target_ranks(
+        self,
+        X: Any,
+        k: int = 10,
+        *,
+        unseen_users: str = "fold_in",
+        exclude_seen: bool = True,
+        sample_weight: Any = None,
+    ) -> pd.DataFrame:
+        """Where in a user's recommendations the events of ``X`` are; what metrics are made from.
 
-        Users of ``fit``: their rows in ``X`` are to be found, from the history of ``fit``. Others,
-        with at least two rows: the last one is to be found, from those before. Items of ``X`` that
-        ``fit`` has not seen count as missed. What is to be found is never excluded, so that data
-        of ``fit`` can be scored too.
+        Users of ``fit``: their rows in ``X`` are to be found, from the history of ``fit``. What is
+        to be found is never excluded, so that data of ``fit`` can be ranked too.
+
+        Parameters
+        ----------
+        X : frame or array with the columns of ``fit``
+        k : int, default=10
+            Recommendations a user, at least 1.
+        unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
+            Users that ``fit`` has not seen. "fold_in": of those with at least two rows the last
+            one is to be found, from those before; "skip": left out; "popular": all their rows are
+            to be found among the most frequent items; "error": an error.
+        exclude_seen : bool, default=True
+            Leave out the rest of the user's history.
+        sample_weight : array of shape (n_rows,) or None
+
+        Returns
+        -------
+        DataFrame
+            One row for each user and distinct item to be found: user, item, ``rank`` (from 1; nan
+            if it is not among the first ``k``, or ``fit`` has not seen the item),
+            ``history_length``, ``item_count`` (interactions in ``fit``) and ``weight``, the mean
+            over the user's rows.
+
+        Raises
+        ------
+        UnknownIdError
+            If ``unseen_users="error"`` and there are some.
+        InvalidInputError
+            If there is not one finite weight of at least 0 a row, or an argument is illegal.
+
+        Warns
+        -----
+        NothingToScoreWarning
+            If there is nothing to be found.
+        """
+        model, net, _ = self._ready()
+        check_option(unseen_users, "unseen_users", UNSEEN)
+        rows = read_rows(self._check_table(X), model.schema)
+        users, items = model.users.encode(rows.users), model.items.encode(rows.items)
+        task = score_task(rows, users, items, model.interactions, sample_weight, unseen_users)
+        interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
+        hits = self._retrieve(task.users, interests, mask, task.seen(), Wanted(k, exclude_seen))
+        counts = np.append(model.prepared.counts, 0)  # the last is that of an unknown item, -1
+        return pd.DataFrame(
+            {
+                result_name(model.schema.user, "user_id"): rows.users[task.targets],
+                result_name(model.schema.item, "item_id"): rows.items[task.targets],
+                "rank": target_ranks(hits.codes, task.target_rows, task.target_items),
+                "history_length": task.histories.lengths[task.target_rows],
+                "item_count": counts[task.target_items],
+                "weight": task.weights[task.target_rows],
+            }
+        )
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean NDCG@10 over users, all items ranked, seen ones excluded, unseen users folded in.
+
+        See `target_ranks` for what is to be found, and `skmind.scoring.make_ranking_scorer` for
+        other metrics.
 
         Parameters
         ----------
@@ -556,25 +620,5 @@ output
         NothingToScoreWarning
             If no user of ``X`` was in ``fit`` or has two rows.
         """
-        model, net, _ = self._ready()
-        X = self._check_table(X)
-        rows = read_rows(X, model.schema)
-        users, items = model.users.encode(rows.users), model.items.encode(rows.items)
-        task = score_task(rows, users, items, model.interactions, sample_weight)
-        if not len(task.users):
-            warnings.warn(
-                "nothing to score: no user of X was in fit or has two rows. To score known users, "
-                "split by time (skmind.model_selection.LeaveLastOut) rather than by row",
-                NothingToScoreWarning,
-                stacklevel=2,
-            )
-            return float("nan")
-        if not task.weights.any():
-            raise InvalidInputError(
-                "sample_weight is 0 in every row that can be scored; give one a positive weight"
-            )
-        interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
-        seen = task.seen()
-        hits = self._retrieve(task.users, interests, mask, seen, Wanted(SCORE_K))
-        found = _hits(hits.codes, task.target_rows, task.target_items, len(task.users))
-        return float(np.average(_ndcg(found, task.n_targets, SCORE_K), weights=task.weights))
+        targets = self.target_ranks(X, SCORE_K, sample_weight=sample_weight)
+        return mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]

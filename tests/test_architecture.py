@@ -17,6 +17,7 @@ LAYERS = [
     {"exceptions"},
     {"_validation"},
     {"metrics", "model_selection", "datasets"},
+    {"scoring"},
     {"data", "nn", "index"},
     {"_training", "_retrieval", "_request", "_fitted"},
     {"_item_queries"},

@@ -374,6 +374,7 @@ METHODS = {
     "transform": lambda rec: rec.transform(X),
     "predict": lambda rec: rec.predict(X),
     "score": lambda rec: rec.score(X),
+    "target_ranks": lambda rec: rec.target_ranks(X),
     "interests": lambda rec: rec.interests([0]),
     "interests_from_history": lambda rec: rec.interests_from_history([[1]]),
     "recommend": lambda rec: rec.recommend([0]),
@@ -629,7 +630,7 @@ ASKED = [
         Row(
             lambda rec, method=method, table=table: getattr(rec, method)(table), error, match, model
         )
-        for method in ("transform", "predict", "score")
+        for method in ("transform", "predict", "score", "target_ranks")
         for table, error, match, model in (
             (X.head(0), InvalidInputError, NO_ROWS, "ints"),
             (X.drop(columns="user_id"), ValueError, NO_MATCH.format("missing:\n- user_id"), "ints"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .._validation import id_array, is_frame
-from ..exceptions import InvalidInputError
+from ..exceptions import InvalidInputError, NothingToScoreWarning, UnknownIdError
 from .encoder import IdEncoder
 from .interactions import Interactions
 from .prepare import Rows, Schema, read_column, read_rows
@@ -99,7 +100,7 @@ def read_item_lists(
 
 
 class ScoreTask(NamedTuple):
-    """What `score` has to rank.
+    """What a model is scored on: histories, and the events to be found for each.
 
     Attributes
     ----------
@@ -107,19 +108,19 @@ class ScoreTask(NamedTuple):
         Code of the user of each history; -1 for people who were not in ``fit``.
     histories : Interactions
         Of n people.
+    targets : ndarray of shape (n_targets,), int
+        Row of the table of each event to be found; an item once for each history.
     target_rows, target_items : ndarray of shape (n_targets,), int
-        History and item code (-1: not in ``fit``) of each event to be found.
-    n_targets : ndarray of shape (n,), int
-        Distinct items to be found for each history.
+        Its history and the code of its item (-1: not in ``fit``).
     weights : ndarray of shape (n,), float64
-        Mean weight of the events to be found.
+        Mean weight of the rows to be found.
     """
 
     users: np.ndarray
     histories: Interactions
+    targets: np.ndarray
     target_rows: np.ndarray
     target_items: np.ndarray
-    n_targets: np.ndarray
     weights: np.ndarray
 
     def seen(self) -> Interactions:
@@ -137,6 +138,7 @@ def score_task(
     items: np.ndarray,
     known: Interactions,
     sample_weight: Any = None,
+    unseen_users: str = "fold_in",
 ) -> ScoreTask:
     """Known users: all their rows are targets. Unknown ones: the last row, if there are two.
 
@@ -148,41 +150,75 @@ def score_task(
     known : Interactions
         The histories of ``fit``.
     sample_weight : array of shape (n_rows,) or None
+    unseen_users : {"fold_in", "skip", "popular", "error"}
+        "popular": unknown users have no history, and all their rows are targets.
 
     Raises
     ------
+    UnknownIdError
+        If ``unseen_users="error"`` and there are some.
     InvalidInputError
         If there is not one finite weight of at least 0 a row.
+
+    Warns
+    -----
+    NothingToScoreWarning
+        If there is no target.
     """
     row_weights = _row_weights(sample_weight, len(items))
-    item_keys, distinct_items = pd.factorize(rows.items)
-    old = users >= 0
+    old, item_keys = users >= 0, pd.factorize(rows.items)[0]
     codes, old_rows = np.unique(users[old], return_inverse=True)
-    new = np.flatnonzero(~old)
+    past, new_rows, new_targets = _strangers(rows, np.flatnonzero(~old), unseen_users)
+    past = Interactions(items[past.items], past.offsets)
+    past = past.without(np.flatnonzero(past.items < 0))
+    all_rows = np.concatenate([old_rows, len(codes) + new_rows])
+    positions = np.concatenate([np.flatnonzero(old), new_targets]).astype(np.int64)
+    if not len(positions):
+        _warn_nothing_to_score(unseen_users)
+    keys = all_rows * (item_keys.max(initial=0) + 1) + item_keys[positions]
+    first = np.unique(keys, return_index=True)[1]
+    targets = positions[first]
+    return ScoreTask(
+        users=np.concatenate([codes, np.full(past.n_users, -1)]).astype(np.int64),
+        histories=_append(known.select(codes), past),
+        targets=targets,
+        target_rows=all_rows[first],
+        target_items=items[targets].astype(np.int64),
+        weights=np.bincount(all_rows, row_weights[positions]) / np.bincount(all_rows),
+    )
+
+
+def _strangers(
+    rows: Rows, new: np.ndarray, unseen_users: str
+) -> tuple[Interactions, np.ndarray, np.ndarray]:
+    """Histories of strangers, of rows in place of items; and each target's history and row."""
+    if unseen_users == "error" and len(new):
+        raise UnknownIdError(
+            f"{len(new)} rows of X are of users who were not in fit, the first is "
+            f"{rows.users[new].tolist()[0]!r}; use unseen_users='fold_in', 'skip' or 'popular'"
+        )
+    new = new[:0] if unseen_users == "skip" else new
     times = None if rows.times is None else rows.times[new]
     owners, strangers = pd.factorize(rows.users[new])
     # Sorting row positions as if they were items brings each stranger's rows into time order.
     sorted_rows = Interactions.from_codes(owners, new, times, len(strangers))
-    enough = np.flatnonzero(sorted_rows.lengths >= 2)
-    sorted_rows = sorted_rows.select(enough)
-    last = sorted_rows.offsets[1:] - 1
-    targets = sorted_rows.items[last]
-    past = sorted_rows.without(last)
-    past = Interactions(items[past.items], past.offsets)
-    past = past.without(np.flatnonzero(past.items < 0))
+    wanted = np.arange(len(new))
+    if unseen_users == "fold_in":
+        sorted_rows = sorted_rows.select(np.flatnonzero(sorted_rows.lengths >= 2))
+        wanted = sorted_rows.offsets[1:] - 1
+    owners = np.repeat(np.arange(sorted_rows.n_users), sorted_rows.lengths)
+    return sorted_rows.without(wanted), owners[wanted], sorted_rows.items[wanted]
 
-    all_rows = np.concatenate([old_rows, len(codes) + np.arange(len(enough))])
-    positions = np.concatenate([np.flatnonzero(old), targets]).astype(np.int64)
-    n = len(codes) + len(enough)
-    n_items = max(len(distinct_items), 1)
-    distinct = np.unique(all_rows * n_items + item_keys[positions])
-    return ScoreTask(
-        users=np.concatenate([codes, np.full(len(enough), -1)]).astype(np.int64),
-        histories=_append(known.select(codes), past),
-        target_rows=all_rows,
-        target_items=items[positions].astype(np.int64),
-        n_targets=np.bincount(distinct // n_items, minlength=n),
-        weights=np.bincount(all_rows, row_weights[positions]) / np.bincount(all_rows),
+
+def _warn_nothing_to_score(unseen_users: str) -> None:
+    others = "and unseen_users='skip' leaves out the others"
+    warnings.warn(
+        "nothing to score: no user of X was in fit "
+        f"{others if unseen_users == 'skip' else 'or has two rows'}. To score known users, split "
+        "by time (skmind.model_selection.LeaveLastOut) rather than by row; to score new ones, "
+        "split by user (UserKFold), with two rows or more of each and unseen_users='fold_in'",
+        NothingToScoreWarning,
+        stacklevel=5,
     )
 
 

@@ -8,7 +8,12 @@ from skmind.data.encoder import IdEncoder
 from skmind.data.interactions import Interactions
 from skmind.data.prepare import Rows, Schema
 from skmind.data.queries import read_histories, score_task
-from skmind.exceptions import IdTypeError, InvalidInputError
+from skmind.exceptions import (
+    IdTypeError,
+    InvalidInputError,
+    NothingToScoreWarning,
+    UnknownIdError,
+)
 
 SCHEMA = Schema("user", "item", "time")
 ITEMS = IdEncoder(np.array(["a", "b", "c", "d"], dtype=object), "item")
@@ -141,7 +146,7 @@ def random_query(seed, with_times=True, n_rows=60):
     return known, users, items, times, weights
 
 
-def task_of(known, users, items, times, weights=None):
+def task_of(known, users, items, times, weights=None, unseen_users="fold_in"):
     rows = Rows(
         np.array(users, object), np.array(items), None if times is None else np.array(times)
     )
@@ -150,10 +155,10 @@ def task_of(known, users, items, times, weights=None):
     codes = np.array([user if isinstance(user, int) else -1 for user in users], dtype=np.int32)
     items = np.array([item if item < N_ITEMS else -1 for item in items], dtype=np.int32)
     histories = Interactions.from_codes(owners, flat, None, len(known))
-    return score_task(rows, codes, items, histories, weights)
+    return score_task(rows, codes, items, histories, weights, unseen_users)
 
 
-def oracle(known, users, items, times, weights=None):
+def oracle(known, users, items, times, weights=None, unseen_users="fold_in"):
     """One entry a person: code, history, items to be found, and their weights."""
     rows = list(zip(range(len(users)), users, items, times or range(len(users)), strict=True))
     weights = [1] * len(users) if weights is None else weights
@@ -162,9 +167,12 @@ def oracle(known, users, items, times, weights=None):
         mine = [row for row in rows if row[1] == user]
         targets = [(item, weights[row]) for row, _, item, _ in mine]
         people.append((user, known[user], targets))
-    for user in dict.fromkeys(user for user in users if isinstance(user, str)):
+    strangers = dict.fromkeys(user for user in users if isinstance(user, str))
+    for user in {} if unseen_users == "skip" else strangers:
         mine = sorted((row for row in rows if row[1] == user), key=lambda row: (row[3], row[0]))
-        if len(mine) >= 2:
+        if unseen_users == "popular":
+            people.append((-1, [], [(item, weights[row]) for row, _, item, _ in mine]))
+        elif len(mine) >= 2:
             past = [item for _, _, item, _ in mine[:-1] if item < N_ITEMS]
             people.append((-1, past, [(mine[-1][2], weights[mine[-1][0]])]))
     return people
@@ -172,20 +180,25 @@ def oracle(known, users, items, times, weights=None):
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("with_times", [True, False])
-def test_the_task_equals_that_of_a_loop(seed, with_times):
+@pytest.mark.parametrize("unseen_users", ["fold_in", "skip", "popular"])
+def test_the_task_equals_that_of_a_loop(seed, with_times, unseen_users):
     query = random_query(seed, with_times)
-    task, people = task_of(*query), oracle(*query)
-    assert len(people) > N_KNOWN  # strangers with two rows occurred
+    task, people = task_of(*query, unseen_users), oracle(*query, unseen_users)
+    assert (len(people) > N_KNOWN) == (unseen_users != "skip")  # strangers with two rows occurred
     assert task.users.tolist() == [user for user, _, _ in people]
     assert as_lists(task.histories) == [history for _, history, _ in people]
     found = list(zip(task.target_rows.tolist(), task.target_items.tolist(), strict=True))
     wanted = [
-        (row, item if item < N_ITEMS else -1)
+        (row, item)
         for row, (_, _, targets) in enumerate(people)
-        for item, _ in targets
+        for item in {item for item, _ in targets}
     ]
-    assert sorted(found) == sorted(wanted)
-    assert task.n_targets.tolist() == [len({i for i, _ in targets}) for _, _, targets in people]
+    assert sorted(found) == sorted((row, item if item < N_ITEMS else -1) for row, item in wanted)
+    ids = zip(task.target_rows.tolist(), np.array(query[2])[task.targets].tolist(), strict=True)
+    assert sorted(ids) == sorted(wanted)
+    asked = [query[1][row] for row in task.targets]
+    known = task.users[task.target_rows].tolist()
+    assert [user if isinstance(user, int) else -1 for user in asked] == known
     np.testing.assert_allclose(
         task.weights, [np.mean([weight for _, weight in targets]) for _, _, targets in people]
     )
@@ -212,8 +225,8 @@ def test_weights_default_to_one():
 
 def test_different_new_items_are_different_targets():
     task = task_of([[1]], [0, 0, 0, 0], [8, 9, 8, 2], None)
-    assert task.target_items.tolist() == [-1, -1, -1, 2]
-    assert task.n_targets.tolist() == [3]
+    assert task.target_items.tolist() == [-1, -1, 2]
+    assert task.targets.tolist() == [0, 1, 3]
     assert as_lists(task.seen()) == [[1]]
 
 
@@ -241,10 +254,23 @@ def test_only_strangers_the_last_of_equal_times_is_the_target():
 @pytest.mark.parametrize(("users", "items"), [([], []), (["x", "y"], [1, 2])])
 def test_nothing_to_score(users, items):
     for weights in (None, [1.0] * len(users)):
-        task = task_of([[1]], users, items, None, weights)
+        with pytest.warns(NothingToScoreWarning, match=r"no user of X was in fit or has two rows"):
+            task = task_of([[1]], users, items, None, weights)
         assert [len(field) for field in (task.users, task.target_rows, task.weights)] == [0, 0, 0]
-        assert len(task.n_targets) == 0
         assert as_lists(task.histories) == as_lists(task.seen()) == []
+
+
+def test_nothing_to_score_without_strangers():
+    message = r"was in fit and unseen_users='skip' leaves out the others\..*split by user"
+    with pytest.warns(NothingToScoreWarning, match=message):
+        assert not len(task_of([[1]], ["x", "x"], [1, 2], None, None, "skip").targets)
+
+
+def test_strangers_as_an_error():
+    message = "2 rows of X are of users who were not in fit, the first is 'x'; use unseen_users="
+    with pytest.raises(UnknownIdError, match=message):
+        task_of([[1]], [0, "x", "y"], [1, 2, 3], None, None, "error")
+    assert task_of([[1]], [0], [2], None, None, "error").users.tolist() == [0]
 
 
 @pytest.mark.parametrize(
