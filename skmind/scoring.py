@@ -322,7 +322,7 @@ def _targets(model: Any, X: Any, metrics: Metrics, **options: Any) -> pd.DataFra
     while not hasattr(model, "target_ranks"):
         if hasattr(model, "best_estimator_"):
             model = model.best_estimator_
-        elif isinstance(model, Pipeline) and len(model):
+        elif isinstance(model, Pipeline):
             X, model = model[:-1].transform(X) if len(model) > 1 else X, model[-1]
         else:
             raise InvalidInputError(
