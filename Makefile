@@ -1,10 +1,11 @@
-# make install | demo | test | lint | format | bench | docs | clean
+# make install | demo | test | test-oldest | lint | format | bench | docs | clean
 #
 # Everything is installed into .venv. The stamps in there make repeated calls quick, and a change of
 # the dependencies installs again. Another interpreter: make PYTHON=python3.12 install
 
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
@@ -18,12 +19,13 @@ SPHINXOPTS ?= -W --keep-going
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo test lint format bench docs clean
+.PHONY: help install install-dev demo test test-oldest lint format bench docs clean
 
 help:
 	@echo "make install   create .venv and install skmind into it"
 	@echo "make demo      run examples/quickstart.py"
 	@echo "make test      lint, then run the tests and doctests with coverage"
+	@echo "make test-oldest  run the tests on the lowest versions that setup.cfg allows"
 	@echo "make lint      ruff, mypy, codespell"
 	@echo "make format    let ruff fix and format the code"
 	@echo "make bench     write the tables of speed; DATA=... is the folder of the data sets"
@@ -52,11 +54,24 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[docs]'
 	@touch $@
 
+# "name>=1.2" in setup.cfg becomes the constraint "name==1.2".
+$(OLDEST)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(OLDEST)
+	sed -nE 's/^ +([a-z-]+)(\[.*\])?>=([0-9.]+)$$/\1==\3/p' setup.cfg | sort -u > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+		-c $(OLDEST)/constraints.txt annoy
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c $(OLDEST)/constraints.txt -e '.[dev]'
+	@touch $@
+
 demo: install
 	$(BIN)/python examples/quickstart.py
 
 test: lint
 	$(BIN)/python -m pytest --cov
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -79,6 +94,6 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build $(SPHINXOPTS) -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) build dist skmind.egg-info docs/_build htmlcov .coverage .coverage.* coverage.xml
+	rm -rf $(VENV) $(OLDEST) build dist skmind.egg-info docs/_build htmlcov .coverage .coverage.* coverage.xml
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find $(wildcard skmind tests examples benchmarks docs) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,175 +1,23 @@
-"""The HTTP service of examples/ and the runnable parts of docs/serving.md do what they say."""
+"""The examples that `make demo` does not run."""
 
-import importlib.util
-import json
-import re
 import runpy
-import socket
 import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from skmind import MINDRecommender
-from skmind.datasets import make_interactions
-
-ROOT = Path(__file__).resolve().parents[1]
-SERVICE = ROOT / "examples" / "serve_fastapi.py"
-X = make_interactions(40, 30, n_topics=5, n_interests=2, random_state=0).interactions
-SMALL = {"embedding_dim": 8, "max_history": 6, "max_epochs": 1, "random_state": 0}
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-@pytest.fixture(scope="module")
-def rec():
-    return MINDRecommender(**SMALL).fit(X)
+def test_search_with_optuna(capsys):
+    pytest.importorskip("optuna_integration")
+    runpy.run_path(str(EXAMPLES / "search_optuna.py"))["main"](1)
+    printed = capsys.readouterr().out
+    assert "NDCG@10 0." in printed
+    assert "rec__n_interests" in printed
 
 
-@pytest.fixture(scope="module")
-def uvicorn():
-    pytest.importorskip("fastapi", reason="the service needs fastapi: pip install skmind[serve]")
-    return pytest.importorskip("uvicorn", reason="it needs uvicorn: pip install skmind[serve]")
-
-
-@pytest.fixture(scope="module")
-def ask(uvicorn, rec):
-    """A function that posts to the service, which runs on loopback."""
-    spec = importlib.util.spec_from_file_location("serve_fastapi", SERVICE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # with the protocol named, asyncio sends small answers at once rather than after 40 ms
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(module.make_app(rec), log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while thread.is_alive() and not server.started:
-        time.sleep(0.01)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-    def post(path, body):
-        """Status and answer; a body that is not bytes is sent as JSON."""
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = Request(f"{address}{path}", data, {"Content-Type": "application/json"})
-        try:
-            with urlopen(request, timeout=60) as response:
-                return response.status, json.load(response)
-        except HTTPError as error:
-            with error:
-                return error.code, json.load(error)
-
-    yield post
-    server.should_exit = True
-    thread.join()
-    listening.close()
-
-
-def records(frame):
-    """The rows of a frame as JSON brings them; float32 scores have up to 9 digits."""
-    return json.loads(frame.to_json(orient="records", double_precision=15))
-
-
-def test_the_service_recommends_what_the_recommender_does(ask, rec):
-    status, answer = ask("/recommend", {"user_ids": [7, 3]})
-    expected = rec.recommend([7, 3])
-    assert status == 200
-    assert pd.DataFrame(answer)[["user_id", "item_id", "rank"]].equals(
-        expected[["user_id", "item_id", "rank"]]
-    )
-    scores = np.array([row["score"] for row in answer], dtype=np.float32)
-    np.testing.assert_array_equal(scores, expected["score"])
-    histories = [[3, 1, 4], [], [-1, 99, 10**30]]
-    answer = ask("/recommend_from_history", {"histories": histories, "k": 4})
-    assert answer == (200, records(rec.recommend_from_history(histories, 4)))
-
-
-def test_many_clients_at_once_get_what_one_gets(ask, rec):
-    users = list(range(40)) * 4
-    expected = {user: records(rec.recommend([user], 5)) for user in range(40)}
-    with ThreadPoolExecutor(16) as clients:
-        bodies = [{"user_ids": [user], "k": 5} for user in users]
-        answers = list(clients.map(ask, ["/recommend"] * len(users), bodies))
-    assert answers == [(200, expected[user]) for user in users]
-
-
-SENTENCES = [
-    (b"{", 422, "JSON decode error"),
-    (b"\xff", 400, "error parsing the body"),
-    (b"[" * 100_000, 400, "error parsing the body"),
-    (b"9" * 5_000, 400, "error parsing the body"),
-    (b"", 422, "body.user_ids: Field required"),
-    ([1], 422, "body.user_ids: Field required"),
-    ({"histories": [[1]]}, 422, "body.user_ids: Field required"),
-    ({"user_ids": 5}, 422, "should be a valid list"),
-    ({"user_ids": []}, 422, "should have at least 1 item"),
-    ({"user_ids": [1] * 1001}, 422, "should have at most 1000 items"),
-    ({"user_ids": [None]}, 422, "should be a valid integer"),
-    ({"user_ids": [1.5]}, 422, "should be a valid integer"),
-    ({"user_ids": [float("nan")]}, 422, "should be a valid integer"),
-    ({"user_ids": [True]}, 422, "should be a valid integer"),
-    ({"user_ids": [[1]]}, 422, "should be a valid integer"),
-    ({"user_ids": ["\ud800"]}, 422, "should be a valid integer"),
-    ({"user_ids": ["1"]}, 422, "user ids are of kind text .* but fit saw ids of kind number"),
-    ({"user_ids": [1, 99, 98]}, 404, "2 of user_ids were not in fit, the first is 99"),
-    ({"user_ids": [1, "a"]}, 404, "not in fit, the first is 'a'"),
-    ({"user_ids": [-1]}, 404, "not in fit, the first is -1"),
-    ({"user_ids": [10**30]}, 404, "not in fit, the first is 10000"),
-    ({"user_ids": [1], "k": 0}, 422, "body.k: .* greater than or equal to 1"),
-    ({"user_ids": [1], "k": 101}, 422, "body.k: .* less than or equal to 100"),
-    ({"user_ids": [1], "k": 10**30}, 422, "body.k: .* less than or equal to 100"),
-    ({"user_ids": [1], "k": "3"}, 422, "body.k: .* valid integer"),
-    ({"user_ids": [1], "k": 2.5}, 422, "body.k: .* valid integer"),
-    ({"user_ids": [1], "k": None}, 422, "body.k: .* valid integer"),
-]
-OF_STRANGERS = [
-    ({"histories": []}, 422, "should have at least 1 item"),
-    ({"histories": [1]}, 422, "should be a valid list"),
-    ({"histories": {"ann": [1]}}, 422, "should be a valid list"),
-    ({"histories": [[1.5]]}, 422, "should be a valid integer"),
-    ({"histories": [["a"]]}, 422, "item ids are of kind text"),
-    ({"histories": [[1]] * 101}, 422, "should have at most 100 items"),
-]
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status", "sentence"),
-    [("/recommend", *case) for case in SENTENCES]
-    + [("/recommend_from_history", *case) for case in OF_STRANGERS],
-)
-def test_what_is_wrong_with_a_request_is_said(ask, path, body, status, sentence):
-    found, answer = ask(path, body)
-    assert found == status
-    assert re.search(sentence, answer["detail"])
-
-
-@pytest.mark.parametrize(("arguments", "port"), [([], 8000), (["1234"], 1234)])
-def test_the_service_starts_from_a_saved_model(monkeypatch, uvicorn, rec, arguments, port):
-    started = []
-    monkeypatch.setattr(MINDRecommender, "load", {"model": rec}.__getitem__, raising=False)
-    monkeypatch.setattr(uvicorn, "run", lambda app, port: started.append((app.title, port)))
-    monkeypatch.setattr(sys, "argv", [str(SERVICE), "model", *arguments])
-    runpy.run_path(str(SERVICE), run_name="__main__")
-    assert started == [("skmind", port)]
-
-
-def test_the_service_stays_short():
-    assert len(SERVICE.read_text(encoding="utf-8").splitlines()) <= 60
-
-
-def test_the_guide_to_tables_runs(monkeypatch, tmp_path, rec):
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    section = page.split("## A table of recommendations")[1].split("\n## ")[0]
-    first, second = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    space = {"rec": rec}
-    exec(first, space)  # writes the table
-    stored = pd.read_parquet("recommendations")
-    pd.testing.assert_frame_equal(stored, rec.recommend(k=50))
-    exec(second.replace("196", "7"), space)
-    assert space["items"] == rec.recommend([7], k=50)["item_id"].tolist()
+def test_without_optuna_the_search_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    runpy.run_path(str(EXAMPLES / "search_optuna.py"))["main"]()
+    assert "Skipped: Optuna is not installed; pip install" in capsys.readouterr().out
