@@ -22,23 +22,18 @@ from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
 from .data.prepare import profile_rows, read_column, read_rows, result_name
 from .data.queries import read_histories, score_task
-from .exceptions import (
-    IgnoredDataWarning,
-    InvalidInputError,
-    UnknownIdError,
-)
+from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .index.approximate import ApproximateIndex
 from .index.exact import ExactIndex
 from .index.plan import N_USERS, Plan, Sample, recalls
 from .index.protocol import Hits, Index, ItemLists
 from .nn.device import resolve_device
 from .nn.model import MINDNet
-from .scoring import mean_values, target_ranks
+from .scoring import _UNSEEN, _find_ranks, _mean_values
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
-UNSEEN = "fold_in", "skip", "popular", "error"
 
 
 _building = Lock()  # of the module, as an estimator that held one could not be pickled
@@ -573,7 +568,7 @@ output
             If there is nothing to be found.
         """
         model, net, _ = self._ready()
-        check_option(unseen_users, "unseen_users", UNSEEN)
+        check_option(unseen_users, "unseen_users", _UNSEEN)
         rows = read_rows(self._check_table(X), model.schema)
         users, items = model.users.encode(rows.users), model.items.encode(rows.items)
         task = score_task(rows, users, items, model.interactions, sample_weight, unseen_users)
@@ -584,7 +579,7 @@ output
             {
                 result_name(model.schema.user, "user_id"): rows.users[task.targets],
                 result_name(model.schema.item, "item_id"): rows.items[task.targets],
-                "rank": target_ranks(hits.codes, task.target_rows, task.target_items),
+                "rank": _find_ranks(hits.codes, task.target_rows, task.target_items),
                 "history_length": task.histories.lengths[task.target_rows],
                 "item_count": counts[task.target_items],
                 "weight": task.weights[task.target_rows],

@@ -17,18 +17,20 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 
-from ._validation import check_count
+from ._validation import check_count, check_option
 from .exceptions import InvalidInputError
 from .metrics import _METRICS, _parse_metrics
 
 __all__ = ["compare", "make_ranking_scorer"]
 
-Metrics = dict[str, tuple[str, int]]  # label → metric, k
+_UNSEEN = "fold_in", "skip", "popular", "error"
+
+_Metrics = dict[str, tuple[str, int]]  # label → metric, k
 
 
 def make_ranking_scorer(
     metric: Any, *, k: Any, unseen_users: str = "fold_in", exclude_seen: bool = True
-) -> RankingScorer:
+) -> _RankingScorer:
     """A scorer for ``scoring=`` of searches and `cross_validate`.
 
     Parameters
@@ -53,7 +55,7 @@ def make_ranking_scorer(
     Raises
     ------
     InvalidInputError
-        If a metric or k is illegal.
+        If a metric, k or ``unseen_users`` is illegal.
 
     Examples
     --------
@@ -70,10 +72,11 @@ def make_ranking_scorer(
     ['test_ndcg@10', 'test_ndcg@50', 'test_recall@10', 'test_recall@50']
     """
     _named(metric, k)
-    return RankingScorer(metric, k, unseen_users, exclude_seen)
+    check_option(unseen_users, "unseen_users", _UNSEEN)
+    return _RankingScorer(metric, k, unseen_users, exclude_seen)
 
 
-class RankingScorer(BaseEstimator):
+class _RankingScorer(BaseEstimator):
     """What `make_ranking_scorer` returns; a BaseEstimator for clone, repr and metadata routing."""
 
     __metadata_request__score = {"estimator": UNUSED}
@@ -105,7 +108,7 @@ class RankingScorer(BaseEstimator):
         metrics = _named(self.metric, self.k)
         options = {"unseen_users": self.unseen_users, "exclude_seen": self.exclude_seen}
         targets = _targets(estimator, X, metrics, sample_weight=sample_weight, **options)
-        means = mean_values(targets, metrics)
+        means = _mean_values(targets, metrics)
         several = pd.api.types.is_list_like(self.metric) or pd.api.types.is_list_like(self.k)
         return means if several else next(iter(means.values()))
 
@@ -195,10 +198,10 @@ def compare(
             f"model_a has {len(a)} events to find in X and model_b {len(b)}, but they must be the "
             "same and at least one; fit both on the same users, of whom X has further rows"
         )
-    b, (label,) = b.loc[a.index], metrics
+    b, (label,) = b.reindex(a.index), metrics
     rows = []
     for segment, part in _segments(a, n_segments):
-        values_a, values_b = (user_values(frame[part], metrics)[label] for frame in (a, b))
+        values_a, values_b = (_user_values(frame[part], metrics)[label] for frame in (a, b))
         difference = (values_b - values_a).to_numpy()
         low, high = _interval(difference, n_resamples, rng)
         means = {"a": values_a.mean(), "b": values_b.mean(), "difference": difference.mean()}
@@ -239,9 +242,7 @@ def _interval(
 # What the estimator's `score` shares.
 
 
-def target_ranks(
-    codes: np.ndarray, target_rows: np.ndarray, target_codes: np.ndarray
-) -> np.ndarray:
+def _find_ranks(codes: np.ndarray, target_rows: np.ndarray, target_codes: np.ndarray) -> np.ndarray:
     """Rank, from 1, of each target in its row of ``codes``; nan where it isn't there.
 
     Parameters
@@ -263,7 +264,7 @@ def target_ranks(
     return np.where(places >= 0, np.append(columns, 0)[places] + 1.0, np.nan)
 
 
-def user_values(targets: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
+def _user_values(targets: pd.DataFrame, metrics: _Metrics) -> pd.DataFrame:
     """Metrics of each user.
 
     Parameters
@@ -287,8 +288,8 @@ def user_values(targets: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
     return pd.DataFrame(values, index=ids)
 
 
-def mean_values(targets: pd.DataFrame, metrics: Metrics) -> dict[str, float]:
-    """Means over users of `user_values`, weighted by the column ``weight``; nan for nobody.
+def _mean_values(targets: pd.DataFrame, metrics: _Metrics) -> dict[str, float]:
+    """Means over users of `_user_values`, weighted by the column ``weight``; nan for nobody.
 
     Raises
     ------
@@ -302,21 +303,21 @@ def mean_values(targets: pd.DataFrame, metrics: Metrics) -> dict[str, float]:
         raise InvalidInputError(
             "sample_weight is 0 in every row that can be scored; give one a positive weight"
         )
-    values = user_values(targets, metrics)
+    values = _user_values(targets, metrics)
     return {label: float(np.average(values[label], weights=weights)) for label in metrics}
 
 
 # From what the caller gave.
 
 
-def _named(metric: Any, k: Any) -> Metrics:
+def _named(metric: Any, k: Any) -> _Metrics:
     """Metric and k by their label, such as "ndcg@10"."""
     names, sizes = (one if pd.api.types.is_list_like(one) else [one] for one in (metric, k))
     sizes = [check_count(size, "k") for size in sizes]
     return _parse_metrics([f"{name}@{size}" for name in names for size in sizes])
 
 
-def _targets(model: Any, X: Any, metrics: Metrics, **options: Any) -> pd.DataFrame:
+def _targets(model: Any, X: Any, metrics: _Metrics, **options: Any) -> pd.DataFrame:
     """`MINDRecommender.target_ranks` of what is inside of a model."""
     k = max(k for _, k in metrics.values())
     while not hasattr(model, "target_ranks"):

@@ -16,7 +16,7 @@ from skmind import MINDRecommender
 from skmind.datasets import make_interactions
 from skmind.exceptions import InvalidInputError, NothingToScoreWarning, UnknownIdError
 from skmind.model_selection import LeaveLastOut, UserKFold
-from skmind.scoring import compare, make_ranking_scorer, target_ranks
+from skmind.scoring import _find_ranks, compare, make_ranking_scorer
 
 SMALL = {
     "n_interests": 2,
@@ -61,11 +61,11 @@ def test_ranks_equal_those_of_a_loop():
         codes[row].tolist().index(item) + 1 if item >= 0 and item in codes[row] else np.nan
         for row, item in zip(rows, targets, strict=True)
     ]
-    np.testing.assert_array_equal(target_ranks(codes, rows, targets), expected)
+    np.testing.assert_array_equal(_find_ranks(codes, rows, targets), expected)
     assert 0 < np.isfinite(expected).sum() < 200
     none = np.zeros(0, dtype=np.int64)
-    assert len(target_ranks(np.zeros((0, 5), dtype=np.int64), none, none)) == 0
-    assert np.isnan(target_ranks(np.full((1, 3), -1), none + 0, none)).all()
+    assert len(_find_ranks(np.zeros((0, 5), dtype=np.int64), none, none)) == 0
+    assert np.isnan(_find_ranks(np.full((1, 3), -1), np.array([0]), np.array([2]))).all()
 
 
 def test_target_ranks_of_known_users_are_those_of_recommend(split, fitted):
@@ -123,7 +123,7 @@ def test_unseen_users(split, fitted):
     with pytest.raises(UnknownIdError, match="of users who were not in fit, the first is 5"):
         fitted.target_ranks(test, unseen_users="error")
     with pytest.raises(InvalidInputError, match="unseen_users='drop' is not one of 'fold_in'"):
-        make_ranking_scorer("ndcg", k=10, unseen_users="drop")(fitted, test)
+        fitted.target_ranks(test, unseen_users="drop")
 
 
 # ------------------------------------------------------------------ scorers
@@ -231,6 +231,8 @@ def test_what_is_no_recommender_is_an_error(model):
 def test_illegal_metrics_are_an_error_before_any_fit(metric, k, message):
     with pytest.raises(InvalidInputError, match=message):
         make_ranking_scorer(metric, k=k)
+    with pytest.raises(InvalidInputError, match="unseen_users='drop' is not one of 'fold_in'"):
+        make_ranking_scorer("ndcg", k=10, unseen_users="drop")
 
 
 def test_nothing_to_score_says_how_to_split(X):

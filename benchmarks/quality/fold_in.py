@@ -5,7 +5,8 @@
 DIR holds ``ml-100k/`` in GroupLens's layout. Everybody's last event is to be found among all items,
 once by a model that was fitted on the person's earlier events (LeaveLastOut), and once by models
 that were fitted on four fifths of the people and get the earlier events of the others as a history
-(UserKFold, fold-in). Writes the table benchmarks/results/fold_in.md, unless --epochs makes it quick.
+(UserKFold, fold-in). Writes the table benchmarks/results/fold_in.md; with --epochs, which is to see
+that it runs, nothing.
 """
 
 from __future__ import annotations
