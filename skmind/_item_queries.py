@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,7 @@ class ItemQueries:
     items_: np.ndarray
     item_embeddings_: np.ndarray
     n_jobs: int | None
-
-    def _ready(self) -> tuple[FittedModel, MINDNet, Index]:
-        raise NotImplementedError
+    _ready: Callable[[], tuple[FittedModel, MINDNet, Index]]
 
     def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
         """The items with the most similar vectors.
