@@ -11,6 +11,8 @@ import numpy as np
 from .._validation import PART
 from ..exceptions import InvalidInputError
 
+_LAYOUT = {"format": "parquet", "partitioning": "hive"}
+
 
 def is_path(X: Any) -> bool:
     """Whether ``X`` is a path or a list of paths."""
@@ -50,11 +52,11 @@ class ParquetTable:
             ) from error
         paths = [os.fspath(path) for path in source] if isinstance(source, list | tuple) else source
         try:
-            self._data = dataset.dataset(paths, format="parquet", partitioning="hive")
-            files = [fragment.physical_schema for fragment in self._data.get_fragments()]
+            data = dataset.dataset(paths, **_LAYOUT)
+            files = [fragment.physical_schema for fragment in data.get_fragments()]
             # Left to itself, a dataset has the types of the first file and parses text as numbers.
-            schema = pa.unify_schemas([self._data.schema, *files], promote_options="permissive")
-            self._data = self._data.replace_schema(schema)
+            schema = pa.unify_schemas([data.schema, *files], promote_options="permissive")
+            self._data = dataset.dataset(paths, schema=schema, **_LAYOUT)
             self._n_rows = self._data.count_rows()
         except (OSError, pa.ArrowException) as error:
             raise InvalidInputError(
@@ -73,12 +75,15 @@ class ParquetTable:
         return self._data.to_table(columns=self._only(position)).column(0)
 
     def parts(self, position: int) -> Iterator[Any]:
-        """The column in Arrays of up to `PART` rows."""
-        batches = self._data.to_batches(
-            columns=self._only(position), batch_size=PART, batch_readahead=1, fragment_readahead=1
+        """The column in Arrays of 1 to `PART` rows."""
+        batches = self._data.to_batches(  # none is read ahead: less to hold, and the work is after
+            columns=self._only(position),
+            batch_size=PART,
+            batch_readahead=0,
+            fragment_readahead=0,
+            use_threads=False,
         )
-        for batch in batches:
-            yield batch.column(0)
+        yield from (batch.column(0) for batch in batches if batch.num_rows)
 
     def take(self, position: int, rows: np.ndarray) -> Any:
         """Cells of a column, of which little more is held, as a ChunkedArray."""

@@ -1,0 +1,316 @@
+import datetime as dt
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.base import clone
+
+from skmind import MINDRecommender
+from skmind.data.parquet import ParquetTable, is_path
+from skmind.data.prepare import Schema, prepare
+from skmind.exceptions import IdTypeError, InvalidInputError
+
+SCHEMA = Schema("user", "item", "time")
+
+
+def log(seed=0, n=200):
+    """A table of text users, integer items and days, of which many are equal."""
+    rng = np.random.default_rng(seed)
+    times = pa.array(rng.integers(30, size=n) * 86400).cast(pa.timestamp("s"))
+    return pa.table(
+        {
+            "user": [f"u{code:02d}" for code in rng.integers(12, size=n)],
+            "item": rng.integers(-5, 20, n),
+            "time": times,
+            "color": [["red"], None, ["red", "blue"]] * (n // 3) + [["blue"]] * (n % 3),
+            "shop": [f"s{code}" for code in rng.integers(4, size=n)],
+            "price": [None, 1.5, 2.0, 4.0] * (n // 4),
+        }
+    )
+
+
+def write(table, folder, cuts=(70, 70, 130), row_group_size=40):
+    """The table in several files, one of them empty, whose names sort as the rows do."""
+    names = [folder / f"{name}.parquet" for name in "abcd"]
+    for name, start, stop in zip(names, (0, *cuts), (*cuts, len(table)), strict=True):
+        pq.write_table(table.slice(start, stop - start), name, row_group_size=row_group_size)
+    return names
+
+
+def cast(**types):
+    def change(table):
+        for name, kind in types.items():
+            place = table.column_names.index(name)
+            column = table.column(name)
+            column = column.dictionary_encode() if kind == "dictionary" else column.cast(kind)
+            table = table.set_column(place, name, column)
+        return table
+
+    return change
+
+
+def ids(values):
+    """Dtype and ids: what must be equal."""
+    return values.dtype, values.tolist()
+
+
+def check_equal(one, other):
+    """Two results of `prepare` are the same, bit for bit."""
+    for mine, theirs in ((one.users, other.users), (one.items, other.items)):
+        assert ids(mine.ids) == ids(theirs.ids)
+    for name in ("items", "offsets", "times"):
+        mine, theirs = (getattr(prepared.interactions, name) for prepared in (one, other))
+        assert (mine is None) == (theirs is None)
+        assert mine is None or ids(mine) == ids(theirs)
+    assert ids(one.counts) == ids(other.counts)
+    for side in ("user_features", "item_features"):
+        mine, theirs = (getattr(prepared, side) for prepared in (one, other))
+        for a, b in zip(mine.encoder.features, theirs.encoder.features, strict=True):
+            assert (a.name, a.kind, ids(a.values)) == (b.name, b.kind, ids(b.values))
+        assert (mine.matrix != theirs.matrix).nnz == 0
+
+
+KINDS = {
+    "text": cast(),
+    "dictionaries": cast(user="dictionary", item="dictionary"),
+    "large text": cast(user=pa.large_string()),
+    "small integers": cast(item=pa.int8(), time=pa.int64()),
+    "float items and times": lambda table: cast(item=pa.float32())(
+        cast(time=pa.int64())(table).drop_columns("price")
+    ),
+    "decimals": cast(item=pa.decimal128(21, 2)),
+    "milliseconds in Tokyo": cast(time=pa.timestamp("ms", "Asia/Tokyo")),
+    "nanoseconds": cast(time=pa.timestamp("ns")),
+    "dates": cast(time=pa.date32()),
+    "times as ids": lambda table: table.append_column("was", table["item"]).set_column(
+        1, "item", table["time"].cast(pa.timestamp("us", "UTC"))
+    ),
+}
+
+
+@pytest.mark.parametrize("change", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("minimum", [1, 9])
+def test_files_give_the_same_as_the_frame(tmp_path, change, minimum):
+    table = change(log())
+    write(table, tmp_path)
+    oracle = prepare(table.to_pandas(), SCHEMA, min_item_count=minimum)
+    assert (len(oracle.interactions.items) < len(table)) is (minimum > 1)
+    check_equal(prepare(ParquetTable(tmp_path), SCHEMA, min_item_count=minimum), oracle)
+
+
+def test_paths_of_every_kind(tmp_path):
+    files = write(log(), tmp_path)
+    oracle = prepare(log().to_pandas(), SCHEMA)
+    for source in (tmp_path, str(tmp_path), files, tuple(map(str, files))):
+        check_equal(prepare(ParquetTable(source), SCHEMA), oracle)
+
+
+def test_the_order_of_the_files_decides_among_equal_times(tmp_path):
+    files = write(log(), tmp_path)[::-1]
+    whole = pa.concat_tables(pq.read_table(file) for file in files)
+    oracle = prepare(whole.to_pandas(), SCHEMA)
+    check_equal(prepare(ParquetTable(files), SCHEMA), oracle)
+    other = prepare(ParquetTable(tmp_path), SCHEMA)
+    assert other.interactions.items.tolist() != oracle.interactions.items.tolist()
+
+
+def test_a_folder_is_read_in_the_order_of_names_whenever_they_were_written(tmp_path):
+    table = log()
+    for start in (150, 0, 50, 100):
+        pq.write_table(table.slice(start, 50), tmp_path / f"{start:03d}.parquet")
+    check_equal(prepare(ParquetTable(tmp_path), SCHEMA), prepare(table.to_pandas(), SCHEMA))
+
+
+def test_columns_by_position_and_row_order_in_time(tmp_path):
+    table = log()
+    file = tmp_path / "log.parquet"
+    pq.write_table(table, file)
+    schema = Schema(0, 1, None)
+    oracle = prepare(table.to_pandas(), SCHEMA._replace(time=None))
+    check_equal(prepare(ParquetTable(file), schema), oracle)
+
+
+def test_features_in_the_files(tmp_path):
+    table = log()
+    write(table, tmp_path)
+    schema = SCHEMA._replace(user_features=("shop",), item_features=("color", "price"))
+    oracle = prepare(table.to_pandas(), schema, min_item_count=8)
+    assert oracle.user_features.encoder.width == 4
+    assert oracle.item_features.encoder.width == 4
+    check_equal(prepare(ParquetTable(tmp_path), schema, min_item_count=8), oracle)
+
+
+def test_names_with_dots_and_columns_that_are_folders(tmp_path):
+    table = log().rename_columns(["user.id", "item", "time", "color", "shop", "price"])
+    for year in (2001, 2002):
+        (tmp_path / f"year={year}").mkdir()
+        pq.write_table(table, tmp_path / f"year={year}" / "log.parquet")
+    X = ParquetTable(tmp_path)
+    assert X.column_names == [*table.column_names, "year"]
+    twice = pa.concat_tables([table, table]).to_pandas().assign(year=np.repeat(np.array([2001, 2002], np.int32), 200))
+    schema = SCHEMA._replace(user="user.id", item_features=("year",))
+    check_equal(prepare(X, schema), prepare(twice, schema))
+
+
+def test_unsigned_times_that_need_floats_in_some_part_are_floats_in_all(tmp_path):
+    times = pa.array([3, 2**63 + 2**40, 1, 2**64 - 1, 2], pa.uint64())
+    table = pa.table({"user": [1, 1, 2, 2, 1], "item": [1, 2, 3, 4, 5], "time": times})
+    pq.write_table(table, tmp_path / "log.parquet", row_group_size=1)
+    prepared = prepare(ParquetTable(tmp_path), SCHEMA)
+    assert prepared.interactions.times.dtype == np.float64
+    check_equal(prepared, prepare(table.to_pandas(), SCHEMA))
+
+
+# ------------------------------------------------------------------ errors
+
+MISSING = {"user": "ids", "item": "ids", "time": "times"}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_missing_cells_are_counted_over_all_files(tmp_path, name):
+    table = log()
+    rows = pa.array([row in (40, 41, 75, 199) for row in range(200)])
+    holes = pa.compute.if_else(rows, None, table.column(name))
+    table = table.set_column(table.column_names.index(name), name, holes)
+    write(table, tmp_path)
+    message = f"column '{name}' has 4 missing or infinite {MISSING[name]}, the first in row 40; "
+    for X in (table.to_pandas(), table, ParquetTable(tmp_path)):
+        with pytest.raises(InvalidInputError, match=message):
+            prepare(X, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["item", "time"])
+def test_infinite_cells_are_missing_too(tmp_path, name):
+    values = np.arange(20.0)
+    values[[7, 12]] = np.inf, np.nan
+    table = pa.table({"user": [1] * 20, "item": range(20), "time": range(20)})
+    table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    pq.write_table(table, tmp_path / "log.parquet", row_group_size=3)
+    for X in (table, ParquetTable(tmp_path)):
+        with pytest.raises(InvalidInputError, match=f"'{name}' has 2 missing .* first in row 7"):
+            prepare(X, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "error", "message"),
+    [
+        ("time", ["2020-01-01"], InvalidInputError, "'time' has values of type string, such as"),
+        ("time", [dt.datetime(1500, 1, 1)], InvalidInputError, "outside the years 1678 to 2261"),
+        ("user", [[1, 2]], IdTypeError, "column 'user' has the id .* argument must be a string"),
+        ("item", [{"a": 1}], IdTypeError, "column 'item' has the id .* argument must be a string"),
+    ],
+)
+def test_illegal_types_are_the_errors_of_frames(tmp_path, name, values, error, message):
+    columns = {"user": ["a"], "item": [1], "time": [1]} | {name: values}
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    for X in (pa.table(columns), ParquetTable(tmp_path)):
+        with pytest.raises(error, match=message):
+            prepare(X, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["user", "item", "time"])
+def test_a_missing_column_is_an_error(tmp_path, name):
+    write(log().drop_columns(name), tmp_path)
+    with pytest.raises(InvalidInputError, match=f"no column '{name}'; it has .* set {name}_col="):
+        prepare(ParquetTable(tmp_path), SCHEMA)
+    with pytest.raises(InvalidInputError, match="user_col=9 is not a column"):
+        prepare(ParquetTable(tmp_path), Schema(9, 1, None))
+
+
+def test_files_of_other_types_are_an_error_and_not_converted(tmp_path):
+    pq.write_table(pa.table({"user": [1], "item": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"user": [2], "item": ["1"]}), tmp_path / "b.parquet")
+    with pytest.raises(InvalidInputError, match=r"read as Parquet \(ArrowTypeError: .*Field item"):
+        ParquetTable(tmp_path)
+
+
+def test_integers_of_any_size_are_of_one_type(tmp_path):
+    for size in (8, 64, 32):
+        column = pa.array([size], f"int{size}")
+        pq.write_table(pa.table({"x": column}), tmp_path / f"{size}.parquet")
+    files = [tmp_path / f"{size}.parquet" for size in (8, 64, 32)]
+    assert ParquetTable(files)[0].to_pylist() == [8, 64, 32]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "none.parquet", "FileNotFoundError: .*none.parquet"),
+        (lambda folder: [folder / "no.parquet"], "FileNotFoundError"),
+        (lambda folder: [folder], "IsADirectoryError"),
+        (lambda folder: folder, "has no files; give a folder of Parquet files"),
+        (lambda folder: text(folder), "ArrowInvalid: .*text.parquet.*; give the path of a file"),
+        (lambda folder: text(folder).parent, "ArrowInvalid: .*text.parquet"),
+    ],
+)
+def test_what_is_no_parquet_is_an_error(tmp_path, make, message):
+    with pytest.raises(InvalidInputError, match=message):
+        ParquetTable(make(tmp_path))
+
+
+def text(folder):
+    path = folder / "text.parquet"
+    path.write_text("user,item\n1,2\n", encoding="utf-8")
+    return path
+
+
+def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"needs pyarrow.*pip install skmind\[parquet\]"):
+        ParquetTable(tmp_path)
+
+
+def test_what_a_path_is():
+    for X in ("a", Path("a"), ["a", Path("b")], ("a",)):
+        assert is_path(X)
+    for X in ([], (), [["a"]], ["a", 1], 1, None, np.array(["a"]), pd.Series(["a"])):
+        assert not is_path(X)
+
+
+# ------------------------------------------------------------------ the estimator
+
+COLUMNS = {"user_col": "user", "item_col": "item", "time_col": "time"}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A table, its files, and a recommender fitted on each."""
+    folder = tmp_path_factory.mktemp("log")
+    table = log()
+    write(table, folder)
+    rec = MINDRecommender(**COLUMNS, embedding_dim=4, max_epochs=1, random_state=0)
+    return table.to_pandas(), folder, clone(rec).fit(table.to_pandas()), rec.fit(folder)
+
+
+def test_fitting_files_equals_fitting_the_frame(fitted):
+    frame, _, oracle, rec = fitted
+    np.testing.assert_array_equal(rec.item_embeddings_, oracle.item_embeddings_)
+    assert rec.n_features_in_ == frame.shape[1]
+    assert rec.feature_names_in_.tolist() == list(frame.columns)
+    assert rec.recommend(k=3).equals(oracle.recommend(k=3))
+
+
+def test_the_other_methods_read_files_too(fitted):
+    frame, folder, oracle, rec = fitted
+    np.testing.assert_array_equal(rec.transform(folder), oracle.transform(frame))
+    np.testing.assert_array_equal(rec.predict(folder, k=3), oracle.predict(frame, k=3))
+    assert rec.score(folder) == oracle.score(frame)
+    past = clone(rec).set_params(transform_history="past").fit(frame)
+    np.testing.assert_array_equal(past.transform(folder), past.transform(frame))
+
+
+def test_files_with_other_columns_than_fit_are_an_error(fitted, tmp_path):
+    rec = fitted[-1]
+    write(log().drop_columns("shop"), tmp_path)
+    with pytest.raises(ValueError, match="(?s)feature names should match.*shop"):
+        rec.transform(tmp_path)
+
+
+def test_files_without_rows_are_an_error(tmp_path):
+    pq.write_table(log().slice(0, 0), tmp_path / "log.parquet")
+    with pytest.raises(InvalidInputError, match="the table of interactions has no rows"):
+        MINDRecommender(**COLUMNS).fit(tmp_path)
