@@ -616,4 +616,4 @@ output
             If no user of ``X`` was in ``fit`` or has two rows.
         """
         targets = self.target_ranks(X, SCORE_K, sample_weight=sample_weight)
-        return mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
+        return _mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
