@@ -233,7 +233,7 @@ FIT = {
     ),
     # tables that are none
     "None": (*fit(None), NO_TABLE.format("scalar"), ValueError),
-    "a path": (*fit("ratings.csv"), NO_TABLE.format("scalar"), ValueError),
+    "a path": (*fit("ratings.csv"), "X='ratings.csv' can't be read as Parquet", ValueError),
     "a dict": (*fit(X.to_dict("list")), r"is a dict; pass a DataFrame \(pandas.DataFrame\(X\)\)"),
     "one column": (*fit(np.zeros((4, 1))), r"1 feature\(s\) .* minimum of 2 is req", ValueError),
     "one dimension": (*fit(np.zeros(4)), NO_TABLE.format("1D"), ValueError),
@@ -322,6 +322,8 @@ ILLEGAL = {
     "user_features": ["age", 3],
     "item_features": ["topic", 3],
     "min_item_count": [0, 1.0, None],
+    "precision": ["float16", 32, None],
+    "samples_per_epoch": [0, 1.5, "all"],
     "n_interests": [0, 2.0, "4"],
     "adaptive_interests": [2, "yes"],
     "embedding_dim": [0, 8.0],
@@ -384,6 +386,7 @@ METHODS = {
     "explain": lambda rec: rec.explain(0, 1),
     "index_recall": lambda rec: rec.index_recall(),
     "index_": lambda rec: rec.index_,
+    "export_onnx": lambda rec: rec.export_onnx("nowhere"),
     "get_feature_names_out": lambda rec: rec.get_feature_names_out(),
 }
 WITHOUT_A_FIT = {"fit", "fit_transform", "get_params", "set_params", "set_output"}

@@ -190,7 +190,7 @@ def test_the_example_needs_neither_torch_nor_skmind(with_features):
 
 def test_a_history_longer_than_the_model_knows_is_refused(one_interest):
     long = {"history": np.zeros((1, 7), dtype=np.int64), "lengths": np.array([7])}
-    with pytest.raises(Exception, match="invalid index found, index = 6"):
+    with pytest.raises(Exception, match="out of data bounds, idx=6"):
         one_interest.tower.run(None, long)
 
 

@@ -60,8 +60,8 @@ class ParquetTable:
             self._n_rows = self._data.count_rows()
         except (OSError, pa.ArrowException) as error:
             raise InvalidInputError(
-                f"X={source!r} can't be read as Parquet ({type(error).__name__}: {error}); give the "
-                "path of a file, a list of these, or a folder of files, all with the same columns"
+                f"X={source!r} can't be read as Parquet ({type(error).__name__}: {error}); give "
+                "the path of a file, a list of these, or a folder of files, of the same columns"
             ) from error
         if not self._data.files:
             raise InvalidInputError(f"X={source!r} has no files; give a folder of Parquet files")

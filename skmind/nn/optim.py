@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class RowAdam(torch.optim.Optimizer):
         L2 penalty, of the rows in use.
     """
 
-    def __init__(self, tables: Iterable[Parameter], lr: float, weight_decay: float = 0) -> None:
+    def __init__(self, tables: Iterable[Any], lr: float, weight_decay: float = 0) -> None:
         super().__init__(tables, {"lr": lr, "weight_decay": weight_decay, "n_steps": 0})
 
     @torch.no_grad()

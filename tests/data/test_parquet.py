@@ -151,7 +151,11 @@ def test_names_with_dots_and_columns_that_are_folders(tmp_path):
         pq.write_table(table, tmp_path / f"year={year}" / "log.parquet")
     X = ParquetTable(tmp_path)
     assert X.column_names == [*table.column_names, "year"]
-    twice = pa.concat_tables([table, table]).to_pandas().assign(year=np.repeat(np.array([2001, 2002], np.int32), 200))
+    twice = (
+        pa.concat_tables([table, table])
+        .to_pandas()
+        .assign(year=np.repeat(np.array([2001, 2002], np.int32), 200))
+    )
     schema = SCHEMA._replace(user="user.id", item_features=("year",))
     check_equal(prepare(X, schema), prepare(twice, schema))
 
