@@ -118,7 +118,7 @@ class MINDRecommender(FittedRecommender):
     index : {"auto", "exact", "annoy", "faiss"}, default="auto"
         How items are searched; "auto": exactly up to 1,000,000 items, by Annoy above. Annoy and
         faiss are approximate; where users are asked for one by one they pay from 50,000 items on,
-        and faiss (``pip install skmind[faiss]``) pays in batches too.
+        and faiss (``pip install skmind[faiss]``) pays in batches too, on some hundred thousand.
     n_trees : int, default=50
         Trees of the Annoy index. At least 1. More: better recall, larger.
     search_k : int or None, default=None
