@@ -14,6 +14,7 @@ from skmind._training import Trainer, TrainingSettings
 from skmind.data.interactions import Interactions
 from skmind.datasets import make_interactions
 from skmind.exceptions import NothingToScoreWarning
+from skmind.nn import optim
 from skmind.nn.attention import label_aware
 from skmind.nn.encode import encode, unit_items
 from skmind.nn.model import MINDNet, NetConfig
@@ -321,6 +322,89 @@ def test_looking_up_distinct_items_only_gives_the_same_step(
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-6, rtol=1e-4)
         assert gradient.any(), name
+
+
+@pytest.fixture
+def all_large(monkeypatch):
+    """Every table as if it were too large for a step to move all its rows."""
+    monkeypatch.setattr(optim, "LARGE", 0)
+
+
+@pytest.mark.parametrize("n_negatives", [30, "all"])
+def test_large_tables_have_the_same_gradient_of_the_rows_in_use(monkeypatch, n_negatives):
+    rng = np.random.default_rng(0)
+    data = lists(*(rng.integers(3000, size=6) for _ in range(9)))
+    rows = sparse.csr_matrix(rng.random((9, 40)).astype(np.float32))
+    found = []
+    for largest in (10**9, 39):  # the tables of 3000 items and 40 values are large, that of 4 not
+        monkeypatch.setattr(optim, "LARGE", largest)
+        net = network(3000, item_width=4, user_width=40)
+        one = trainer(net, rows, n_negatives=n_negatives, batch_size=16)
+        before = copy.deepcopy(net)
+        loss = one._step(next(iter(one._batches(data))), one._negatives(data))
+        found.append((loss, net, before, one.optimizers))
+    (expected, dense, _, adam), (loss, net, before, optimizers) = found
+    assert len(adam) == 1
+    assert [type(part).__name__ for part in optimizers] == ["Adam", "RowAdam"]
+    large = [*optimizers[1].param_groups[0]["params"]]
+    assert [id(table) for table in large] == [id(net.item_embedding), id(net.user_values.weight)]
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    for name, parameter in net.named_parameters():
+        gradient = parameter.grad
+        assert gradient.is_sparse == any(parameter is table for table in large)
+        wanted = dense.get_parameter(name).grad
+        torch.testing.assert_close(gradient.to_dense(), wanted, atol=1e-6, rtol=1e-4)
+        if gradient.is_sparse:
+            moved = (parameter != before.get_parameter(name)).any(1)
+            assert torch.equal(moved, wanted.any(1))
+
+
+def test_large_tables_learn_as_much(all_large):
+    """The bounds are those of Adam, in the first test of this module."""
+    for noise, low, high in [(0.1, 0.16, 0.42), (1.0, 0.0, 0.125)]:
+        one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=9)
+        assert len(one.optimizers) == 2
+        history = one.fit(planted(noise))
+        assert low < max(record["validation_ndcg"] for record in history) < high
+
+
+def test_the_learning_rate_of_large_tables_falls_too(monkeypatch, all_large):
+    one = trainer()
+    _, rates = watch(monkeypatch, one)
+    one.fit(planted(n_users=40))
+    rest, dense, rows = np.array(rates).T
+    assert rest[0] == 0.01
+    assert rest[-1] < 0.003
+    np.testing.assert_array_equal(rows, rest)
+    np.testing.assert_allclose(dense, 0.1 * rest)
+
+
+# ------------------------------------------------------------------ precision
+
+
+@pytest.mark.parametrize("attention", ["mixture", "hard", 5.0])
+def test_a_step_in_bfloat16_is_close(attention):
+    found = []
+    for precision in ("float32", "bfloat16"):
+        net = shaken(network(user_width=3, item_width=4))
+        data = planted(n_users=40)
+        rows = sparse.csr_matrix(np.random.default_rng(0).random((40, 3)).astype(np.float32))
+        one = trainer(net, rows, precision=precision, label_attention=attention)
+        loss = one._step(next(iter(one._batches(data))), one._negatives(data))
+        assert loss.dtype == torch.float32
+        gradients = [parameter.grad for parameter in net.parameters()]
+        assert {gradient.dtype for gradient in gradients} == {torch.float32}
+        found.append((loss.item(), torch.cat([g.flatten() for g in gradients])))
+    (loss, gradient), (low_loss, low_gradient) = found
+    assert 0 < abs(low_loss - loss) < 0.02  # if it were 0, the precision would be the same
+    assert 0 < (low_gradient - gradient).norm() / gradient.norm() < 0.15
+
+
+def test_learns_as_much_in_bfloat16():
+    one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=9, precision="bfloat16")
+    history = one.fit(planted())
+    assert 0.16 < max(record["validation_ndcg"] for record in history) < 0.42
+    assert all(p.dtype == torch.float32 for p in one.net.parameters())
 
 
 def test_compact_points_to_the_same_items():

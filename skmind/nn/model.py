@@ -281,9 +281,9 @@ class MINDNet(nn.Module):
         if unknown is not None:
             capsules = capsules.masked_fill(unknown[..., None, None], 0)
         if profile is not None:
-            capsules = capsules + profile[:, None, None]
+            capsules = (capsules + profile[:, None, None]) * mask[..., None]
         norms = capsules.norm(dim=-1)
-        vectors = unit(capsules) * mask[..., None]
+        vectors = unit(capsules)
         results = Interests(vectors, mask, weights, norms)
         return results if every else Interests(*(part[:, 0] for part in results))
 

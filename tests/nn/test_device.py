@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from skmind.exceptions import InvalidInputError
-from skmind.nn.device import resolve_device
+from skmind.nn.device import resolve_device, to_device
 
 
 def test_auto_takes_cuda_when_there_is_one(monkeypatch):
@@ -23,3 +24,17 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InvalidInputError, match="device='cuda', but torch finds no CUDA device"):
         resolve_device("cuda")
+
+
+def test_arrays_become_tensors_of_their_type():
+    for values in (np.arange(6).reshape(2, 3), np.ones(4, dtype=np.float32), np.empty((0, 2))):
+        tensor = to_device(values, torch.device("cpu"))
+        assert tensor.dtype == torch.from_numpy(values).dtype
+        assert tensor.tolist() == values.tolist()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_arrays_go_to_the_gpu():
+    tensor = to_device(np.arange(6).reshape(2, 3), torch.device("cuda"))
+    assert tensor.device.type == "cuda"
+    assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]]
