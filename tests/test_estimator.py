@@ -1178,10 +1178,21 @@ def test_device(X, fitted, monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_the_cpu(X, fitted):
-    on_gpu = MINDRecommender(**SMALL, device="cuda").fit(X)
-    assert on_gpu.n_epochs_ == 2
+    for precision in ("float32", "bfloat16"):
+        on_gpu = MINDRecommender(**SMALL, device="cuda", precision=precision).fit(X)
+        assert on_gpu.n_epochs_ == 2
+        assert on_gpu.history_[-1]["loss"] == pytest.approx(fitted.history_[-1]["loss"], rel=0.05)
     moved = copy.deepcopy(fitted).set_params(device="cuda")
     np.testing.assert_allclose(moved.transform(X), fitted.transform(X), atol=1e-4)
+
+
+def test_bfloat16_is_for_the_products_of_fit_only(X, fitted):
+    low = MINDRecommender(**SMALL, device="cpu", precision="bfloat16").fit(X)
+    losses = [[record["loss"] for record in rec.history_] for rec in (low, fitted)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert low.item_embeddings_.dtype == low.transform(X).dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(low.item_embeddings_, axis=1), 1, atol=1e-6)
 
 
 # ------------------------------------------------------------------ other configurations

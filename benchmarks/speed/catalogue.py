@@ -132,7 +132,7 @@ def quality(data: Path, largest: int, seed: int, options: dict) -> list[float]:
 
 
 def qualities(data: Path, quick: bool) -> list[str]:
-    """Rows of the third table: the defaults, and a setting in which a step uses 2 % of the items."""
+    """Rows of the third table: the defaults, and steps that use 2 % of the items."""
     cases = {
         "defaults": {},
         "max_epochs=6 batch_size=128 n_negatives=128": {

@@ -288,7 +288,7 @@ class MINDNet(nn.Module):
         return results if every else Interests(*(part[:, 0] for part in results))
 
     def _projected(self, history: Tensor, items: Tensor) -> Tensor:
-        """``S e`` of each history item, shape (B, L, D), by the shorter way, as S is linear."""
+        """``S e`` of each history item, shape (B, L, D); once an item if these are fewer."""
         if history.numel() < len(items):
             return F.embedding(history, items) @ self.bilinear.T
         return F.embedding(history, items @ self.bilinear.T)

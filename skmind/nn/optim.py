@@ -29,12 +29,11 @@ class RowAdam(torch.optim.Optimizer):
       rare row takes larger steps, as in Adam. Where it decays by use, rare rows are left behind.
     - The first moment is left out. In Adam it goes on moving the row after its use, and altogether
       by as much as is done here at once.
-    - The second moment is that of the whole row, which is 8 bytes a row for the optimiser in place
-      of 8 an entry.
+    - The second moment is the mean over the row: the optimiser keeps 8 bytes a row, not an entry.
 
     Parameters
     ----------
-    tables : iterable of Parameter of shape (n, D)
+    tables : iterable of Parameter of shape (n, D), or of groups of them
         Their gradients are sparse.
     lr : float
         As that of Adam.
@@ -58,8 +57,8 @@ class RowAdam(torch.optim.Optimizer):
         state = self.state[table]
         if not state:
             state["square"] = table.new_zeros(len(table), 1)
-            state["last"] = table.new_zeros(len(table), 1)  # step of the last use; loading a
-            # state makes floats of the table's type of it anyway, exact for 16 million steps
+            # the step of the last use: a float, as loading a state makes one of it; exact to 2^24
+            state["last"] = table.new_zeros(len(table), 1)
         gradient = table.grad.coalesce()  # type: ignore[union-attr]
         rows, values = gradient.indices()[0], gradient.values()
         if weight_decay:
