@@ -162,15 +162,17 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
             codes, distinct = pd.factorize(part)
         except (TypeError, NotImplementedError):  # lists, which the next line names, have no hash
             codes, distinct = pd.factorize(scalar_array(part, name, "id"))
-        ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
+        ids = distinct
+        if not isinstance(part, np.ndarray):
+            ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
         missing.add(np.append(_missing(ids), True)[codes])  # the code of a missing id is -1
         if not missing.n_missing:
             yield codes, ids
     missing.check(name, *_IDS)
 
 
-def _parts(X: Any, position: int, name: str) -> Iterator[pd.Series]:
-    """A column in parts that are converted as the whole of it would be."""
+def _parts(X: Any, position: int, name: str) -> Iterator[pd.Series | np.ndarray]:
+    """A column in parts; as arrays where what they are converted to depends on all of it."""
     if hasattr(X, "parts"):
         yield from map(_series, X.parts(position))
         return
@@ -180,10 +182,10 @@ def _parts(X: Any, position: int, name: str) -> Iterator[pd.Series]:
         return
     values = _series(values)
     cells = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
+    rows = values.iloc
     if cells.dtype == object and pd.api.types.infer_dtype(cells) != "string":
-        array = scalar_array(values, name, "id")  # what kind they are, all of them decide together
-        values = pd.Series(array, dtype=array.dtype)
-    yield from (values.iloc[start : start + PART] for start in _starts(values))
+        rows = scalar_array(values, name, "id")
+    yield from (rows[start : start + PART] for start in _starts(values))
 
 
 def _starts(values: Any) -> range:

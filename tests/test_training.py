@@ -593,6 +593,22 @@ def test_learning_rate_falls_linearly_with_the_samples_to_a_tenth(monkeypatch):
     assert 0.002 < rates[-1][0] < 0.004
 
 
+def test_a_sampled_epoch_has_about_so_many_samples(monkeypatch):
+    one = trainer(max_epochs=2, learning_rate=0.02, batch_size=8, samples_per_epoch=50)
+    batches, rates = watch(monkeypatch, one)
+    history = one.fit(planted(n_users=40))
+    sizes = np.array([len(samples(batch)) for batch in batches])
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert 100 <= sizes.sum() < 2 * (50 + 12)
+    # More samples than planned, those of a user with many, don't turn the rate below its last.
+    one = trainer(max_epochs=1, learning_rate=0.02, batch_size=8, samples_per_epoch=1)
+    batches, rates = watch(monkeypatch, one)
+    one.fit(lists(range(60)))
+    assert len(batches) > 5
+    assert rates[0][0] == 0.02
+    np.testing.assert_allclose([rate for rate, _ in rates[1:]], 0.002)
+
+
 def test_a_batch_larger_than_the_data_is_one_step_an_epoch(monkeypatch):
     one = trainer(batch_size=10**6, max_epochs=3)
     batches, _ = watch(monkeypatch, one)
@@ -611,6 +627,9 @@ def test_the_automatic_batch_is_a_hundredth_within_limits(n_samples, size):
     assert batches.n_samples == n_samples
     assert batches.batch_size == size
     assert trainer(batch_size=7)._batches(data).batch_size == 7
+    sampled = trainer(batch_size="auto", samples_per_epoch=5000)._batches(data)
+    assert sampled.n_samples == min(n_samples, 5000)
+    assert sampled.batch_size == min(size, 50)
 
 
 def test_one_sample_is_enough():

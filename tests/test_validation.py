@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from skmind import _validation
 from skmind._validation import (
     check_count,
     check_option,
@@ -16,8 +17,10 @@ from skmind._validation import (
     column_names,
     id_array,
     id_kind,
+    id_parts,
     is_frame,
     scalar_array,
+    take_cells,
     take_column,
     time_array,
 )
@@ -524,3 +527,110 @@ def test_options():
 def test_illegal_options(value):
     with pytest.raises(InvalidInputError, match="unknown=.* is not one of 'error', 'drop'"):
         check_option(value, "unknown", ("error", "drop"))
+
+
+# ------------------------------------------------------------------ in parts
+
+INTEGERS = [5, 3, 5, 5, -2, 3, 8, 5, -2]
+TEXT = ["b", "a", "b", "ü", "b", "c", "a", "d", "b"]
+DAYS = pd.to_datetime(pd.Series(INTEGERS) * 86_400, unit="s")
+ID_COLUMNS = {
+    "integers": pd.DataFrame({"id": INTEGERS}),
+    "integers beside floats": pd.DataFrame({"id": pd.Series([1, 1.0, 2, 2.5, 1], dtype=object)}),
+    "large integers beside floats": pd.DataFrame(
+        {"id": pd.Series([2**53 + 1, 2**53, 0, 0.5, 2**53 + 1], dtype=object)}
+    ),
+    "truth beside integers": pd.DataFrame({"id": pd.Series([1, True, 0, False, 2], dtype=object)}),
+    "text beside integers": pd.DataFrame({"id": pd.Series([1, "1", 2, "b", 1], dtype=object)}),
+    "objects of text": pd.DataFrame({"id": pd.Series(TEXT, dtype=object)}),
+    "text": pd.DataFrame({"id": pd.Series(TEXT, dtype="str")}),
+    "string": pd.DataFrame({"id": pd.Series(TEXT, dtype="string")}),
+    "arrow text": pd.DataFrame({"id": pd.Series(TEXT, dtype=pd.ArrowDtype(pa.string()))}),
+    "categories": pd.DataFrame({"id": pd.Series(TEXT, dtype="category")}),
+    "categories of mixed objects": pd.DataFrame(
+        {"id": pd.Series(pd.Categorical(pd.Series([1, "a", 1, 2, "b"], dtype=object)))}
+    ),
+    "nullable": pd.DataFrame({"id": pd.Series(INTEGERS, dtype="Int16")}),
+    "sparse": pd.DataFrame({"id": pd.arrays.SparseArray(INTEGERS)}),
+    "booleans": pd.DataFrame({"id": [True, False, False, True]}),
+    "days in Tokyo": pd.DataFrame({"id": DAYS.dt.tz_localize("Asia/Tokyo")}),
+    "days": pd.DataFrame({"id": DAYS.dt.date}),
+    "periods": pd.DataFrame({"id": DAYS.dt.to_period("M")}),
+    "no rows": pd.DataFrame({"id": np.empty(0, dtype=np.int64)}),
+    "polars text": pl.DataFrame({"id": TEXT}),
+    "polars categories": pl.DataFrame({"id": pl.Series(TEXT, dtype=pl.Categorical)}),
+    "polars decimals": pl.DataFrame({"id": [decimal.Decimal(one) for one in INTEGERS]}),
+    "arrow dictionaries": pa.table({"id": pa.array(TEXT).dictionary_encode()}),
+    "arrow integers": pa.table({"id": pa.array(INTEGERS, pa.int8())}),
+    "structured": np.array([(one,) for one in INTEGERS], dtype=[("id", "i2")]),
+}
+
+
+@pytest.mark.parametrize("part", [1, 2, 4, 100])
+@pytest.mark.parametrize("X", ID_COLUMNS.values(), ids=ID_COLUMNS)
+def test_ids_in_parts_are_those_of_the_whole_column(monkeypatch, X, part):
+    monkeypatch.setattr(_validation, "PART", part)
+    whole = id_array(take_column(X, "id", "user_col"), "x")
+    parts = list(id_parts(X, "id", "user_col"))
+    assert len(parts) == max(-(-len(whole) // part), 1)
+    joined = np.concatenate([ids[codes] for codes, ids in parts])
+    assert joined.dtype == whole.dtype
+    assert [(type(one), one) for one in joined.tolist()] == [
+        (type(one), one) for one in whole.tolist()
+    ]
+    for codes, ids in parts:
+        assert len(set(ids.tolist())) == len(ids)
+        assert codes.tolist() == [ids.tolist().index(one) for one in ids[codes].tolist()]
+
+
+def test_ids_of_an_array_in_parts(monkeypatch):
+    monkeypatch.setattr(_validation, "PART", 2)
+    X = np.array([["a", 3], ["b", 1], ["a", 2]], dtype=object)
+    assert [ids[codes].tolist() for codes, ids in id_parts(X, 0, "x")] == [["a", "b"], ["a"]]
+    assert [ids[codes].tolist() for codes, ids in id_parts(X, 1, "x")] == [[3, 1], [2]]
+
+
+MISSING_IDS = {
+    "floats": pd.DataFrame({"id": [0.5, 1.5, np.nan, np.inf, 2.5, -np.inf]}),
+    "objects": pd.DataFrame({"id": pd.Series([1, "a", None, np.nan, 2, pd.NaT], dtype=object)}),
+    "text": pd.DataFrame({"id": pd.Series(["a", "b", None, None, "b", None], dtype="str")}),
+    "nullable": pd.DataFrame({"id": pd.Series([1, 2, None, None, 1, None], dtype="Int64")}),
+    "categories": pd.DataFrame({"id": pd.Series([1, 2, None, None, 1, None], dtype="category")}),
+    "days": pd.DataFrame({"id": pd.to_datetime(["2020", "2021", None, None, "2020", None])}),
+    "polars": pl.DataFrame({"id": [1, 2, None, None, 1, None]}),
+    "arrow": pa.table({"id": [1, 2, None, None, 1, None]}),
+}
+
+
+@pytest.mark.parametrize("part", [1, 3, 100])
+@pytest.mark.parametrize("X", MISSING_IDS.values(), ids=MISSING_IDS)
+def test_missing_ids_are_counted_over_all_parts(monkeypatch, X, part):
+    monkeypatch.setattr(_validation, "PART", part)
+    message = "column 'id' has 3 missing or infinite ids, the first in row 2; drop these rows"
+    with pytest.raises(InvalidInputError, match=message):
+        list(id_parts(X, "id", "user_col"))
+    with pytest.raises(InvalidInputError, match=message):
+        id_array(take_column(X, "id", "user_col"), "column 'id'")
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        pd.DataFrame({"id": pd.Series([[1], [2]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))}),
+        pd.DataFrame({"id": [[1], [2]]}),
+        pd.DataFrame({"id": [(1, 2), 3]}),
+        pl.DataFrame({"id": [[1], [2]]}),
+        pa.table({"id": [{"a": 1}, {"a": 2}]}),
+    ],
+    ids=["arrow-backed", "lists", "tuples", "polars", "pyarrow"],
+)
+def test_ids_with_parts_are_an_error_in_parts_too(X):
+    with pytest.raises(IdTypeError, match="column 'id' has the id .* argument must be a string"):
+        list(id_parts(X, "id", "user_col"))
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_cells_are_taken_in_the_order_asked(make):
+    X = make({"a": [1, 2, 3], "x": ["p", None, "r"]})
+    assert take_cells(X, "x", np.array([2, 0, 2]), "item_features").tolist() == ["r", "p", "r"]
+    assert take_cells(X, 0, np.array([1]), "item_features").tolist() == [2]

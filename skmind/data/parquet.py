@@ -61,7 +61,7 @@ class ParquetTable:
         except (OSError, pa.ArrowException) as error:
             raise InvalidInputError(
                 f"X={source!r} can't be read as Parquet ({type(error).__name__}: {error}); give "
-                "the path of a file, a list of these, or a folder of files, of the same columns"
+                "the path of a file, a list of these, or a folder of files, all of the same columns"
             ) from error
         if not self._data.files:
             raise InvalidInputError(f"X={source!r} has no files; give a folder of Parquet files")

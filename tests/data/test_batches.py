@@ -61,6 +61,31 @@ def test_every_event_after_a_users_first_is_a_target_once_an_epoch(seed, batch_s
 
 
 @SEEDS
+@pytest.mark.parametrize("wanted", [1, 20, 60])
+def test_a_sampled_epoch_has_all_samples_of_some_users(seed, wanted):
+    interactions = random_interactions(seed)
+    batches = BatchSampler(interactions, 7, 4, np.random.default_rng(seed), wanted)
+    assert batches.n_samples == wanted
+    lists, drawn = histories(interactions), []
+    for _ in range(150):
+        found = [(user, item) for user, _, targets in chunks(batches) for item in targets]
+        users = {user for user, _ in found}
+        assert sorted(found) == sorted((u, i) for u in users for i in lists[u][1:].tolist())
+        assert wanted <= len(found) < wanted + max(map(len, lists))  # the last user is whole
+        drawn.append(users)
+    assert len(set(map(frozenset, drawn))) > 10  # others in other epochs
+    assert set.union(*drawn) == set(np.flatnonzero(interactions.n_samples))
+
+
+def test_an_epoch_has_no_more_than_all_samples():
+    interactions = random_interactions(0)
+    batches = BatchSampler(interactions, 7, 4, np.random.default_rng(0), 10**9)
+    assert batches.n_samples == interactions.n_samples.sum()
+    found = [(user, item) for user, _, targets in chunks(batches) for item in targets]
+    assert len(found) == len(set(found)) == batches.n_samples
+
+
+@SEEDS
 @pytest.mark.parametrize("max_history", [1, 4, 100])
 def test_each_sample_has_what_came_before_it_back_to_the_start_of_its_chunk(seed, max_history):
     interactions = random_interactions(seed)

@@ -59,6 +59,19 @@ def test_ids_of_codes_are_the_ids(kind):
     assert encoder.encode(encoder.ids).tolist() == list(range(len(encoder)))
 
 
+@KINDS
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_fitting_in_parts_is_fitting_the_whole(kind, size):
+    ids = id_array(random_ids(kind, 200, np.random.default_rng(1)), "x")
+    oracle, codes = IdEncoder.fit(ids, "item")
+    parts = [pd.factorize(ids[start : start + size]) for start in range(0, len(ids), size)]
+    encoder, joined = IdEncoder.fit_parts(iter(parts), len(ids), "item")
+    assert joined.dtype == np.int32
+    assert joined.tolist() == codes.tolist()
+    assert encoder.ids.tolist() == oracle.ids.tolist()
+    assert encoder.ids.dtype == oracle.ids.dtype
+
+
 def test_the_codes_do_not_depend_on_the_order_of_the_ids():
     ids = np.array(["b", "c", "a", "b"], dtype=object)
     for seed in range(5):

@@ -59,6 +59,24 @@ def test_histories_equal_those_of_a_loop(seed, times):
         assert interactions.times.dtype == rows[2].dtype
 
 
+@SEEDS
+@TIMES
+@pytest.mark.parametrize("block", [1, 2, 17])
+def test_sorting_in_blocks_gives_the_same(seed, times, block, monkeypatch):
+    monkeypatch.setattr("skmind.data.interactions.BLOCK", block)
+    test_histories_equal_those_of_a_loop(seed, times)
+
+
+def test_users_without_rows_do_not_crowd_a_block():
+    n_users = 200_000
+    users = np.array([199_999, 0, 131_072, 65_536, 0, 199_999], dtype=np.int32)
+    times = np.array([2, 2, 1, 1, 1, 1])
+    interactions = Interactions.from_codes(users, np.arange(6, dtype=np.int32), times, n_users)
+    assert interactions.items.tolist() == [4, 1, 3, 2, 5, 0]
+    assert np.flatnonzero(interactions.lengths).tolist() == [0, 65_536, 131_072, 199_999]
+    assert interactions.times.tolist() == [1, 2, 1, 1, 1, 2]
+
+
 def test_rows_of_equal_time_keep_their_order():
     items = np.arange(100, dtype=np.int32)[::-1].copy()
     interactions = Interactions.from_codes(np.zeros(100, int), items, np.zeros(100), 1)

@@ -7,6 +7,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from skmind import _validation
+from skmind.data import interactions
 from skmind.data.encoder import IdEncoder
 from skmind.data.prepare import Schema, prepare, profile_rows, read_column, read_rows
 from skmind.exceptions import IdTypeError, IgnoredDataWarning, InvalidInputError
@@ -139,6 +141,13 @@ def test_tables_of_every_kind_give_the_same_interactions(make, day):
     assert prepared.counts.tolist() == [items.count(item) for item in sorted(set(items))]
 
 
+@pytest.mark.parametrize(("make", "day"), TABLES.values(), ids=TABLES)
+def test_tables_in_small_parts_give_the_same_interactions(make, day, monkeypatch):
+    monkeypatch.setattr(_validation, "PART", 7)
+    monkeypatch.setattr(interactions, "BLOCK", 16)
+    test_tables_of_every_kind_give_the_same_interactions(make, day)
+
+
 @pytest.mark.parametrize("dtype", [int, float, np.int16])
 def test_arrays_of_numbers(dtype):
     users, items, days = random_rows()
@@ -263,6 +272,14 @@ def test_rare_items_are_left_out(seed, minimum):
     assert decoded(prepared) == items_of(oracle(*zip(*kept, strict=True)))
     assert prepared.counts.min() >= minimum
     assert (len(kept) < len(rows)) is (minimum > min(map(items.count, items)))
+
+
+def test_ids_that_cannot_be_sorted_keep_the_order_of_the_rows_that_are_left():
+    X = pd.DataFrame({"user": ["a", 1, "a"], "item": [9, "x", "x"], "time": [1, 2, 3]})
+    prepared = prepare(X, SCHEMA, min_item_count=2)
+    assert prepared.users.ids.tolist() == [1, "a"]
+    assert prepared.items.ids.tolist() == ["x"]
+    assert prepare(X, SCHEMA).users.ids.tolist() == ["a", 1]
 
 
 def test_no_item_left_is_an_error():
