@@ -349,7 +349,6 @@ ILLEGAL = {
     "search_k": [0, -1, 2.5],
     "n_jobs": [2.0, "all"],
     "device": [0, None],
-    "precision": ["float16", 32, None],
     "random_state": ["seed", -1, 1.5],
     "verbose": [-1, "yes"],
 }
