@@ -27,6 +27,14 @@ class ExportError(SkmindError, RuntimeError):
     """An exported model does not give what the fitted one gives; nothing was written."""
 
 
+class ModelFileError(SkmindError, ValueError):
+    """A saved model is missing, damaged, forged or of a version that can't be read."""
+
+
+class ModelWriteError(SkmindError, OSError):
+    """A model could not be saved; one that was there before is still whole."""
+
+
 class SkmindWarning(UserWarning):
     """Base of every warning that skmind raises itself."""
 
@@ -53,3 +61,11 @@ class ShortageWarning(SkmindWarning):
 
 class ExactSearchWarning(SkmindWarning):
     """An approximate index is not used, as it would not be faster at the recall it must reach."""
+
+
+class DeviceFallbackWarning(SkmindWarning):
+    """The device of a fitted model is not on this machine; it answers from the CPU."""
+
+
+class ForkedThreadsWarning(SkmindWarning):
+    """The process was forked after torch was told to use threads, which a child doesn't inherit."""

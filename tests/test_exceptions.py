@@ -12,6 +12,8 @@ BUILT_IN = {
     "UnknownIdError": KeyError,
     "DatasetUnavailableError": OSError,
     "ExportError": RuntimeError,
+    "ModelFileError": ValueError,
+    "ModelWriteError": OSError,
 }
 
 

@@ -1,16 +1,39 @@
-"""Name of a device → torch device; arrays → tensors on it."""
+"""Name of a device → torch device; arrays → tensors on it; torch in forked processes."""
 
 from __future__ import annotations
+
+import os
+import warnings
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..exceptions import InvalidInputError
+from ..exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
+
+_pid = os.getpid()
 
 
-def resolve_device(device: str) -> torch.device:
-    """The torch device that a name stands for."""
+def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
+    """The torch device that a name stands for.
+
+    Parameters
+    ----------
+    device : str
+    fall_back : bool, default=False
+        Take the CPU where the CUDA device is not on this machine.
+
+    Raises
+    ------
+    InvalidInputError
+        If the name is of no device that is supported, or, unless ``fall_back``, not there.
+
+    Warns
+    -----
+    DeviceFallbackWarning
+        If the CPU was taken.
+    """
+    drop_forked_threads()
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -22,7 +45,15 @@ def resolve_device(device: str) -> torch.device:
             f"device={device!r} is not supported; use 'auto', 'cpu', 'cuda' or 'cuda:1'"
         )
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidInputError(f"device={device!r}, but torch finds no CUDA device; use 'auto'")
+        message = f"device={device!r}, but torch finds no CUDA device; use 'auto'"
+        if not fall_back:
+            raise InvalidInputError(message)
+        warnings.warn(
+            f"{message}. The fitted model answers from the CPU",
+            DeviceFallbackWarning,
+            stacklevel=4,
+        )
+        return torch.device("cpu")
     return resolved
 
 
@@ -30,3 +61,29 @@ def to_device(values: np.ndarray, device: torch.device) -> Tensor:
     """The array as a tensor on the device; to a GPU without waiting for what it is at."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def drop_forked_threads() -> None:
+    """Make torch work in a process that was forked from one where it used threads.
+
+    The threads are not in the child, and torch would wait for them forever; with one thread it
+    waits for none.
+
+    Warns
+    -----
+    ForkedThreadsWarning
+        Once in such a process.
+    """
+    global _pid
+    if os.getpid() == _pid:
+        return
+    _pid = os.getpid()
+    n_threads = torch.get_num_threads()
+    if n_threads > 1:
+        torch.set_num_threads(1)
+        warnings.warn(
+            f"this process was forked from one where torch uses {n_threads} threads, which don't "
+            "survive a fork; it goes on with one. Start processes with 'spawn' or joblib's loky",
+            ForkedThreadsWarning,
+            stacklevel=4,
+        )

@@ -1,9 +1,13 @@
+import os
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from skmind.exceptions import InvalidInputError
-from skmind.nn.device import resolve_device, to_device
+from skmind.exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
+from skmind.nn import device
+from skmind.nn.device import drop_forked_threads, resolve_device, to_device
 
 
 def test_auto_takes_cuda_when_there_is_one(monkeypatch):
@@ -38,3 +42,38 @@ def test_arrays_go_to_the_gpu():
     tensor = to_device(np.arange(6).reshape(2, 3), torch.device("cuda"))
     assert tensor.device.type == "cuda"
     assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_a_fitted_model_falls_back_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.warns(DeviceFallbackWarning, match="'cuda:1', but .* no CUDA.*from the CPU"):
+        assert resolve_device("cuda:1", fall_back=True) == torch.device("cpu")
+    with pytest.raises(InvalidInputError, match="'tpu' is not supported"):
+        resolve_device("tpu", fall_back=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resolve_device("cuda:1", fall_back=True) == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize("call", [drop_forked_threads, lambda: resolve_device("cpu")])
+def test_a_forked_process_gives_up_threads_once(monkeypatch, call):
+    used = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    call()
+    assert used == []
+    monkeypatch.setattr(device, "_pid", os.getpid() + 1)  # as if another process had imported it
+    with pytest.warns(ForkedThreadsWarning, match="forked from one .* uses 8 threads.*loky"):
+        call()
+    call()
+    assert used == [1]
+
+
+def test_a_forked_process_with_one_thread_is_left_alone(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(device, "_pid", os.getpid() + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drop_forked_threads()
+    assert device._pid == os.getpid()
