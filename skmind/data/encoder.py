@@ -23,13 +23,30 @@ class IdEncoder:
         Distinct ids in code order, as `id_array` returns them.
     name : str
         What the ids are, for messages ("user", "item").
+
+    Raises
+    ------
+    InvalidInputError
+        If an id is there twice.
     """
 
     def __init__(self, ids: np.ndarray, name: str) -> None:
         self.ids = ids
         self.name = name
-        self._index = pd.Index(ids, dtype=ids.dtype)
+        self._index = pd.Index(ids, dtype=ids.dtype, copy=False)
         self._kind = id_kind(ids) if len(ids) else "mixed"
+        if not self._index.is_unique:
+            twice = self._index[self._index.duplicated()].tolist()[0]
+            raise InvalidInputError(f"the {name} id {twice!r} is there twice; name each once")
+        # Fills the hash table. Left to the first look-ups, one thread would fill it while another
+        # already searches it.
+        self._index.get_indexer(self._index[:1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"ids": self.ids, "name": self.name}  # arrays alone, which every format can hold
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     @classmethod
     def fit(cls, ids: np.ndarray, name: str) -> tuple[IdEncoder, np.ndarray]:

@@ -1,4 +1,5 @@
 import datetime as dt
+import pickle
 from decimal import Decimal
 
 import numpy as np
@@ -168,3 +169,18 @@ def test_missing_ids_are_an_error():
 def test_ids_in_a_table_are_an_error():
     with pytest.raises(InvalidInputError, match="the list of user ids must have one dimension"):
         fit(["a"])[0].encode(pd.DataFrame({"a": ["a"]}))
+
+
+@KINDS
+def test_a_pickled_encoder_is_the_same_and_ready_for_threads(kind):
+    encoder, codes = fit(random_ids(kind, 80, np.random.default_rng(0)))
+    again = pickle.loads(pickle.dumps(encoder))
+    assert again.__getstate__().keys() == {"ids", "name"}
+    for one in (encoder, again):
+        assert one._index._engine.is_mapping_populated  # by one thread, before any looks up
+        assert one.encode(encoder.ids).tolist() == list(range(len(encoder)))
+
+
+def test_an_id_twice_is_an_error():
+    with pytest.raises(InvalidInputError, match="the item id 'b' is there twice; name each once"):
+        IdEncoder(np.array(["a", "b", "c", "b"], dtype=object), "item")
