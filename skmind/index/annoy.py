@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from annoy import AnnoyIndex as Forest
 
+from ..exceptions import InvalidInputError
 from .approximate import ApproximateIndex
 
 
@@ -18,21 +21,46 @@ class AnnoyIndex(ApproximateIndex):
     n_trees : int
         More trees: better recall, larger index.
     seed : int
+    file : Path or None, default=None
+        What `save` wrote for the same vectors, to be mapped rather than built again. Annoy trusts
+        it: a damaged one kills the process.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is of another number of vectors.
     """
 
     FIRST_EFFORT = 0.1
     MOST = 0.1  # benchmarks/speed/index_crossover.py
 
     def __init__(
-        self, vectors: np.ndarray, n_trees: int = 50, search_k: int | None = None, seed: int = 0
+        self,
+        vectors: np.ndarray,
+        n_trees: int = 50,
+        search_k: int | None = None,
+        seed: int = 0,
+        file: Path | None = None,
     ) -> None:
         super().__init__(vectors, search_k)
         self.n_trees = n_trees
         self._forest = Forest(vectors.shape[1], "angular")
+        if file is not None:
+            self._forest.load(str(file))
+            if self._forest.get_n_items() != len(vectors):
+                raise InvalidInputError(
+                    f"the Annoy file {file.name} has {self._forest.get_n_items()} items, not "
+                    f"{len(vectors)}; build the index again"
+                )
+            return
         self._forest.set_seed(seed % 2**31)
         for code, vector in enumerate(vectors):
             self._forest.add_item(code, vector.tolist())
         self._forest.build(n_trees, n_jobs=1)  # more jobs: the result depends on the machine
+
+    def save(self, file: Path) -> None:
+        """Write the forest to a file, from which Annoy maps it from then on."""
+        self._forest.save(str(file))
 
     def nearest(self, queries: np.ndarray, n: int, budget: int) -> np.ndarray:
         """See `ApproximateIndex.nearest`."""

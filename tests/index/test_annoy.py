@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from skmind.exceptions import InvalidInputError
 from skmind.index.annoy import AnnoyIndex
 from skmind.index.exact import ExactIndex
 from skmind.index.protocol import ItemLists
@@ -157,3 +158,15 @@ def test_no_rows():
     empty = np.empty((0, 2, 16), dtype=np.float32)
     hits = AnnoyIndex(vectors).search(empty, np.empty((0, 2), dtype=bool), 3, excluding([]))
     assert [part.shape for part in hits] == [(0, 3)] * 3
+
+
+def test_a_saved_forest_finds_the_same(tmp_path):
+    vectors, *case = random_case(clustered_vectors)
+    index = AnnoyIndex(vectors, n_trees=5, seed=3)
+    expected = index.search(case[0], case[1], 7, case[2])
+    AnnoyIndex(vectors, n_trees=5, seed=3).save(tmp_path / "forest.ann")
+    mapped = AnnoyIndex(vectors, n_trees=5, file=tmp_path / "forest.ann")
+    for mine, theirs in zip(mapped.search(case[0], case[1], 7, case[2]), expected, strict=True):
+        assert (mine == theirs).all()
+    with pytest.raises(InvalidInputError, match="forest.ann has 300 items, not 299; build the in"):
+        AnnoyIndex(vectors[:-1], n_trees=5, file=tmp_path / "forest.ann")
