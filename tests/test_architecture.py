@@ -15,10 +15,10 @@ PACKAGE = "skmind"
 # A unit (a top-level module or subpackage) imports only from units of the layers before its own.
 LAYERS = [
     {"exceptions"},
-    {"_validation"},
+    {"_validation", "_store"},
     {"metrics", "model_selection", "datasets"},
     {"data", "nn", "index", "scoring"},
-    {"_training", "_retrieval", "_request", "_fitted"},
+    {"_training", "_retrieval", "_request", "_fitted", "_manifest"},
     {"_item_queries"},
     {"_persistence", "_onnx", "inspection"},
     {"_recommender"},

@@ -15,6 +15,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._store import ALIGNMENT
 from .capsules import interest_mask, route, unit
 from .device import to_device
 from .optim import is_large
@@ -189,6 +190,41 @@ class MINDNet(nn.Module):
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Take over what `get_weights` returned; arrays may be read-only."""
         self.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+
+    @classmethod
+    def of_weights(
+        cls,
+        weights: dict[str, np.ndarray],
+        config: NetConfig,
+        item_features: sparse.csr_matrix,
+        item_share: np.ndarray,
+        n_user_values: int,
+    ) -> MINDNet:
+        """A network that shares the memory of its weights, where it can: to ask, not to train.
+
+        Read-only arrays are copied, as torch can't promise not to write; so are those that don't
+        begin where torch's own would, since the last bits of a product may depend on that.
+        """
+        with torch.device("meta"):  # no initial weights, which would need memory of their own
+            net = cls(config, item_features, item_share, n_user_values, 0)
+        shared = {
+            name: torch.from_numpy(value)
+            if value.flags.writeable and value.ctypes.data % ALIGNMENT == 0
+            else torch.tensor(value)
+            for name, value in weights.items()
+        }
+        net.load_state_dict(shared, assign=True)
+        return net
+
+    @classmethod
+    def weight_shapes(
+        cls, config: NetConfig, n_item_values: int, n_user_values: int
+    ) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays that `get_weights` returns; nothing of their size is allocated."""
+        nothing = sparse.csr_matrix((0, n_item_values)), np.empty(0)
+        with torch.device("meta"):
+            net = cls(config, *nothing, n_user_values, 0)
+        return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
     def dense_parameters(self) -> Iterator[nn.Parameter]:
         """Those of the sequence encoder, each of which every sample uses."""

@@ -474,3 +474,57 @@ def test_initial_scales():
     history = torch.arange(4000).view(80, 50)
     found = states(net, history, torch.full((80,), 50)).norm(dim=1)
     assert found.mean().item() == pytest.approx(1, rel=0.25)
+
+
+# ------------------------------------------------------------------ weights from elsewhere
+
+
+@LAYERS
+@pytest.mark.parametrize(("item_width", "user_width"), [(0, 0), (4, 2)])
+def test_weight_shapes_are_those_of_a_network(layers, item_width, user_width):
+    net = network(layers, item_width, user_width)
+    shapes = MINDNet.weight_shapes(net.config, item_width, user_width)
+    assert shapes == {name: value.shape for name, value in net.get_weights().items()}
+
+
+def test_weight_shapes_need_no_memory():
+    config = NetConfig(10**10, K, 10**4, L, 3, adaptive_interests=True, n_encoder_layers=1)
+    assert MINDNet.weight_shapes(config, 0, 0)["item_embedding"] == (10**10, 10**4)
+
+
+def aligned(value):
+    """A copy that begins where a tensor would."""
+    return torch.tensor(value).numpy()
+
+
+@LAYERS
+@pytest.mark.parametrize(("item_width", "user_width"), [(0, 0), (4, 2)])
+def test_a_network_of_weights_shares_them_and_answers_alike(layers, item_width, user_width):
+    net = network(layers, item_width, user_width)
+    weights = {name: aligned(value) for name, value in net.get_weights().items()}
+    share = net.item_share[:, 0].numpy()
+    shared = MINDNet.of_weights(weights, net.config, net.item_features, share, user_width)
+    history, lengths = histories([9, 1, 4, 0])
+    for mine, theirs in zip(run(shared, history, lengths), run(net, history, lengths), strict=True):
+        assert torch.equal(mine, theirs)
+    for name, value in shared.state_dict().items():
+        assert np.shares_memory(value.numpy(), weights[name])
+        assert torch.equal(value, net.state_dict()[name])
+
+
+def test_a_network_of_weights_copies_what_it_can_not_share():
+    net = network()
+    weights = net.get_weights()
+    weights["recency"] = aligned(weights["recency"])
+    weights["recency"].flags.writeable = False
+    space = np.empty(D * D * 4 + 64 + 4, dtype=np.uint8)
+    start = -space.ctypes.data % 64 + 4
+    odd = space[start : start + D * D * 4].view(np.float32).reshape(D, D)
+    odd[:] = weights["bilinear"]
+    weights["bilinear"] = odd
+    share = net.item_share[:, 0].numpy()
+    shared = MINDNet.of_weights(weights, net.config, net.item_features, share, 0)
+    for name in ("recency", "bilinear"):
+        value = shared.state_dict()[name]
+        assert not np.shares_memory(value.numpy(), weights[name])
+        assert torch.equal(value, net.state_dict()[name])
