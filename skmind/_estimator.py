@@ -368,11 +368,8 @@ class MINDRecommender(FittedRecommender):
         self.history_ = self._train(net, model, rng)
         model.keep(net)
         self.n_epochs_ = len(self.history_)
-        self.users_, self.items_ = prepared.users.ids, prepared.items.ids
-        self.item_counts_ = prepared.counts
-        self.item_embeddings_ = unit_items(net)
-        self._n_features_out = config.n_interests * config.embedding_dim
-        self._model, self._net = model, net
+        self._set_model(model, unit_items(net))
+        self._net = net
         self._plan_index()
 
     def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:

@@ -75,12 +75,18 @@ class FittedModel:
         return self.prepared.interactions
 
     def network(self) -> MINDNet:
-        """A network with these weights; with initial ones before training."""
+        """A network to train, with these weights; with initial ones before training."""
         width = self.prepared.user_features.encoder.width
         net = MINDNet(self.config, self.item_matrix, self.item_share, width, self.seed)
         if self.weights:
             net.set_weights(self.weights)
         return net
+
+    def network_to_ask(self) -> MINDNet:
+        """The network without memory of its own for the weights, where they can be shared."""
+        width = self.prepared.user_features.encoder.width
+        parts = self.config, self.item_matrix, self.item_share, width
+        return MINDNet.of_weights(self.weights, *parts)
 
     def keep(self, net: MINDNet) -> None:
         """Store the weights of a trained network."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
-from threading import Lock
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from . import _persistence
 from ._fitted import FittedModel
 from ._item_queries import ItemQueries
 from ._onnx import export
@@ -27,17 +30,14 @@ from .index.approximate import ApproximateIndex
 from .index.exact import ExactIndex
 from .index.plan import N_USERS, Plan, Sample, recalls
 from .index.protocol import Hits, Index, ItemLists
-from .nn.device import resolve_device
+from .nn.device import drop_forked_threads, resolve_device
 from .nn.model import MINDNet
 from .scoring import _UNSEEN, _find_ranks, _mean_values
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
-
-
-_building = Lock()  # of the module, as an estimator that held one could not be pickled
-
+_BUILDING: dict[int, threading.Lock] = {}  # held while network and index are rebuilt
 
 class FittedRecommender(
     ItemQueries, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
@@ -47,6 +47,10 @@ class FittedRecommender(
     _model: FittedModel
     _net: MINDNet
     _index: Index
+    users_: np.ndarray
+    items_: np.ndarray
+    item_counts_: np.ndarray
+    item_embeddings_: np.ndarray
     index: str
     n_trees: int
     search_k: int | None
@@ -80,6 +84,14 @@ class FittedRecommender(
         interests, mask = model.encode(self._net, seen, model.profile_rows(known))
         return Sample(interests, mask, ItemLists(seen.items, seen.offsets))
 
+    def _set_model(self, model: FittedModel, item_embeddings: np.ndarray) -> None:
+        """Store the fitted state, and what of it is public."""
+        self._model = model
+        self.users_, self.items_ = model.users.ids, model.items.ids
+        self.item_counts_ = model.prepared.counts
+        self.item_embeddings_ = item_embeddings
+        self._n_features_out = model.config.n_interests * model.config.embedding_dim
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("_net", None)  # both are rebuilt from the arrays of `_model` on first use
@@ -88,10 +100,13 @@ class FittedRecommender(
 
     def _ready(self) -> tuple[FittedModel, MINDNet, Index]:
         check_is_fitted(self, "items_")
+        drop_forked_threads()
         if not {"_net", "_index"} <= vars(self).keys():
-            with _building:  # once, by whichever thread comes first
+            # A lock for each process: a thread that holds one may be missing in a forked child.
+            with _BUILDING.setdefault(os.getpid(), threading.Lock()):
                 if "_net" not in vars(self):
-                    self._net = self._model.network().to(resolve_device(self.device))
+                    device = resolve_device(self.device, fall_back=True)
+                    self._net = self._model.network_to_ask().to(device)
                 if "_index" not in vars(self):
                     self._index = self._model.plan.build(self.item_embeddings_)
         return self._model, self._net, self._index
@@ -123,6 +138,71 @@ class FittedRecommender(
         named = X.head() if isinstance(X, ParquetTable) else X
         validate_data(self, named, skip_check_array=True, reset=reset)
         return X
+
+    # files
+
+    def save(self, path: str | Path, *, index: bool = False) -> str:
+        """Write the fitted model to a directory, without pickle.
+
+        What the directory held before is replaced whole or not at all, whenever the process dies.
+        One process at a time may save to it.
+
+        Parameters
+        ----------
+        path : str or Path
+            Made if it isn't there; its parent must be. A directory that holds anything but a model
+            is refused.
+        index : bool, default=False
+            Store the Annoy index too, so that `load` need not build it again.
+
+        Returns
+        -------
+        str
+            The sha256 of the manifest: `load` takes it to make sure that nothing was changed.
+
+        Raises
+        ------
+        ModelWriteError
+            If the directory can't be written to, or the disk is full.
+        InvalidInputError
+            If ids, feature values or parameters are of a type that is not stored (dates in object
+            columns, a RandomState), or ``index=True`` and there is none.
+        """
+        check_is_fitted(self, "items_")
+        return _persistence.save(self, path, index)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, manifest_sha256: str | None = None, mmap: bool = False
+    ) -> Self:
+        """Read a model that `save` wrote; nothing in it is executed.
+
+        Parameters
+        ----------
+        path : str or Path
+        manifest_sha256 : str or None, default=None
+            What `save` returned, kept elsewhere: then no change at all goes unnoticed, and a stored
+            index is mapped rather than built again.
+        mmap : bool, default=False
+            Map the arrays from the files, copy-on-write, so that processes share their memory. A
+            file that is shortened while it is mapped kills the process; `save` never does that.
+
+        Returns
+        -------
+        estimator
+            Its answers are bit-equal to those of the one that was saved, on the same machine.
+
+        Raises
+        ------
+        ModelFileError
+            If there is no model, or it is damaged, forged or of another format or class.
+
+        Warns
+        -----
+        DeviceFallbackWarning
+            If ``device`` names a CUDA device and there is none: the CPU answers.
+        """
+        return _persistence.load(cls, path, manifest_sha256, mmap)
 
     # vectors
 

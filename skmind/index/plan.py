@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from math import sqrt
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +48,13 @@ class Plan(NamedTuple):
     seed: int = 0
     effort: float | None = None
 
-    def build(self, vectors: np.ndarray) -> Index:
-        """The index over ``vectors``."""
+    def build(self, vectors: np.ndarray, file: Path | None = None) -> Index:
+        """The index over ``vectors``; an Annoy index may come from a file."""
         if self.kind == "exact":
             return ExactIndex(vectors)
         index: ApproximateIndex
         if self.kind == "annoy":
-            index = AnnoyIndex(vectors, self.n_trees, self.search_k, self.seed)
+            index = AnnoyIndex(vectors, self.n_trees, self.search_k, self.seed, file)
         else:
             index = FaissIndex(vectors, self.search_k, self.seed)
         index.effort = self.effort or index.effort
