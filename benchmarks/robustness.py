@@ -1,0 +1,222 @@
+"""A fitted model → does it survive threads, processes, kills, full disks and damage? A table.
+
+    python benchmarks/robustness.py [--quick]
+
+Prints, for a small model: calls from 16 threads and 4 loky workers that differ from serial ones;
+models that load after a SIGKILL or a full disk at 20 moments of a save over another model; byte
+mutations that go unnoticed; and, for a larger one, the memory of 4 processes that load it, by copy
+and by map (PSS: shared pages count by their share).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+
+from skmind import MINDRecommender
+from skmind.datasets import make_interactions
+from skmind.exceptions import ModelFileError, ModelWriteError, NothingToLearnWarning
+
+MOMENTS, N_PROCESSES = 20, 4
+SETTINGS = {"embedding_dim": 8, "max_epochs": 1, "random_state": 0, "device": "cpu"}
+CHILD = """
+import sys, torch
+from skmind import MINDRecommender
+torch.set_num_threads(1)
+rec = MINDRecommender.load(sys.argv[1], mmap=sys.argv[2] == "True")
+rec.recommend(rec.users_[:100], k=10)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def fit(n_users: int) -> MINDRecommender:
+    """A small model; more epochs would not change what is asked here."""
+    data = make_interactions(n_users, 30, n_topics=5, n_interests=2, random_state=0)
+    return MINDRecommender(**SETTINGS).fit(data.interactions)
+
+
+def untrained(n: int) -> MINDRecommender:
+    """A large model that took no time: nobody has two events, so that there is nothing to learn."""
+    events = pd.DataFrame({"user_id": range(n), "item_id": range(n), "timestamp": 0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NothingToLearnWarning)
+        return MINDRecommender(**SETTINGS | {"embedding_dim": 128}).fit(events)
+
+
+def n_wrong(rec: MINDRecommender, start: int, n_calls: int, expected: list) -> int:
+    """Calls whose answer is not that of one thread."""
+    wrong = 0
+    for i in range(start, start + n_calls):
+        ids, scores = rec.recommend([rec.users_[i % len(rec.users_)]], k=5, output="arrays")
+        theirs = expected[i % len(expected)]
+        wrong += not ((ids == theirs[0]).all() and (scores == theirs[1]).all())
+    return wrong
+
+
+def concurrent(rec: MINDRecommender, n_calls: int) -> None:
+    """Threads and loky workers against serial calls."""
+    expected = [rec.recommend([user], k=5, output="arrays") for user in rec.users_]
+    with ThreadPoolExecutor(16) as pool:
+        found = pool.map(lambda start: n_wrong(rec, start, n_calls, expected), range(16))
+        print(f"| 16 threads × {n_calls} calls | {sum(found)} differ |")
+    jobs = [joblib.delayed(n_wrong)(rec, start, n_calls, expected) for start in range(4)]
+    wrong = sum(joblib.Parallel(n_jobs=4, backend="loky")(jobs))
+    print(f"| 4 loky workers × {n_calls} calls | {wrong} differ |")
+
+
+def interrupted(
+    rec: MINDRecommender, path: Path, moment: int, interruption: Callable[[], None]
+) -> int:
+    """Save with the file operation of this number interrupted; how many there were."""
+    count = 0
+    originals = {name: getattr(os, name) for name in ("fsync", "replace", "unlink")}
+
+    def spied(name: str) -> Callable:
+        def call(*arguments: object) -> object:
+            nonlocal count
+            count += 1
+            if count == moment:
+                interruption()
+            return originals[name](*arguments)
+
+        return call
+
+    for name in originals:
+        setattr(os, name, spied(name))
+    try:
+        rec.save(path)
+    finally:
+        for name, original in originals.items():
+            setattr(os, name, original)
+    return count
+
+
+def killed(rec: MINDRecommender, path: Path, moment: int) -> None:
+    """Save in a child that is killed."""
+    child = os.fork()
+    if not child:
+        interrupted(rec, path, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def no_space() -> None:
+    """What a full disk does."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def filled(rec: MINDRecommender, path: Path, moment: int) -> None:
+    """Save on a disk that is full from some moment on."""
+    with contextlib.suppress(ModelWriteError):
+        interrupted(rec, path, moment, no_space)
+
+
+def saves(old: MINDRecommender, new: MINDRecommender, folder: Path) -> None:
+    """Kills and full disks at moments that are spread over a save."""
+    path = folder / "model"
+    digests = {rec.save(path) for rec in (old, new)}
+    n = interrupted(old, path, 0, no_space)
+    for name, action in (("SIGKILL", killed), ("full disk", filled)):
+        good = 0
+        for moment in np.linspace(1, n, MOMENTS).astype(int).tolist():
+            old.save(path)
+            action(new, path, moment)
+            for digest in digests:
+                with contextlib.suppress(ModelFileError):
+                    MINDRecommender.load(path, manifest_sha256=digest)
+                    good += 1
+        print(f"| {name} at {MOMENTS} of {n} operations of a save | {good} load |")
+
+
+def mutations(rec: MINDRecommender, folder: Path, n: int) -> None:
+    """Bytes of any file changed, one at a time."""
+    path, rng = folder / "mutated", np.random.default_rng(0)
+    rec.save(path)
+    files = {file: file.read_bytes() for file in path.iterdir()}
+    sizes = np.array([len(raw) for raw in files.values()])
+    accepted = 0
+    for _ in range(n):
+        file, raw = list(files.items())[rng.choice(len(files), p=sizes / sizes.sum())]
+        place = int(rng.integers(len(raw)))
+        with open(file, "r+b") as opened:
+            opened.seek(place)
+            opened.write(bytes([raw[place] ^ int(rng.integers(1, 256))]))
+        with contextlib.suppress(ModelFileError):
+            MINDRecommender.load(path)
+            accepted += 1
+        with open(file, "r+b") as opened:
+            opened.seek(place)
+            opened.write(raw[place : place + 1])
+    print(f"| {n} mutations of {sizes.sum()} bytes | {accepted} accepted |")
+
+
+def pss(pid: int) -> float:
+    """Memory of a process in MiB, shared pages counted by their share."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("smaps_rollup has no line Pss")
+
+
+def memory(rec: MINDRecommender, folder: Path) -> None:
+    """Processes that load one model, by copy and by map."""
+    path = folder / "large"
+    rec.save(path)
+    size = sum(file.stat().st_size for file in path.iterdir()) / 2**20
+    for mmap in (False, True):
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(path), str(mmap)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for _ in range(N_PROCESSES)
+        ]
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()
+        total = sum(pss(child.pid) for child in children)
+        for child in children:
+            child.communicate()
+        how = "mapped" if mmap else "copied"
+        print(
+            f"| PSS of {N_PROCESSES} processes, {size:.0f} MiB of files {how} | {total:.0f} MiB |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        rec = fit(40)
+        print("| what | found |\n| --- | --- |")
+        concurrent(rec, 20 if quick else 1000)
+        saves(rec, fit(50), folder)
+        mutations(rec, folder, 200 if quick else 10_000)
+        memory(untrained(20_000 if quick else 200_000), folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
