@@ -81,7 +81,7 @@ def _index_bytes(index: Any) -> bytes:
     if not isinstance(index, AnnoyIndex):
         raise InvalidInputError(
             "index=True saves an Annoy index, but this model searches exactly and has none; leave "
-            "it out, or set_params(index='annoy')"
+            "it out, or fit with index='annoy'"
         )
     with TemporaryDirectory() as folder:
         path = Path(folder) / INDEX

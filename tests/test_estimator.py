@@ -1053,9 +1053,9 @@ def test_auto_builds_a_forest_for_large_catalogues_only(X, fitted, monkeypatch, 
     built = []
 
     class Spy(skmind.index.plan.AnnoyIndex):
-        def __init__(self, vectors, n_trees, search_k, seed):
+        def __init__(self, vectors, n_trees, search_k, *rest):
             built.append((n_trees, search_k))
-            super().__init__(vectors, n_trees, search_k, seed)
+            super().__init__(vectors, n_trees, search_k, *rest)
 
     monkeypatch.setattr(skmind.index.plan, "AnnoyIndex", Spy)
     monkeypatch.setattr(skmind._recommender, "AUTO_EXACT_ITEMS", limit)

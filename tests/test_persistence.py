@@ -34,6 +34,7 @@ from skmind.exceptions import (
     InvalidInputError,
     ModelFileError,
 )
+from skmind.index import plan
 from skmind.index.annoy import AnnoyIndex
 
 STORED = Path(__file__).parent / "data"
@@ -60,8 +61,8 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def rich():
-    return MINDRecommender(**SETTINGS).fit(LOG, users=USERS, items=ITEMS)
+def rich(**options):
+    return MINDRecommender(**SETTINGS, **options).fit(LOG, users=USERS, items=ITEMS)
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +288,7 @@ def test_only_a_fitted_model_is_saved(tmp_path):
 
 
 def test_a_stored_index_is_mapped_if_the_manifest_is_vouched_for(tmp_path):
-    rec = rich().set_params(index="annoy", n_trees=3)
+    rec = rich(index="annoy", n_trees=3, search_k=50)
     digest = rec.save(tmp_path / "m", index=True)
     built = MINDRecommender.load(tmp_path / "m")  # nobody vouches for it: built again
     assert "/m/index-" not in Path("/proc/self/maps").read_text()
@@ -295,9 +296,9 @@ def test_a_stored_index_is_mapped_if_the_manifest_is_vouched_for(tmp_path):
     assert "/m/index-" in Path("/proc/self/maps").read_text()
     assert type(mapped._index) is type(built._index) is AnnoyIndex
     pd.testing.assert_frame_equal(mapped.recommend(k=3), built.recommend(k=3))
-    exact = mapped.set_params(index="exact").save(tmp_path / "m")  # takes the index away
+    without = mapped.save(tmp_path / "m")  # takes the index away
     assert not list((tmp_path / "m").glob("index*"))
-    MINDRecommender.load(tmp_path / "m", manifest_sha256=exact)
+    MINDRecommender.load(tmp_path / "m", manifest_sha256=without)
 
 
 def test_an_exact_search_has_no_index_to_save(fitted, tmp_path):
@@ -361,8 +362,8 @@ def test_threads_get_what_one_thread_gets(fitted, monkeypatch):
     users = fitted.users_.tolist()
     expected = [fitted.recommend([user], k=3, output="arrays") for user in users]
     built, wrong = [], []
-    build = recommender.ExactIndex
-    monkeypatch.setattr(recommender, "ExactIndex", lambda v: built.append(0) or build(v))
+    build = plan.ExactIndex
+    monkeypatch.setattr(plan, "ExactIndex", lambda v: built.append(0) or build(v))
 
     def ask(start):
         gate.wait()
@@ -641,7 +642,7 @@ def test_forging_nothing_changes_nothing(fitted, saved):
 
 
 def test_a_forged_index_is_not_looked_at_unless_vouched_for(tmp_path):
-    rec = rich().set_params(index="annoy", n_trees=3)
+    rec = rich(index="annoy", n_trees=3, search_k=50)
     rec.save(tmp_path / "m", index=True)
     before = MINDRecommender.load(tmp_path / "m").recommend(k=3)
     forge(tmp_path / "m", with_text("index.ann", b"\xff" * 1001))
@@ -652,10 +653,12 @@ def test_a_forged_index_is_not_looked_at_unless_vouched_for(tmp_path):
 
 
 def test_an_index_of_another_model_is_refused(tmp_path):
-    rec = rich().set_params(index="annoy", n_trees=3)
+    rec = rich(index="annoy", n_trees=3, search_k=50)
     rec.save(tmp_path / "m", index=True)
     index = next((tmp_path / "m").glob("index-*")).read_bytes()
-    other = MINDRecommender(**SETTINGS | {"index": "annoy"}).fit(LOG)  # of six items
+    other = MINDRecommender(**SETTINGS | {"index": "annoy", "search_k": 50}).fit(
+        LOG
+    )  # of six items
     other.save(tmp_path / "m", index=True)
     forge(tmp_path / "m", with_text("index.ann", index))
     digest = hashlib.sha256((tmp_path / "m" / MANIFEST).read_bytes()).hexdigest()
