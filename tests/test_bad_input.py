@@ -209,11 +209,7 @@ FIT = {
     "times as flags": (*fit(X.assign(timestamp=True)), TEXT_TIME.format("boolean", ".*True.*")),
     "times far away": (
         *fit(
-            with_value(
-                X.assign(timestamp=np.datetime64("2020-01-01", "s")),
-                "timestamp",
-                np.datetime64("9999-01-01", "s"),
-            )
+            X.assign(timestamp=np.array(["2020-01-01"] * (len(X) - 1) + ["9999-01-01"], "M8[s]")),
         ),
         "'timestamp' has a date outside the years 1678 to 2261 .*; correct or drop it",
     ),
@@ -576,7 +572,7 @@ ASKED = [
             (None, "None"),
             ([None], "None"),
             ({"zoe": 3}, "3"),
-            (np.array([1, 2]), "np.int64\\(1\\)"),
+            (np.array([1, 2]), "(np.int64\\(1\\)|1)"),
         )
         for call in (
             lambda rec, histories=histories: rec.recommend_from_history(histories),
