@@ -229,7 +229,8 @@ FIT = {
     ),
     # tables that are none
     "None": (*fit(None), NO_TABLE.format("scalar"), ValueError),
-    "a path": (*fit("ratings.csv"), "X='ratings.csv' can't be read as Parquet", ValueError),
+    "no path": (*fit("ratings.csv"), r"X='ratings.csv' can't be read as Parquet .* give the path"),
+    "paths of nothing": (*fit(["a", "b"]), r"X=\['a', 'b'\] can't be read as Parquet"),
     "a dict": (*fit(X.to_dict("list")), r"is a dict; pass a DataFrame \(pandas.DataFrame\(X\)\)"),
     "one column": (*fit(np.zeros((4, 1))), r"1 feature\(s\) .* minimum of 2 is req", ValueError),
     "one dimension": (*fit(np.zeros(4)), NO_TABLE.format("1D"), ValueError),
@@ -333,6 +334,7 @@ ILLEGAL = {
     "negative_sampling": ["popular", None],
     "max_epochs": [0, 1.5],
     "batch_size": [0, 10.0, "all"],
+    "samples_per_epoch": [0, 10.0, "all"],
     "learning_rate": [0, -1e-3, "auto", float("nan")],
     "weight_decay": [-1e-3, None, float("inf")],
     "early_stopping": ["auto", 2],

@@ -24,6 +24,7 @@ from skmind._validation import (
     take_column,
     time_array,
 )
+from skmind.data.encoder import IdEncoder
 from skmind.exceptions import IdTypeError, InvalidInputError
 
 COLUMNS = {"user": ["b", "a", "b"], "item": [3, 1, 2]}
@@ -575,9 +576,14 @@ def test_ids_in_parts_are_those_of_the_whole_column(monkeypatch, X, part):
     assert len(parts) == max(-(-len(whole) // part), 1)
     joined = np.concatenate([ids[codes] for codes, ids in parts])
     assert joined.dtype == whole.dtype
-    assert [(type(one), one) for one in joined.tolist()] == [
-        (type(one), one) for one in whole.tolist()
+    assert joined.tolist() == whole.tolist()
+    oracle, whole_codes = IdEncoder.fit(whole, "user")
+    encoder, codes = IdEncoder.fit_parts(parts, len(whole), "user")
+    assert encoder.ids.dtype == oracle.ids.dtype
+    assert [(type(one), one) for one in encoder.ids.tolist()] == [
+        (type(one), one) for one in oracle.ids.tolist()
     ]
+    assert codes.tolist() == whole_codes.tolist()
     for codes, ids in parts:
         assert len(set(ids.tolist())) == len(ids)
         assert codes.tolist() == [ids.tolist().index(one) for one in ids[codes].tolist()]
