@@ -334,7 +334,6 @@ ILLEGAL = {
     "negative_sampling": ["popular", None],
     "max_epochs": [0, 1.5],
     "batch_size": [0, 10.0, "all"],
-    "samples_per_epoch": [0, 10.0, "all"],
     "learning_rate": [0, -1e-3, "auto", float("nan")],
     "weight_decay": [-1e-3, None, float("inf")],
     "early_stopping": ["auto", 2],
