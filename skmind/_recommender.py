@@ -39,6 +39,7 @@ SCORE_K = 10
 OUTPUTS = "frame", "arrays"
 _BUILDING: dict[int, threading.Lock] = {}  # held while network and index are rebuilt
 
+
 class FittedRecommender(
     ItemQueries, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
