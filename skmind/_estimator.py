@@ -98,10 +98,10 @@ class MINDRecommender(FittedRecommender):
         An epoch has about so many samples, those of users who are drawn at random for each; at
         least one user. For logs of which an epoch would take too long. None: all samples.
     learning_rate : float > 0, default=0.01
-        Initial step size of Adam; of tables of more than 100,000 rows (items, values of a feature)
+        Initial step size of Adam; of tables of more than 20,000 rows (items, values of a feature)
         a step moves the rows that it uses only, by what Adam moves them altogether.
     weight_decay : float >= 0, default=0
-        L2 penalty of Adam. In tables of more than 100,000 rows, only of the rows that a step uses.
+        L2 penalty of Adam. In tables of more than 20,000 rows, only of the rows that a step uses.
     early_stopping : bool, default=False
         Hold out the last interaction of ``validation_fraction`` of the users, stop when its
         NDCG@10 has not improved for ``n_iter_no_change`` epochs, and restore the best weights.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-LARGE = 100_000  # rows of a table above which its gradient is sparse
+LARGE = 20_000  # rows above which a table has a sparse gradient: benchmarks/speed/catalogue.py
 DECAY = 0.999  # of the second moment in a step, as in Adam
 EPS = 1e-8
 
