@@ -25,7 +25,7 @@ def squash(z: Tensor) -> Tensor:
 def unit(x: Tensor) -> Tensor:
     """Vectors of unit length, over the last axis; zeros stay zero.
 
-    As `torch.nn.functional.normalize`, whose gradient takes three times as long.
+    As `torch.nn.functional.normalize`, which takes 1.2 to 1.4 times as long with its gradient.
     """
     return x * x.square().sum(-1, keepdim=True).clamp(min=SMALLEST).rsqrt()
 

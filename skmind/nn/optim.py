@@ -26,7 +26,7 @@ class RowAdam(torch.optim.Optimizer):
     many steps, what remains of that is done here when it is used:
 
     - The second moment decays with the steps that have gone by, not with the uses of the row: a
-      rare row takes larger steps, as in Adam. Where it decays by use, rare rows are left behind.
+      rare row takes larger steps, as in Adam. Decay by use found less (docs/performance.md).
     - The first moment is left out. In Adam it goes on moving the row after its use, and altogether
       by as much as is done here at once.
     - The second moment is the mean over the row: the optimiser keeps 8 bytes a row, not an entry.
