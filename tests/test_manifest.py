@@ -105,3 +105,14 @@ def test_a_fact_that_may_be_none_may_be_missing(facts):
     attributes.pop("n_epochs_")
     with pytest.raises(ModelFileError, match="n_epochs_ in attributes in manifest.json is None"):
         check_facts(facts | {"attributes": attributes, "files": {}}, MINDRecommender)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"kind": "other"}, {"n_trees": 0}, {"search_k": -1}, {"seed": -1}, {"effort": -0.5}]
+    + [{"effort": float("nan")}],
+)
+def test_a_plan_that_no_index_can_be_built_by_is_refused(facts, wrong):
+    check_facts(facts | {"files": {}}, MINDRecommender)
+    with pytest.raises(ModelFileError, match=r"the plan .* of manifest.json is illegal"):
+        check_facts(facts | {"files": {}, "plan": facts["plan"] | wrong}, MINDRecommender)
