@@ -87,9 +87,10 @@ def route(
     fixed = projected.detach()
     with torch.no_grad():
         for _ in range(n_iter - 1):
-            weights = (b.softmax(2) * scale).view(B, Q * K, L)
-            capsules = squash((weights @ fixed).to(b.dtype))  # (B, Q · K, D)
-            b = b + (capsules @ fixed.transpose(1, 2)).view(B, Q, K, L)
+            weights = b.softmax(2).mul_(scale).view(B, Q * K, L)
+            capsules = squash((weights @ fixed).to(scale.dtype))  # (B, Q · K, D)
+            b = torch.baddbmm(b.view(B, Q * K, L), capsules, fixed.transpose(1, 2))
+            b = b.view(B, Q, K, L)
     weights = b.softmax(2) * scale
     routed = (weights.view(B, Q * K, L) @ projected).view(B, Q, K, D)
-    return squash(routed.to(b.dtype)), weights
+    return squash(routed.to(scale.dtype)), weights
