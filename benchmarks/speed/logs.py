@@ -31,7 +31,7 @@ import pandas as pd
 
 SIZES = 1_000_000, 10_000_000
 LARGE = 100_000_000  # from Parquet only
-QUICK = 100_000, 1_000_000
+QUICK = 30_000, 300_000
 PER_USER, N_ITEMS, ZIPF, SEED = 50, 100_000, 1.0, 0
 PART = 1_000_000  # rows of a file; of the logs, rows that are generated together
 SAMPLED = 1_000_000  # samples of an epoch over the largest log
