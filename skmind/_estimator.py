@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 import warnings
-from dataclasses import fields
+from dataclasses import asdict, fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ._checkpoint import Checkpoint, fingerprint
 from ._fitted import FittedModel
 from ._recommender import FittedRecommender
 from ._training import Trainer, TrainingSettings
 from .data.interactions import Interactions
-from .data.prepare import Schema, prepare
+from .data.prepare import Prepared, Schema, prepare
 from .data.sampling import STRATEGIES
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .index.faiss import load_faiss
@@ -112,6 +115,11 @@ class MINDRecommender(FittedRecommender):
     warm_start : bool, default=False
         `fit` starts from the weights of the last one, for the items that both know. Sizes
         (``n_interests``, ``embedding_dim``, ``max_history``, ``n_encoder_layers``) must not change.
+    checkpoint_dir : str, Path or None, default=None
+        `fit` keeps its last two epochs in this directory, which is made if it isn't there. If it
+        is interrupted, the next one with the same parameters and data goes on after the last of
+        them, to weights that are bit-equal to those of a fit in one go, on one machine at one
+        thread. When it is complete it removes them. For one `fit` at a time. None: nothing is kept.
     transform_history : {"full", "past"}, default="full"
         `transform` uses the whole history that `fit` saw, or only what came strictly before the
         row's time: what a model that is trained on the result may know.
@@ -203,6 +211,7 @@ class MINDRecommender(FittedRecommender):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "checkpoint_dir": [str, Path, None],
         "transform_history": [StrOptions({"full", "past"})],
         "index": [StrOptions({"auto", "exact", "annoy", "faiss"})],
         "n_trees": [Interval(Integral, 1, None, closed="left")],
@@ -243,6 +252,7 @@ class MINDRecommender(FittedRecommender):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 3,
         warm_start: bool = False,
+        checkpoint_dir: str | Path | None = None,
         transform_history: str = "full",
         index: str = "auto",
         n_trees: int = 50,
@@ -279,6 +289,7 @@ class MINDRecommender(FittedRecommender):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
         self.transform_history = transform_history
         self.index = index
         self.n_trees = n_trees
@@ -326,6 +337,11 @@ class MINDRecommender(FittedRecommender):
             If ids are no scalars, or those of a feature table of another kind than those of X.
         ImportError
             If ``index="faiss"`` and faiss is not installed.
+        TrainingDivergedError
+            If the loss or a weight is no longer finite.
+        InvalidInputError, ModelFileError, ModelWriteError
+            If ``checkpoint_dir`` holds epochs of a fit with other parameters or data, or none that
+            is whole, or can't be written to.
 
         Warns
         -----
@@ -360,17 +376,38 @@ class MINDRecommender(FittedRecommender):
         if sizes["n_encoder_layers"] == "auto":
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
         config = NetConfig(n_items=len(prepared.items), **sizes)
-        rng = np.random.default_rng(_entropy(self.random_state))
+        seed = _entropy(self.random_state)
+        checkpoint = self._checkpoint(prepared, config, before, seed)
+        if checkpoint is not None:
+            seed = checkpoint.seed
+        rng = np.random.default_rng(seed)
         model = FittedModel.start(prepared, schema, config, int(rng.integers(2**31)))
         if self.warm_start and before is not None:
             model.continue_from(before)
         net = model.network().to(device)
-        self.history_ = self._train(net, model, rng)
+        self.history_ = self._train(net, model, rng, checkpoint)
         model.keep(net)
         self.n_epochs_ = len(self.history_)
         self._set_model(model, unit_items(net))
         self._net = net
         self._plan_index()
+        if checkpoint is not None:
+            checkpoint.remove()
+
+    def _checkpoint(
+        self, prepared: Prepared, config: NetConfig, before: FittedModel | None, seed: int
+    ) -> Checkpoint | None:
+        if self.checkpoint_dir is None:
+            return None
+        facts = asdict(self._settings()) | asdict(config) | {"device": resolve_device(self.device)}
+        del facts["verbose"]
+        if isinstance(self.random_state, Integral):  # else the seed is that of the checkpoint
+            facts["seed"] = seed
+        weights = before.weights.values() if self.warm_start and before is not None else ()
+        return Checkpoint(self.checkpoint_dir, fingerprint(facts, prepared, weights), seed)
+
+    def _settings(self) -> TrainingSettings:
+        return TrainingSettings(**{f.name: getattr(self, f.name) for f in fields(TrainingSettings)})
 
     def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:
         if self.warm_start and before is not None:
@@ -389,7 +426,11 @@ class MINDRecommender(FittedRecommender):
         return Schema(self.user_col, self.item_col, self.time_col, *names)
 
     def _train(
-        self, net: MINDNet, model: FittedModel, rng: np.random.Generator
+        self,
+        net: MINDNet,
+        model: FittedModel,
+        rng: np.random.Generator,
+        checkpoint: Checkpoint | None,
     ) -> list[dict[str, Any]]:
         if model.interactions.lengths.max() < 2 or model.config.n_items < 2:
             warnings.warn(
@@ -399,15 +440,13 @@ class MINDRecommender(FittedRecommender):
                 stacklevel=4,
             )
             return []
-        settings = TrainingSettings(
-            **{f.name: getattr(self, f.name) for f in fields(TrainingSettings)}
-        )
         profile = model.profile_rows(np.arange(len(model.users)))
-        return Trainer(net, profile, settings, rng).fit(model.interactions)
+        trainer = Trainer(net, profile, self._settings(), rng, checkpoint)
+        return trainer.fit(model.interactions)
 
 
-def _entropy(random_state: Any) -> int | None:
+def _entropy(random_state: Any) -> int:
     """A seed; None draws fresh entropy without touching numpy's global generator."""
     if random_state is None:
-        return None
+        return secrets.randbits(128)
     return int(check_random_state(random_state).randint(2**31 - 1))

@@ -20,6 +20,7 @@ LIBRARIES = ("skmind", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 SIDES = ("user", "item")
 INDEXES = ("exact", "annoy", "faiss")
 KINDS = ("category", "multiple", "number")
+UNSAVED = ("checkpoint_dir",)  # parameters that only the machine that fits has a use for
 SCALARS = (str, int, float, bool)
 LARGEST = 2**31  # sizes are less
 INDEX, CARD = "index.ann", "README.md"
@@ -159,7 +160,7 @@ def facts_of(rec: Any) -> dict[str, Any]:
         "class": type(rec).__name__,
         "versions": {"python": platform.python_version()}
         | {library: version(library) for library in LIBRARIES},
-        "parameters": rec.get_params(deep=False),
+        "parameters": {k: v for k, v in rec.get_params(deep=False).items() if k not in UNSAVED},
         "attributes": {name: getattr(rec, name, None) for name in ATTRIBUTES},
         "schema": model.schema._asdict(),
         "config": asdict(model.config),

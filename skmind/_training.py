@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ from scipy import sparse
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ._checkpoint import Checkpoint, State
 from .data.batches import Batch, BatchSampler
 from .data.interactions import Interactions
 from .data.sampling import NegativeSampler
-from .exceptions import NothingToScoreWarning
+from .exceptions import NothingToScoreWarning, TrainingDivergedError
 from .index.exact import ExactIndex
 from .index.protocol import ItemLists
 from .metrics import _ndcg
@@ -73,6 +74,8 @@ class Trainer:
     settings : TrainingSettings
     rng : numpy.random.Generator
         The one source of randomness: batches, negatives, dropout, validation users.
+    checkpoint : Checkpoint or None, default=None
+        `fit` starts from its newest epoch, and keeps each epoch there.
     """
 
     def __init__(
@@ -81,11 +84,13 @@ class Trainer:
         user_features: sparse.csr_matrix | None,
         settings: TrainingSettings,
         rng: np.random.Generator,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.net = net
         self.user_features = user_features
         self.settings = settings
         self.rng = rng
+        self.checkpoint = checkpoint
         self.device = net.item_embedding.device
         self.generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
         self.optimizers = _optimizers(net, settings)
@@ -99,6 +104,13 @@ class Trainer:
             One an epoch: ``epoch``, ``loss``, ``seconds``, ``samples_per_second``, and
             ``validation_ndcg`` if stopping early.
 
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss or a weight is not finite.
+        ModelFileError, ModelWriteError
+            If the checkpoint can't be used.
+
         Warns
         -----
         NothingToScoreWarning
@@ -109,25 +121,31 @@ class Trainer:
             held_out, interactions = self._hold_out(interactions)
         batches = self._batches(interactions)
         sampler = self._negatives(interactions)
-        history: list[dict[str, Any]] = []
-        best: tuple[float, dict[str, Tensor]] | None = None
-        with _ProgressBar(batches.n_samples * s.max_epochs, s.verbose) as bar:
-            for epoch in range(1, s.max_epochs + 1):
+        state = State(self.net, self.optimizers, self.rng, self.generator)
+        if self.checkpoint is not None:
+            self.checkpoint.read(state)
+        n_done, n_all = (n * batches.n_samples for n in (len(state.history), s.max_epochs))
+        with _ProgressBar(n_done, n_all, s.verbose) as bar:
+            while not self._is_over(state.history):
+                epoch = len(state.history) + 1
                 bar.name(f"epoch {epoch}/{s.max_epochs}")
                 record = {"epoch": epoch, **self._epoch(epoch, batches, sampler, bar)}
-                history.append(record)
-                if held_out is None:
-                    continue
-                score = record["validation_ndcg"] = self._validate(interactions, *held_out)
-                bar.show({f"NDCG@{VALIDATION_K}": score})
-                logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, score)
-                if best is None or score > best[0]:
-                    best, best_epoch = (score, copy.deepcopy(self.net.state_dict())), epoch
-                elif epoch - best_epoch >= s.n_iter_no_change:
-                    break
-        if best is not None:
-            self.net.load_state_dict(best[1])
-        return history
+                state.history.append(record)
+                if held_out is not None:
+                    score = record["validation_ndcg"] = self._validate(interactions, *held_out)
+                    bar.show({f"NDCG@{VALIDATION_K}": score})
+                    logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, score)
+                    if not _n_since_best(state.history):
+                        state.best = self.net.get_weights()
+                if self.checkpoint is not None:
+                    self.checkpoint.write(state)
+        if state.best:
+            self.net.set_weights(state.best)
+        return state.history
+
+    def _is_over(self, history: list[dict[str, Any]]) -> bool:
+        s = self.settings
+        return len(history) >= s.max_epochs or _n_since_best(history) >= s.n_iter_no_change
 
     def _epoch(
         self, epoch: int, batches: BatchSampler, sampler: NegativeSampler, bar: _ProgressBar
@@ -141,10 +159,26 @@ class Trainer:
             total += self._step(batch, sampler) * n
             n_seen += n
             if bar.move(n):
-                bar.show({"loss": total.item() / n_seen})
-        loss, seconds = total.item() / n_seen, time.perf_counter() - start
+                bar.show({"loss": self._checked(total.item() / n_seen, epoch)})
+        loss, seconds = self._checked(total.item() / n_seen, epoch), time.perf_counter() - start
+        if not all(parameter.isfinite().all() for parameter in self.net.parameters()):
+            self._checked(math.nan, epoch)  # the last step has no loss after it
         bar.show({"loss": loss})
         return {"loss": loss, "seconds": seconds, "samples_per_second": n_seen / seconds}
+
+    def _checked(self, loss: float, epoch: int) -> float:
+        """The loss, if it is finite."""
+        if math.isfinite(loss):
+            return loss
+        s, kept = self.settings, "to keep the weights of the last good one, set checkpoint_dir"
+        if self.checkpoint is not None:
+            folder = str(self.checkpoint.folder(epoch - 1))
+            kept = f"the weights before it are in {folder!r}" if epoch > 1 else "none was good"
+        raise TrainingDivergedError(
+            f"training diverged in epoch {epoch}: the loss is {loss} with learning_rate="
+            f"{s.learning_rate:g} and temperature={s.temperature:g}; lower the one or raise the "
+            f"other. Of the epochs, {kept}"
+        )
 
     def _set_learning_rate(self, n_epochs: float) -> None:
         """Linear decay to a tenth."""
@@ -294,19 +328,27 @@ def _optimizers(net: MINDNet, settings: TrainingSettings) -> list[torch.optim.Op
     return found
 
 
+def _n_since_best(history: list[dict[str, Any]]) -> int:
+    """Epochs since the first of the highest validation metric; 0 if there is none."""
+    scores = [record["validation_ndcg"] for record in history if "validation_ndcg" in record]
+    return len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+
+
 class _ProgressBar:
     """One bar over the samples of all epochs, with their rate, the loss and the validation metric.
 
     Parameters
     ----------
-    n_samples : int
-        Of all epochs.
+    n_done, n_all : int
+        Samples, before the first epoch that is run and of all epochs.
     verbose : int
         0: nothing is shown.
     """
 
-    def __init__(self, n_samples: int, verbose: int) -> None:
-        self.bar = tqdm(total=n_samples, unit=" samples", unit_scale=True, disable=not verbose)
+    def __init__(self, n_done: int, n_all: int, verbose: int) -> None:
+        self.bar = tqdm(
+            initial=n_done, total=n_all, unit=" samples", unit_scale=True, disable=not verbose
+        )
         self.values: dict[str, str] = {}
 
     def __enter__(self) -> _ProgressBar:

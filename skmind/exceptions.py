@@ -27,12 +27,16 @@ class ExportError(SkmindError, RuntimeError):
     """An exported model does not give what the fitted one gives; nothing was written."""
 
 
+class TrainingDivergedError(SkmindError, ArithmeticError):
+    """The loss or a weight is no longer finite; the message says when, and what to change."""
+
+
 class ModelFileError(SkmindError, ValueError):
-    """A saved model is missing, damaged, forged or of a version that can't be read."""
+    """A saved model or checkpoint is missing, damaged, forged or of a version that can't be read."""
 
 
 class ModelWriteError(SkmindError, OSError):
-    """A model could not be saved; one that was there before is still whole."""
+    """A model or checkpoint could not be saved; one that was there before is still whole."""
 
 
 class SkmindWarning(UserWarning):

@@ -18,6 +18,7 @@ LAYERS = [
     {"_validation", "_store"},
     {"metrics", "model_selection", "datasets"},
     {"data", "nn", "index", "scoring"},
+    {"_checkpoint"},
     {"_training", "_retrieval", "_request", "_fitted", "_manifest"},
     {"_item_queries"},
     {"_persistence", "_onnx", "inspection"},
@@ -36,7 +37,7 @@ CONFINED = {
     "onnx_ir": ("_onnx.py",),
     "onnxruntime": ("_onnx.py",),
     "onnxscript": ("_onnx.py",),
-    "torch": ("nn/", "_training.py", "_onnx.py"),
+    "torch": ("nn/", "_checkpoint.py", "_training.py", "_onnx.py"),
 }
 
 MAX_MODULE_LINES = 399

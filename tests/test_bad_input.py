@@ -340,6 +340,7 @@ ILLEGAL = {
     "validation_fraction": [0, 1, 1.5],
     "n_iter_no_change": [0, None],
     "warm_start": ["yes", 2],
+    "checkpoint_dir": [0, b"folder", True],
     "transform_history": ["all", None],
     "index": ["hnsw", None],
     "n_trees": [0, 10.0],

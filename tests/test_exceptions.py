@@ -12,6 +12,7 @@ BUILT_IN = {
     "UnknownIdError": KeyError,
     "DatasetUnavailableError": OSError,
     "ExportError": RuntimeError,
+    "TrainingDivergedError": ArithmeticError,
     "ModelFileError": ValueError,
     "ModelWriteError": OSError,
 }
