@@ -10,10 +10,11 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
+from skmind._checkpoint import Checkpoint
 from skmind._training import Trainer, TrainingSettings
 from skmind.data.interactions import Interactions
 from skmind.datasets import make_interactions
-from skmind.exceptions import NothingToScoreWarning
+from skmind.exceptions import NothingToScoreWarning, TrainingDivergedError
 from skmind.nn import optim
 from skmind.nn.attention import label_aware
 from skmind.nn.encode import encode, unit_items
@@ -813,3 +814,66 @@ def test_the_bar_is_closed_after_an_error(monkeypatch, capsys):
         one.fit(planted(n_users=40))
     assert caught.tb is not None  # it holds the bar, so nothing else than `fit` has closed it
     assert capsys.readouterr().err.endswith("\n")
+
+
+# ------------------------------------------------------------------ divergence
+
+
+def diverging(monkeypatch, one, moment, spoil):
+    """Spoil the step of this number; the steps that are taken, as a list that fills up."""
+    steps, step = [], one._step
+
+    def spy(*batch):
+        steps.append(step(*batch))
+        return spoil(steps[-1]) if len(steps) == moment else steps[-1]
+
+    monkeypatch.setattr(one, "_step", spy)
+    return steps
+
+
+def test_a_learning_rate_that_is_too_high_is_an_error():
+    match = (
+        r"diverged in epoch 1: the loss is nan with learning_rate=1e\+30 and temperature=0\.1; "
+        "lower the one or raise the other.* set checkpoint_dir"
+    )
+    with pytest.raises(TrainingDivergedError, match=match):
+        trainer(learning_rate=1e30).fit(planted(n_users=20))
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_loss_that_is_not_finite_is_seen_when_it_is_read(monkeypatch, drawn):
+    monkeypatch.setattr("skmind._training._ProgressBar.move", lambda *_: drawn)
+    one = trainer(batch_size=32)
+    n_steps = sum(1 for _ in one._batches(planted(n_users=20)))
+    steps = diverging(monkeypatch, one, 2, lambda loss: loss * math.inf)
+    with pytest.raises(TrainingDivergedError, match="in epoch 1: the loss is inf"):
+        one.fit(planted(n_users=20))
+    assert (len(steps) == 2) == drawn
+    assert n_steps > 2
+
+
+def test_weights_that_the_last_step_spoils_are_seen(monkeypatch):
+    one = trainer(batch_size=10**6, max_epochs=1)
+
+    def spoil(loss):
+        with torch.no_grad():
+            one.net.item_embedding[3, 1] = math.inf
+        return loss
+
+    steps = diverging(monkeypatch, one, 1, spoil)
+    with pytest.raises(TrainingDivergedError, match="in epoch 1: the loss is nan"):
+        one.fit(planted(n_users=20))
+    assert len(steps) == 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"), [(1, "none was good"), (2, "the weights before it are in '.*odd'")]
+)
+def test_the_last_good_epoch_is_named(monkeypatch, tmp_path, moment, kept):
+    one = trainer(batch_size=10**6)
+    one.checkpoint = Checkpoint(tmp_path, "a fit", 0)
+    diverging(monkeypatch, one, moment, lambda loss: loss * math.nan)
+    with pytest.raises(TrainingDivergedError, match=f"in epoch {moment}: .*, {kept}"):
+        one.fit(planted(n_users=20))
+    assert (tmp_path / "odd").exists() == (moment == 2)
+    assert not (tmp_path / "even").exists()
