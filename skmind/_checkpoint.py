@@ -117,7 +117,9 @@ class Checkpoint:
         ModelWriteError
             If it can't be written.
         """
-        steps = [group.get("n_steps", 0) for part in state.optimizers for group in part.param_groups]
+        steps = [
+            group.get("n_steps", 0) for part in state.optimizers for group in part.param_groups
+        ]
         facts = {
             "fingerprint": self.fingerprint,
             "seed": self.seed,
@@ -191,9 +193,7 @@ class Checkpoint:
         )
 
 
-def fingerprint(
-    facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[np.ndarray]
-) -> str:
+def fingerprint(facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[np.ndarray]) -> str:
     """A hash of all that a fit depends on: two with the same one train the same weights.
 
     Parameters

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,8 +17,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._checkpoint import Checkpoint, fingerprint
 from ._fitted import FittedModel
+from ._growth import grown_model
 from ._recommender import FittedRecommender
 from ._training import Trainer, TrainingSettings
+from ._validation import check_count
+from .data.growth import append, grow
 from .data.interactions import Interactions
 from .data.prepare import Prepared, Schema, prepare
 from .data.sampling import STRATEGIES
@@ -25,6 +30,7 @@ from .index.faiss import load_faiss
 from .nn.device import resolve_device
 from .nn.encode import unit_items
 from .nn.model import MINDNet, NetConfig
+from .nn.optim import grow_moments
 from .nn.sequence import SelfAttention
 
 SAMPLES_A_WEIGHT = 10  # the old rule of ten events a variable
@@ -354,14 +360,20 @@ class MINDRecommender(FittedRecommender):
         ExactSearchWarning
             If an approximate index was asked for and would not be faster; see ``search_k``.
         """
+        with self._all_or_nothing():
+            self._fit(X, users, items)
+        return self
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Whatever fails in here, an interrupt too, changes nothing."""
         before = dict(self.__dict__)
         try:
-            self._fit(X, users, items)
-        except BaseException:  # an interrupt too: a fit that fails changes nothing
+            yield
+        except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-        return self
 
     def _fit(self, X: Any, users: Any, items: Any) -> None:
         before: FittedModel | None = getattr(self, "_model", None)
@@ -385,14 +397,19 @@ class MINDRecommender(FittedRecommender):
         if self.warm_start and before is not None:
             model.continue_from(before)
         net = model.network().to(device)
-        self.history_ = self._train(net, model, rng, checkpoint)
+        trained = self._train(net, model, self._settings(), rng, checkpoint=checkpoint)
+        self.history_, self._moments = trained
+        self._keep(model, net)
+        if checkpoint is not None:
+            checkpoint.remove()
+
+    def _keep(self, model: FittedModel, net: MINDNet) -> None:
+        """Store what was trained, and build the index."""
         model.keep(net)
         self.n_epochs_ = len(self.history_)
         self._set_model(model, unit_items(net))
         self._net = net
         self._plan_index()
-        if checkpoint is not None:
-            checkpoint.remove()
 
     def _checkpoint(
         self, prepared: Prepared, config: NetConfig, before: FittedModel | None, seed: int
@@ -408,6 +425,113 @@ class MINDRecommender(FittedRecommender):
 
     def _settings(self) -> TrainingSettings:
         return TrainingSettings(**{f.name: getattr(self, f.name) for f in fields(TrainingSettings)})
+
+    def partial_fit(
+        self, X: Any, y: Any = None, *, users: Any = None, items: Any = None, n_epochs: int = 1
+    ) -> Self:
+        """Learn from new interactions, users and items; what is known keeps its place.
+
+        New ids follow the known ones in `users_` and `items_`, whose order does not change. The
+        vectors of new items start from their features, or else from the mean of the items next to
+        them in the histories. Then the new interactions are trained on, and with each user's the
+        up to ``max_history`` interactions before them, which keeps what was learned; the optimiser
+        goes on from where it was, at the learning rate at which `fit` ended. After a `load` or a
+        pickle, which don't hold the state of the optimiser, it starts afresh, at the same rate.
+
+        Parameters
+        ----------
+        X : frame, array or path
+            As in `fit`, with the same columns: new interactions only. They may be older than known
+            ones; at equal times they come after these. ``min_item_count`` does not apply.
+        y : None
+            Ignored.
+        users, items : frame or None
+            Features, as in `fit`, of the same columns. A row replaces what is known of its id.
+            Categories that are new are learned.
+        n_epochs : int, default=1
+            Passes over what is trained on. At least 1. An estimator that is not fitted takes
+            ``max_epochs`` instead: this is `fit` then.
+
+        Returns
+        -------
+        self
+            ``history_`` and ``n_epochs_`` include the new epochs. Sizes (``n_interests`` …) are
+            those of `fit`; all of it is trained, so that known vectors move too.
+
+        Raises
+        ------
+        InvalidInputError
+            As `fit`, and if the times are dates where those of `fit` were numbers. The estimator
+            stays as it was.
+        IdTypeError
+            If ids are of another kind than those of `fit`.
+
+        Warns
+        -----
+        NothingToLearnWarning
+            If no user of ``X`` has two interactions.
+        IgnoredDataWarning
+            If a feature table has columns that `fit` did not see.
+        """
+        check_count(n_epochs, "n_epochs")
+        if not hasattr(self, "_model"):
+            return self.fit(X, users=users, items=items)
+        with self._all_or_nothing():
+            self._partial_fit(X, users, items, n_epochs)
+        return self
+
+    def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int) -> None:
+        before = self._model
+        self._validate_params()
+        device = resolve_device(self.device)
+        X = self._check_table(X)
+        prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
+        model = grown_model(before, prepared, self.item_embeddings_)
+        net = model.network().to(device)
+        rng = np.random.default_rng(_entropy(self.random_state))
+        settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
+        moments = grow_moments(getattr(self, "_moments", {}), model.rows_in(before))
+        new = prepared.interactions.since(is_new, model.config.max_history)
+        epochs, self._moments = self._train(net, model, settings, rng, new, moments=moments)
+        last = self.n_epochs_
+        self.history_ = self.history_ + [e | {"epoch": last + e["epoch"]} for e in epochs]
+        self._keep(model, net)
+
+    def add_interactions(self, X: Any) -> Self:
+        """Extend the histories without training; users of ``X`` are known afterwards.
+
+        The item vectors and the index stay as they are; what is recommended changes, since the
+        interests are made from the histories, and what is in them is not recommended again.
+
+        Parameters
+        ----------
+        X : frame, array or path
+            As in `partial_fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidInputError, IdTypeError
+            As `partial_fit`. The estimator stays as it was.
+        NotFittedError
+            If `fit` was not called.
+
+        Warns
+        -----
+        IgnoredDataWarning
+            If rows have items that are not known: they are left out, their users are not.
+        """
+        before = self._ready()[0]
+        prepared = append(before.prepared, self._check_table(X), before.schema)
+        model = grown_model(before, prepared, self.item_embeddings_)
+        with self._all_or_nothing():
+            if model.weights is not before.weights:
+                del self._net
+            self._set_model(model, self.item_embeddings_)
+        return self
 
     def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:
         if self.warm_start and before is not None:
@@ -429,20 +553,23 @@ class MINDRecommender(FittedRecommender):
         self,
         net: MINDNet,
         model: FittedModel,
+        settings: TrainingSettings,
         rng: np.random.Generator,
-        checkpoint: Checkpoint | None,
-    ) -> list[dict[str, Any]]:
-        if model.interactions.lengths.max() < 2 or model.config.n_items < 2:
+        part: tuple[np.ndarray, Interactions] | None = None,
+        **start: Any,
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Epochs and the state of the optimiser; ``part``: some users and histories of theirs."""
+        users, interactions = part or (np.arange(len(model.users)), model.interactions)
+        if interactions.lengths.max() < 2 or model.config.n_items < 2:
             warnings.warn(
                 "nothing to learn: no user has two interactions, or there is one item only; "
                 "the vectors stay as they were initialised",
                 NothingToLearnWarning,
                 stacklevel=4,
             )
-            return []
-        profile = model.profile_rows(np.arange(len(model.users)))
-        trainer = Trainer(net, profile, self._settings(), rng, checkpoint)
-        return trainer.fit(model.interactions)
+            return [], start.get("moments", {})
+        trainer = Trainer(net, model.profile_rows(users), settings, rng, **start)
+        return trainer.fit(interactions), trainer.moments()
 
 
 def _entropy(random_state: Any) -> int:

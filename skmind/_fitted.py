@@ -108,15 +108,7 @@ class FittedModel:
                     f"set it back, or warm_start=False"
                 )
         weights = self.network().get_weights()
-        new_rows = {
-            "item_embedding": old.items.encode(self.items.ids),
-            "item_values.weight": self.prepared.item_features.encoder.columns_in(
-                old.prepared.item_features.encoder
-            ),
-            "user_values.weight": self.prepared.user_features.encoder.columns_in(
-                old.prepared.user_features.encoder
-            ),
-        }
+        new_rows = self.rows_in(old)
         for name, mine in weights.items():
             theirs = old.weights.get(name)
             if theirs is None:
@@ -127,6 +119,25 @@ class FittedModel:
             else:
                 mine[...] = theirs
         self.weights = weights
+
+    def rows_in(self, old: FittedModel) -> dict[str, np.ndarray]:
+        """For each row of a table of weights, the row of the same item or value in ``old``, or -1.
+
+        Returns
+        -------
+        dict of str to ndarray of int
+            By the names of the tables in `weights`.
+        """
+        mine, theirs = self.prepared, old.prepared
+        return {
+            "item_embedding": theirs.items.encode(mine.items.ids),
+            "item_values.weight": mine.item_features.encoder.columns_in(
+                theirs.item_features.encoder
+            ),
+            "user_values.weight": mine.user_features.encoder.columns_in(
+                theirs.user_features.encoder
+            ),
+        }
 
     def profile_rows(self, users: np.ndarray) -> sparse.csr_matrix | None:
         """Feature rows of users by code, an empty one for -1; None without user features."""

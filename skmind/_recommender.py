@@ -97,6 +97,7 @@ class FittedRecommender(
         state = dict(super().__getstate__())
         state.pop("_net", None)  # both are rebuilt from the arrays of `_model` on first use
         state.pop("_index", None)
+        state.pop("_moments", None)  # as large as the weights, and only training asks for it
         return state
 
     def _ready(self) -> tuple[FittedModel, MINDNet, Index]:

@@ -29,11 +29,12 @@ from .nn.device import to_device
 from .nn.encode import blocks, encode, unit_items
 from .nn.losses import sampled_softmax
 from .nn.model import MINDNet
-from .nn.optim import RowAdam, is_large
+from .nn.optim import RowAdam, get_moments, is_large, set_moments
 
 logger = logging.getLogger("skmind")
 
 VALIDATION_K = 10
+LAST_RATE = 0.1  # of the learning rate, at the end of a fit
 DENSE_SHARE = 0.1  # of the learning rate, for the encoder: its weights move at every step
 # Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
 BARE_ITEMS = 0.2  # share of the items with features that a step knows by these alone
@@ -76,6 +77,9 @@ class Trainer:
         The one source of randomness: batches, negatives, dropout, validation users.
     checkpoint : Checkpoint or None, default=None
         `fit` starts from its newest epoch, and keeps each epoch there.
+    moments : dict or None, default=None
+        What `moments` returned after an earlier `fit`, to continue it: the learning rate stays
+        where it ended. None: a fresh optimiser, and a rate that falls linearly.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Trainer:
         settings: TrainingSettings,
         rng: np.random.Generator,
         checkpoint: Checkpoint | None = None,
+        moments: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         self.net = net
         self.user_features = user_features
@@ -94,6 +99,12 @@ class Trainer:
         self.device = net.item_embedding.device
         self.generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
         self.optimizers = _optimizers(net, settings)
+        self.first_rate = 1.0 if moments is None else LAST_RATE  # of the learning rate
+        set_moments(net, self.optimizers, moments or {})
+
+    def moments(self) -> dict[str, dict[str, Any]]:
+        """The state of the optimisers by the names of the parameters."""
+        return get_moments(self.net, self.optimizers)
 
     def fit(self, interactions: Interactions) -> list[dict[str, Any]]:
         """Train on every event that has a past; the best weights are kept if stopping early.
@@ -181,8 +192,9 @@ class Trainer:
         )
 
     def _set_learning_rate(self, n_epochs: float) -> None:
-        """Linear decay to a tenth."""
-        factor = 1 - 0.9 * n_epochs / self.settings.max_epochs
+        """Linear decay."""
+        first = self.first_rate
+        factor = first + (LAST_RATE - first) * n_epochs / self.settings.max_epochs
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["share"] * self.settings.learning_rate * factor

@@ -247,6 +247,12 @@ def scalar_array(values: Any, name: str, what: str = "value") -> np.ndarray:
     return array
 
 
+def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
+    """All values of two results of `scalar_array`; no integer becomes a float for its neighbours."""
+    both = [pd.Series(part).astype(object) for part in (first, second)]
+    return scalar_array(pd.concat(both), name)
+
+
 def _plain(values: pd.Series) -> np.ndarray:
     if isinstance(values.dtype, pd.CategoricalDtype) and not values.isna().any():
         values = values.astype(values.dtype.categories.dtype)

@@ -20,7 +20,7 @@ LAYERS = [
     {"data", "nn", "index", "scoring"},
     {"_checkpoint"},
     {"_training", "_retrieval", "_request", "_fitted", "_manifest"},
-    {"_item_queries"},
+    {"_item_queries", "_growth"},
     {"_persistence", "_onnx", "inspection"},
     {"_recommender"},
     {"_estimator"},

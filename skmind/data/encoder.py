@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._validation import id_array, id_kind
+from .._validation import id_array, id_kind, join_scalars
 from ..exceptions import IdTypeError, InvalidInputError
 
 UNKNOWN = -1
@@ -83,6 +83,21 @@ class IdEncoder:
         for part in filled:
             part[:] = rank[part]
         return cls(distinct[order], name), codes
+
+    def extended(self, ids: np.ndarray) -> IdEncoder:
+        """The encoder that knows ``ids`` too: after its own, whose codes stay, the new in order.
+
+        Raises
+        ------
+        IdTypeError
+            If the ids are of another kind than the known ones.
+        """
+        new = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
+        if not len(new):
+            return self
+        if self.ids.dtype.kind in "iu" and new.dtype.kind == "f" and (new % 1 == 0).all():
+            new = new.astype(self.ids.dtype)  # of a column that had a missing value once
+        return IdEncoder(join_scalars(self.ids, new, f"{self.name} ids"), self.name)
 
     def __len__(self) -> int:
         return len(self.ids)

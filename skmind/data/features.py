@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._validation import scalar_array
+from .._validation import join_scalars, scalar_array
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 
 _LISTS = list | tuple | set | frozenset | np.ndarray
@@ -114,17 +114,25 @@ class FeatureEncoder:
         IdTypeError
             If a category, or a value in a list, is no scalar.
         """
-        blocks = [sparse.csr_matrix((n_rows, 0), dtype=np.float32)]
-        presence = np.zeros(n_rows, dtype=np.float32)
+        blocks = []
         for feature in self.features:
             values, rows = columns[feature.name]
             source = np.full(n_rows, -1)
             source[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
-            block = select_rows(_encode_column(feature, values), source)
-            blocks.append(block)
-            presence += np.diff(block.indptr) > 0
-        matrix = sparse.hstack(blocks, format="csr", dtype=np.float32)
-        return Features(self, scale_rows(matrix, 1 / np.maximum(presence, 1)), presence)
+            blocks.append(select_rows(_encode_column(feature, values), source))
+        return _mean(self, blocks, n_rows)
+
+    def extended(self, columns: Mapping[str, Column]) -> FeatureEncoder:
+        """The encoder that knows the categories of ``columns`` too, after its own.
+
+        Numbers keep the mean and deviation of ``fit``, and features without a column everything.
+        """
+        features = []
+        for feature in self.features:
+            if feature.name in columns and feature.kind != "number":
+                feature = _with_values(feature, columns[feature.name].values)
+            features.append(feature)
+        return FeatureEncoder(features)
 
     def columns_in(self, other: FeatureEncoder) -> np.ndarray:
         """For each column of the matrix, the column of the same value in ``other``'s, or -1."""
@@ -159,6 +167,40 @@ class Features:
     encoder: FeatureEncoder
     matrix: sparse.csr_matrix
     presence: np.ndarray
+
+    def updated(
+        self, encoder: FeatureEncoder, columns: Mapping[str, Column], n_rows: int
+    ) -> Features:
+        """The features after new values of some, or more, ids; no row of ``columns`` is negative.
+
+        Parameters
+        ----------
+        encoder : FeatureEncoder
+            This one's, or one that `FeatureEncoder.extended` made of it.
+        columns : dict of str to Column
+            By the names of features; a feature that is missing stays as it is.
+        n_rows : int
+            Ids that there are now.
+
+        Raises
+        ------
+        InvalidInputError, IdTypeError
+            As `FeatureEncoder.transform`.
+        """
+        before = scale_rows(self.matrix, np.maximum(self.presence, 1))
+        starts = np.cumsum([0, *(feature.width for feature in self.encoder.features)])
+        blocks = []
+        for i, feature in enumerate(encoder.features):
+            block = before[:, starts[i] : starts[i + 1]]
+            block.resize(n_rows, feature.width)
+            if feature.name in columns:
+                values, rows = columns[feature.name]
+                source = np.arange(n_rows)
+                source[rows] = n_rows + np.arange(len(rows))
+                both = sparse.vstack([block, _encode_column(feature, values)], format="csr")
+                block = select_rows(both, source)
+            blocks.append(block)
+        return _mean(encoder, blocks, n_rows)
 
     def values_of(self, name: Any, parameter: str) -> Values:
         """The values of one category feature.
@@ -195,6 +237,16 @@ class Values(NamedTuple):
         return int((starts[codes + 1] - starts[codes]).max(initial=0))
 
 
+def _mean(encoder: FeatureEncoder, blocks: list[sparse.csr_matrix], n_rows: int) -> Features:
+    """The features of ``n_rows`` ids from the block of each feature."""
+    presence = np.zeros(n_rows, dtype=np.float32)
+    for block in blocks:
+        presence += np.diff(block.indptr) > 0
+    blocks = [sparse.csr_matrix((n_rows, 0), dtype=np.float32), *blocks]
+    matrix = sparse.hstack(blocks, format="csr", dtype=np.float32)
+    return Features(encoder, scale_rows(matrix, 1 / np.maximum(presence, 1)), presence)
+
+
 def scale_rows(matrix: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_matrix:
     """The matrix with each row multiplied by its factor."""
     values = matrix.data * np.repeat(factors, np.diff(matrix.indptr))
@@ -224,6 +276,18 @@ def _fit_column(name: str, column: pd.Series) -> Feature:
     mean, scale = numbers.mean(), numbers.std()
     is_constant = scale <= 1e-12 * abs(mean)  # but for rounding
     return Feature(name, "number", np.array([mean, 1.0 if is_constant else scale]))
+
+
+def _with_values(feature: Feature, column: pd.Series) -> Feature:
+    """A feature of categories that knows those of ``column`` too."""
+    if feature.kind == "multiple":
+        column = column.astype(object).explode()
+    values = _vocabulary(feature.name, column)
+    new = values[pd.Index(feature.values).get_indexer(values) < 0]
+    if not len(new):
+        return feature
+    name = f"feature column {feature.name!r}"
+    return replace(feature, values=join_scalars(feature.values, new, name))
 
 
 def _has_lists(column: pd.Series) -> bool:

@@ -120,11 +120,7 @@ class Interactions:
         """
         if self.times is None:
             raise InvalidInputError("the interactions have no times; set time_col and fit again")
-        if (times.dtype.kind == "M") != (self.times.dtype.kind == "M"):
-            raise InvalidInputError(
-                f"the times are of type {times.dtype} but fit saw {self.times.dtype}; convert them "
-                "to the same kind (pandas.to_datetime)"
-            )
+        self._check_kind(times)
         low, high = self.offsets[users], self.offsets[users + 1]
         while (low < high).any():  # halved for all users at once
             middle = (low + high) // 2
@@ -132,6 +128,67 @@ class Interactions:
             low = np.where(is_before, middle + 1, low)
             high = np.where(is_before, high, middle)
         return low
+
+    def _check_kind(self, times: np.ndarray) -> None:
+        if self.times is not None and (times.dtype.kind == "M") != (self.times.dtype.kind == "M"):
+            raise InvalidInputError(
+                f"the times are of type {times.dtype} but fit saw {self.times.dtype}; convert them "
+                "to the same kind (pandas.to_datetime)"
+            )
+
+    def extended(
+        self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
+    ) -> tuple[Interactions, np.ndarray]:
+        """The interactions with new rows; of equal times, these come after those that are here.
+
+        Parameters
+        ----------
+        users, items, times, n_users
+            As `from_codes`; times if there are any here.
+
+        Returns
+        -------
+        Interactions
+        is_new : ndarray of shape (n_interactions,), bool
+            Which of them were added.
+
+        Raises
+        ------
+        InvalidInputError
+            If the times are dates where those here are numbers, or the reverse.
+        """
+        if times is not None:
+            self._check_kind(times)
+            times = np.concatenate([self.times, times])
+        known = np.repeat(np.arange(self.n_users, dtype=np.int32), self.lengths)
+        order = UserOrder(np.concatenate([known, users]), n_users)
+        items = np.concatenate([self.items, items])
+        rows = order.sort(np.arange(len(items)), times)
+        return Interactions(items[rows.items], rows.offsets, rows.times), rows.items >= len(known)
+
+    def since(self, marked: np.ndarray, max_history: int) -> tuple[np.ndarray, Interactions]:
+        """Users with a marked event, and what they did from ``max_history`` events before it on.
+
+        Parameters
+        ----------
+        marked : ndarray of shape (n_interactions,), bool
+        max_history : int
+
+        Returns
+        -------
+        users : ndarray of shape (n,), int64
+        Interactions
+            Of these users, without times.
+        """
+        places = np.flatnonzero(marked)
+        users, first = np.unique(
+            np.searchsorted(self.offsets, places, side="right") - 1, return_index=True
+        )
+        ends = self.offsets[users + 1]
+        lengths = np.minimum(ends - places[first] + max_history, self.lengths[users])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.repeat(ends - offsets[1:], lengths) + np.arange(offsets[-1])
+        return users, Interactions(self.items[rows], offsets)
 
     def before(self, ends: np.ndarray, users: np.ndarray, max_history: int) -> Interactions:
         """Histories of at most ``max_history`` items, each ending before a position of `items`."""

@@ -15,6 +15,7 @@ from .._validation import (
     id_array,
     id_parts,
     is_frame,
+    join_scalars,
     take_cells,
     take_column,
     time_column,
@@ -94,7 +95,7 @@ def read_rows(X: Any, schema: Schema) -> Rows:
     InvalidInputError
         If a column is missing, or an id or time is.
     """
-    times = _read_times(X, schema)
+    times = read_times(X, schema)
     return Rows(read_column(X, schema, "user"), read_column(X, schema, "item"), times)
 
 
@@ -114,8 +115,8 @@ def prepare(
     """
     if not is_frame(X) and isinstance(schema.user, str):
         _warn_ignored(X, schema)
-    times = _read_times(X, schema)
-    user_side, item_side = (_read_codes(X, schema, role) for role in ("user", "item"))
+    times = read_times(X, schema)
+    user_side, item_side = (read_codes(X, schema, role) for role in ("user", "item"))
     kept = _frequent(item_side[1], min_item_count)
     if kept is not None:
         times = None if times is None else times[kept]
@@ -133,14 +134,14 @@ def prepare(
     return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
 
 
-def _read_times(X: Any, schema: Schema) -> np.ndarray | None:
+def read_times(X: Any, schema: Schema) -> np.ndarray | None:
     time = schema.for_table(X).time
     if time is None:
         return None
     return time_column(X, time, "time_col")
 
 
-def _read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
+def read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
     """`read_column` in codes."""
     column = getattr(schema.for_table(X), role)
     return IdEncoder.fit_parts(id_parts(X, column, f"{role}_col"), len(X), role)
@@ -184,10 +185,10 @@ def _prepare_side(
     """
     role, table_codes = encoder.name, codes[:0]
     if table is not None:
-        encoder, codes, table_codes = _join(encoder, codes, _table_ids(table, key, role))
+        encoder, codes, table_codes = _join(encoder, codes, table_ids(table, key, role))
     in_table = [] if table is None else column_names(table)
     if names is None:
-        names = tuple(name for name in in_table if name != _key_column(table, key))
+        names = tuple(name for name in in_table if name != key_column(table, key))
     if not names:
         return encoder, codes, FeatureEncoder([]).transform({}, len(encoder))
     X, kept, times = source
@@ -202,14 +203,14 @@ def _prepare_side(
                     f"{role}_features names {name!r}, which is neither in the {role}s table, which "
                     f"has {in_table}, nor in X, which has {column_names(X)}"
                 )
-            newest = _newest_rows(codes, times) if newest is None else newest
+            newest = newest_rows(codes, times) if newest is None else newest
             rows = newest if kept is None else kept[newest]
             values = take_cells(X, name, rows, f"{role}_features")
             columns[name] = Column(values, codes[newest])
     return encoder, codes, FeatureEncoder.fit(columns).transform(columns, len(encoder))
 
 
-def _newest_rows(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+def newest_rows(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray:
     """Position of the newest row of each code; of equal times the last counts."""
     n_codes = int(codes.max(initial=-1)) + 1
     rows = Interactions.from_codes(codes, np.arange(len(codes)), times, n_codes)
@@ -232,12 +233,12 @@ def _frequent(codes: np.ndarray, minimum: int) -> np.ndarray | None:
     return np.flatnonzero(is_frequent[codes])
 
 
-def _table_ids(table: Any, key: Any, role: str) -> np.ndarray:
+def table_ids(table: Any, key: Any, role: str) -> np.ndarray:
     """The key column of a feature table; every id once."""
     name = f"the {role}s table"
     if not is_frame(table):
         raise InvalidInputError(f"{name} must be a DataFrame, got {type(table).__name__}")
-    column = _key_column(table, key)
+    column = key_column(table, key)
     ids = id_array(take_column(table, column, f"{role}_col"), f"column {column!r} of {name}")
     repeated = pd.Index(ids).duplicated()
     if repeated.any():
@@ -248,7 +249,7 @@ def _table_ids(table: Any, key: Any, role: str) -> np.ndarray:
     return ids
 
 
-def _key_column(table: Any, key: Any) -> Any:
+def key_column(table: Any, key: Any) -> Any:
     """A feature table's id column: of the name set for the interactions; its first without one."""
     return key if isinstance(key, str) else column_names(table)[0]
 
@@ -258,8 +259,7 @@ def _join(
 ) -> tuple[IdEncoder, np.ndarray, np.ndarray]:
     """Encoder of all ids of the interactions and the table, and the codes of both."""
     encoder.encode(table_ids)  # raises if they are of another kind: no id would ever match
-    both = [pd.Series(part).astype(object) for part in (encoder.ids, table_ids)]
-    joined = id_array(pd.concat(both), f"{encoder.name} ids")  # no integer becomes a float
+    joined = join_scalars(encoder.ids, table_ids, f"{encoder.name} ids")
     joint, joined_codes = IdEncoder.fit(joined, encoder.name)
     return joint, joined_codes[codes], joined_codes[len(encoder) :]
 
@@ -268,7 +268,7 @@ def profile_rows(
     encoder: FeatureEncoder, table: Any, schema: Schema, ids: IdEncoder
 ) -> sparse.csr_matrix:
     """Feature matrix of people who were not in ``fit``, one row per id of ``ids``."""
-    rows = ids.encode(_table_ids(table, schema.user, "user"))
+    rows = ids.encode(table_ids(table, schema.user, "user"))
     columns = {
         feature.name: Column(take_column(table, feature.name, "user_features"), rows)
         for feature in encoder.features

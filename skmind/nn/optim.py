@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 LARGE = 20_000  # rows above which a table has a sparse gradient: benchmarks/speed/catalogue.py
@@ -70,3 +71,70 @@ class RowAdam(torch.optim.Optimizer):
         state["last"].index_fill_(0, rows, n_steps)
         rate = lr * (1 - DECAY**n_steps) ** 0.5
         table.index_add_(0, rows, values / (square.sqrt() + EPS), alpha=-rate)
+
+
+def get_moments(
+    net: nn.Module, optimizers: Iterable[torch.optim.Optimizer]
+) -> dict[str, dict[str, Any]]:
+    """What Adam and `RowAdam` know of each parameter, by its name; arrays that share memory."""
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    moments = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                state = {k: v.cpu().numpy() for k, v in optimizer.state.get(parameter, {}).items()}
+                if state:
+                    n_steps = {"n_steps": group["n_steps"]} if "n_steps" in group else {}
+                    moments[names[parameter]] = state | n_steps
+    return moments
+
+
+def set_moments(
+    net: nn.Module,
+    optimizers: Iterable[torch.optim.Optimizer],
+    moments: dict[str, dict[str, Any]],
+) -> None:
+    """Go on from a copy of what `get_moments` returned.
+
+    Parameters that are not there start afresh, as do tables that have become `LARGE`.
+    """
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                state = dict(moments.get(names[parameter], {}))
+                if ("n_steps" in group) != ("n_steps" in state):
+                    continue
+                if "n_steps" in group:
+                    group["n_steps"] = state.pop("n_steps")
+                optimizer.state[parameter] = {
+                    key: torch.tensor(value, device=parameter.device)
+                    for key, value in state.items()
+                }
+
+
+def grow_moments(
+    moments: dict[str, dict[str, Any]], rows: dict[str, np.ndarray]
+) -> dict[str, dict[str, Any]]:
+    """The same after tables have grown; new rows start at zero.
+
+    Parameters
+    ----------
+    moments : dict
+        Of `get_moments`.
+    rows : dict of str to ndarray of int
+        For each row of these tables the row that it had before, or -1.
+    """
+
+    def grown(name: str, value: Any) -> Any:
+        if name not in rows or np.ndim(value) == 0:
+            return value
+        result = np.zeros((len(rows[name]), value.shape[1]), value.dtype)
+        is_old = rows[name] >= 0
+        result[is_old] = value[rows[name][is_old]]
+        return result
+
+    return {
+        name: {key: grown(name, value) for key, value in state.items()}
+        for name, state in moments.items()
+    }
