@@ -248,7 +248,7 @@ def scalar_array(values: Any, name: str, what: str = "value") -> np.ndarray:
 
 
 def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
-    """All values of two results of `scalar_array`; no integer becomes a float for its neighbours."""
+    """All values of two results of `scalar_array`, one after the other, without loss."""
     both = [pd.Series(part).astype(object) for part in (first, second)]
     return scalar_array(pd.concat(both), name)
 

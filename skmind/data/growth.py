@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -47,24 +48,18 @@ def grow(
         Which of its interactions are those of ``X``.
     """
     times = read_times(X, schema)
-    user_ids, user_codes = _codes(known.users, X, schema)
-    item_ids, item_codes = _codes(known.items, X, schema)
-    user_ids, user_columns = _columns(
-        user_ids, known.user_features, X, schema, users, user_codes, times
-    )
-    item_ids, item_columns = _columns(
-        item_ids, known.item_features, X, schema, items, item_codes, times
-    )
-    interactions, is_new = known.interactions.extended(user_codes, item_codes, times, len(user_ids))
-    user_features, item_features = (
-        old.updated(old.encoder.extended(columns), columns, n)
-        for old, columns, n in (
-            (known.user_features, user_columns, len(user_ids)),
-            (known.item_features, item_columns, len(item_ids)),
-        )
-    )
-    counts = np.bincount(interactions.items, minlength=len(item_ids))
-    return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features), is_new
+    source = X, schema, times
+    user_ids, user_codes, user_columns = _read_side(known.users, known.user_features, users, source)
+    item_ids, item_codes, item_columns = _read_side(known.items, known.item_features, items, source)
+    log, is_new = known.interactions.extended(user_codes, item_codes, times, len(user_ids))
+    return Prepared(
+        user_ids,
+        item_ids,
+        log,
+        np.bincount(log.items, minlength=len(item_ids)),
+        _extended(known.user_features, user_columns, len(user_ids)),
+        _extended(known.item_features, item_columns, len(item_ids)),
+    ), is_new
 
 
 def append(known: Prepared, X: Any, schema: Schema) -> Prepared:
@@ -76,72 +71,66 @@ def append(known: Prepared, X: Any, schema: Schema) -> Prepared:
         If rows have items that are not known.
     """
     times = read_times(X, schema)
-    users, user_codes = _codes(known.users, X, schema)
+    source = X, schema, times
+    users, user_codes, columns = _read_side(known.users, known.user_features, None, source)
     encoder, rows = read_codes(X, schema, "item")
-    items = known.items.encode(encoder.ids)[rows]
-    users, columns = _columns(users, known.user_features, X, schema, None, user_codes, times)
-    kept = items >= 0
+    item_codes = known.items.encode(encoder.ids)[rows]
+    kept = item_codes >= 0
     if not kept.all():
-        first = encoder.ids[rows[kept.argmin()]]
+        first = encoder.ids[rows[[kept.argmin()]]].tolist()[0]
         warnings.warn(
-            f"{(~kept).sum()} of {len(kept)} interactions have items that fit did not see, the "
-            f"first is {first!r}, and are left out; partial_fit learns new items",
+            f"{(~kept).sum()} of {len(kept)} interactions have items that are not known, the first "
+            f"is {first!r}, and are left out; partial_fit learns new items",
             IgnoredDataWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     times = None if times is None else times[kept]
-    interactions, _ = known.interactions.extended(user_codes[kept], items[kept], times, len(users))
-    features = known.user_features
-    return Prepared(
-        users,
-        known.items,
-        interactions,
-        np.bincount(interactions.items, minlength=len(known.items)),
-        features.updated(features.encoder, columns, len(users)),
-        known.item_features,
+    log, _ = known.interactions.extended(user_codes[kept], item_codes[kept], times, len(users))
+    return replace(
+        known,
+        users=users,
+        interactions=log,
+        counts=np.bincount(log.items, minlength=len(known.items)),
+        user_features=known.user_features.updated(known.user_features.encoder, columns, len(users)),
     )
 
 
-def _codes(known: IdEncoder, X: Any, schema: Schema) -> tuple[IdEncoder, np.ndarray]:
-    """The encoder that knows the ids of one side of ``X`` too, and their codes."""
-    encoder, codes = read_codes(X, schema, known.name)
-    ids = known.extended(encoder.ids)
-    return ids, ids.encode(encoder.ids)[codes]
+def _extended(features: Features, columns: dict[str, Column], n_rows: int) -> Features:
+    """The features with new values of some ids, and with the categories among these."""
+    return features.updated(features.encoder.extended(columns), columns, n_rows)
 
 
-def _columns(
-    ids: IdEncoder,
-    features: Features,
-    X: Any,
-    schema: Schema,
-    table: Any,
-    codes: np.ndarray,
-    times: np.ndarray | None,
-) -> tuple[IdEncoder, dict[str, Column]]:
-    """New values of the features of one side, and its encoder with the ids of its table.
+def _read_side(
+    known: IdEncoder, features: Features, table: Any, source: tuple
+) -> tuple[IdEncoder, np.ndarray, dict[str, Column]]:
+    """Encoder, codes and new feature values of one side, the users or the items.
 
-    As in `prepare`: from the side's table, else from the interactions, if ``fit`` was told to read
-    features there; of these, the newest row of each id counts.
+    As in `prepare`, a feature is taken from the side's table, or else from the interactions if
+    ``fit`` was told to look for it there.
     """
-    role, in_table, newest = ids.name, [], None
-    names = getattr(schema, f"{role}_features")
+    X, schema, times = source
+    role, newest, in_table = known.name, None, []
+    key, names = getattr(schema, role), getattr(schema, f"{role}_features")
+    encoder, codes = read_codes(X, schema, role)
+    ids = known.extended(encoder.ids)
+    codes = ids.encode(encoder.ids)[codes]
     if table is not None:
-        key = getattr(schema, role)
-        in_table = column_names(table)
         rows = table_ids(table, key, role)
-        ids = ids.extended(rows)
+        ids, in_table = ids.extended(rows), column_names(table)
         table_codes = ids.encode(rows)
         if names is None:
             _warn_ignored({*in_table} - {key_column(table, key)}, features, role)
     columns = {}
+    name: Any
     for name in (feature.name for feature in features.encoder.features):
         in_log = isinstance(name, Integral) or (is_frame(X) and name in column_names(X))
-        if table is not None and (name in in_table or not (names and in_log)):
+        in_log = in_log and names is not None
+        if table is not None and (name in in_table or not in_log):
             columns[name] = Column(take_column(table, name, f"{role}_features"), table_codes)
-        elif names and in_log:
+        elif in_log:
             newest = newest_rows(codes, times) if newest is None else newest
             columns[name] = Column(take_cells(X, name, newest, f"{role}_features"), codes[newest])
-    return ids, columns
+    return ids, codes, columns
 
 
 def _warn_ignored(found: set, features: Features, role: str) -> None:

@@ -135,6 +135,7 @@ def prepare(
 
 
 def read_times(X: Any, schema: Schema) -> np.ndarray | None:
+    """The times of an interactions table, checked; None: row order is time."""
     time = schema.for_table(X).time
     if time is None:
         return None
