@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from ._checkpoint import Checkpoint, fingerprint
 from ._fitted import FittedModel
@@ -524,12 +525,13 @@ class MINDRecommender(FittedRecommender):
         IgnoredDataWarning
             If rows have items that are not known: they are left out, their users are not.
         """
-        before = self._ready()[0]
+        check_is_fitted(self, "items_")
+        before = self._model
         prepared = append(before.prepared, self._check_table(X), before.schema)
         model = grown_model(before, prepared, self.item_embeddings_)
         with self._all_or_nothing():
             if model.weights is not before.weights:
-                del self._net
+                vars(self).pop("_net", None)
             self._set_model(model, self.item_embeddings_)
         return self
 

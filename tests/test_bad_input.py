@@ -387,15 +387,19 @@ METHODS = {
     "export_onnx": lambda rec: rec.export_onnx("nowhere"),
     "get_feature_names_out": lambda rec: rec.get_feature_names_out(),
     "save": lambda rec: rec.save("never written"),
+    "add_interactions": lambda rec: rec.add_interactions(X),
 }
-WITHOUT_A_FIT = {"fit", "fit_transform", "get_params", "load", "set_params", "set_output"}
+WITHOUT_A_FIT = {
+    "fit", "fit_transform", "get_params", "load", "partial_fit", "set_params", "set_output",
+}  # fmt: skip
 
 
 def test_every_method_that_needs_a_fit_is_here():
     public = {name for name in dir(MINDRecommender()) if not name.startswith("_")}
     methods = {name for name in public if callable(getattr(MINDRecommender, name, None))}
-    requests = {"get_metadata_routing", "set_fit_request", "set_score_request"}
-    assert methods - requests - {"set_predict_request"} - WITHOUT_A_FIT == set(METHODS) - {"index_"}
+    requests = {"get_metadata_routing"}
+    requests |= {f"set_{name}_request" for name in ("fit", "partial_fit", "predict", "score")}
+    assert methods - requests - WITHOUT_A_FIT == set(METHODS) - {"index_"}
 
 
 @pytest.mark.parametrize("method", METHODS)

