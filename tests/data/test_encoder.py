@@ -184,3 +184,17 @@ def test_a_pickled_encoder_is_the_same_and_ready_for_threads(kind):
 def test_an_id_twice_is_an_error():
     with pytest.raises(InvalidInputError, match="the item id 'b' is there twice; name each once"):
         IdEncoder(np.array(["a", "b", "c", "b"], dtype=object), "item")
+
+
+def test_an_extended_encoder_keeps_its_codes():
+    encoder, _ = fit([5, 3])
+    more = encoder.extended(np.array([9, 3, 1, 9]))
+    assert more.ids.tolist() == [3, 5, 1, 9]
+    assert encoder.ids.tolist() == [3, 5]
+    assert encoder.extended(np.array([5])) is encoder
+    assert encoder.extended(np.array([7.0])).ids.dtype == encoder.ids.dtype
+    assert encoder.extended(np.array([7.5])).ids.tolist() == [3, 5, 7.5]
+    text, _ = fit(["b"])
+    assert text.extended(np.array(["c", "a"], dtype=object)).ids.tolist() == ["b", "a", "c"]
+    with pytest.raises(IdTypeError, match="ids are of kind number"):
+        text.extended(np.array([1]))

@@ -255,3 +255,15 @@ def test_without_times_there_is_no_before():
     interactions = Interactions.from_codes(*random_rows(0, "none"))
     with pytest.raises(InvalidInputError, match="have no times; set time_col"):
         interactions.ends_before(np.array([1]), np.array([0]))
+
+
+def test_since_takes_the_users_of_marked_events_and_what_they_come_after():
+    log = Interactions(np.arange(12, dtype=np.int32), np.array([0, 0, 5, 5, 9, 12]))
+    marked = np.zeros(12, dtype=bool)
+    marked[[3, 4, 9]] = True
+    users, recent = log.since(marked, 2)
+    assert users.tolist() == [1, 4]
+    assert recent.items.tolist() == [1, 2, 3, 4, 9, 10, 11]
+    assert recent.offsets.tolist() == [0, 4, 7]
+    users, recent = log.since(marked[::-1] & False, 2)
+    assert users.tolist() == recent.items.tolist() == []

@@ -126,3 +126,61 @@ def test_which_tables_are_large(monkeypatch):
     assert not is_large(table())
     monkeypatch.setattr(optim, "LARGE", N - 1)
     assert is_large(table())
+
+
+def net_of(n_rows):
+    """A table and a weight, with the optimisers that they need."""
+    net = torch.nn.ParameterDict({"table": torch.randn(n_rows, 3), "rest": torch.ones(2)})
+    net = net.requires_grad_()
+    large = is_large(net["table"])
+    dense = [net["rest"]] if large else [net["rest"], net["table"]]
+    rows = [RowAdam([net["table"]], 0.1)] if large else []
+    return net, [torch.optim.Adam(dense, 0.1), *rows]
+
+
+def use(net, optimizers, row):
+    used = torch.nn.functional.embedding(
+        torch.tensor([row]), net["table"], sparse=is_large(net["table"])
+    )
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    (used.square().sum() + net["rest"].square().sum()).backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+@pytest.mark.parametrize("large", [3, 100])
+def test_moments_go_on_in_a_grown_table(monkeypatch, large):
+    monkeypatch.setattr(optim, "LARGE", large)
+    one, its = net_of(4)
+    for row in (0, 2, 2):
+        use(one, its, row)
+    rows = np.array([0, 1, 2, 3, -1])
+    kept = copy.deepcopy(optim.get_moments(one, its))
+    other, others = net_of(5)
+    with torch.no_grad():
+        other["table"][:4] = one["table"]
+        other["rest"].copy_(one["rest"])
+    optim.set_moments(other, others, optim.grow_moments(kept, {"table": rows}))
+    for row in (2, 1):
+        use(one, its, row)
+        use(other, others, row)
+    assert torch.equal(other["table"][:4], one["table"])
+    assert torch.equal(other["rest"], one["rest"])
+    mine = optim.get_moments(other, others)
+    for name, state in optim.get_moments(one, its).items():
+        for key, value in state.items():
+            grown = mine[name][key]
+            if name == "table" and np.ndim(value):
+                assert not grown[4:].any()
+                grown = grown[:4]
+            np.testing.assert_array_equal(grown, value)
+
+
+def test_a_table_that_has_become_large_starts_afresh(monkeypatch):
+    monkeypatch.setattr(optim, "LARGE", 4)
+    one, its = net_of(4)
+    use(one, its, 0)
+    other, others = net_of(5)
+    optim.set_moments(other, others, optim.get_moments(one, its))
+    assert optim.get_moments(other, others).keys() == {"rest"}
