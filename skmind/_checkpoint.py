@@ -218,7 +218,7 @@ def fingerprint(facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[
     sha = hashlib.sha256(json.dumps([version("skmind"), texts]).encode())
     for array in (*arrays, *weights):
         sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array))
+        sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
 
 

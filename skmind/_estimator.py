@@ -531,7 +531,7 @@ class MINDRecommender(FittedRecommender):
         model = grown_model(before, prepared, self.item_embeddings_)
         with self._all_or_nothing():
             if model.weights is not before.weights:
-                vars(self).pop("_net", None)
+                self.__dict__.pop("_net", None)
             self._set_model(model, self.item_embeddings_)
         return self
 

@@ -32,7 +32,7 @@ class TrainingDivergedError(SkmindError, ArithmeticError):
 
 
 class ModelFileError(SkmindError, ValueError):
-    """A saved model or checkpoint is missing, damaged, forged or of a version that can't be read."""
+    """A saved model or checkpoint is missing, damaged, forged or of an unknown version."""
 
 
 class ModelWriteError(SkmindError, OSError):

@@ -6,7 +6,8 @@ DIR holds ``ml-100k/`` in GroupLens's layout. The first 80 % of the events, by t
 four slices of 5 % that follow are learned by partial_fit, one after the other, and beside it by a
 fit of everything so far. After each slice every event of the next 5 % is to be found among all
 items, from what its user did before it, by both models; events without a past or with an item that
-is not known yet are left out. After the last slice no events are left: it is timed, not scored. --quick: one epoch, of the first 10,000 events, to see that it runs.
+is not known yet are left out. After the last slice no events are left: it is timed, not scored.
+--quick: one epoch, of the first 10,000 events, to see that it runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import datetime
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,8 +69,7 @@ def rows(frame: pd.DataFrame, rec: MINDRecommender, n_epochs: int) -> list[str]:
     grown = MINDRecommender(**rec.get_params()).fit(frame.iloc[: ends[0]])
     found = []
     for before, end in zip(ends, ends[1:], strict=False):
-        grow = lambda part: grown.partial_fit(part, n_epochs=n_epochs)  # noqa: E731
-        seconds = timed(grow, frame.iloc[before:end])
+        seconds = timed(partial(grown.partial_fit, n_epochs=n_epochs), frame.iloc[before:end])
         again = MINDRecommender(**rec.get_params())
         refit = timed(again.fit, frame.iloc[:end])
         later = frame.iloc[end : end + ends[1] - ends[0]]
