@@ -27,10 +27,12 @@ def grown_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> Fi
     """
     config = replace(old.config, n_items=len(prepared.items))
     model = FittedModel.start(prepared, old.schema, config, old.seed)
-    model.weights, model.plan = old.weights, old.plan
+    model.plan = old.plan
     rows = model.rows_in(old)
     if any(len(rows[name]) > len(old.weights[name]) for name in rows.keys() & old.weights.keys()):
         model.continue_from(old)
+    else:
+        model.weights = old.weights
     had_own = np.zeros(config.n_items, dtype=bool)
     had_own[: old.config.n_items] = old.item_share > 0
     fresh = np.flatnonzero((model.item_share > 0) & ~had_own)

@@ -337,7 +337,7 @@ def test_partial_fit_learns_new_tastes_and_add_interactions_does_not():
     train, test = next(LeaveLastOut().split(new))
     train, test = new.iloc[train], new.iloc[test]
     added = MINDRecommender(**SMALL | {"max_epochs": 5}).fit(old)
-    learned = copy.deepcopy(added).partial_fit(train, n_epochs=2)
+    learned = copy.deepcopy(added).partial_fit(train, n_epochs=10)
     full = MINDRecommender(**SMALL | {"max_epochs": 5}).fit(pd.concat([old, train]))
     added.add_interactions(train)
     ndcg = [
