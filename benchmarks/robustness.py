@@ -3,9 +3,10 @@
     python benchmarks/robustness.py [--quick]
 
 Prints, for a small model: calls from 16 threads and 4 loky workers that differ from serial ones;
-models that load after a SIGKILL or a full disk at 20 moments of a save over another model; byte
-mutations that go unnoticed; and, for a larger one, the memory of 4 processes that load it, by copy
-and by map (PSS: shared pages count by their share).
+models that load after a SIGKILL or a full disk at 20 moments of a save over another model; fits
+that are bit-equal after a SIGKILL at 20 random moments; byte mutations that go unnoticed; and, for
+a larger one, the memory of 4 processes that load it, by copy and by map (PSS: shared pages count by
+their share).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +147,30 @@ def saves(old: MINDRecommender, new: MINDRecommender, folder: Path) -> None:
         print(f"| {name} at {MOMENTS} of {n} operations of a save | {good} load |")
 
 
+def resumed(folder: Path, n_users: int) -> None:
+    """Fits that are killed at random moments, then go on."""
+    X = make_interactions(n_users, 200, n_topics=5, n_interests=2, random_state=0).interactions
+    settings = SETTINGS | {"max_epochs": 5, "early_stopping": True}
+    start = time.perf_counter()
+    weights = MINDRecommender(**settings).fit(X)._model.weights
+    seconds, rng = time.perf_counter() - start, np.random.default_rng(0)
+    good = n_resumed = 0
+    for moment in range(MOMENTS):
+        path = folder / f"checkpoint{moment}"
+        rec = MINDRecommender(**settings, checkpoint_dir=path)
+        child = os.fork()
+        if not child:
+            rec.fit(X)
+            os._exit(0)
+        time.sleep(seconds * rng.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        n_resumed += any(path.glob("*/manifest.json"))
+        found = rec.fit(X)._model.weights
+        good += all((found[name] == array).all() for name, array in weights.items())
+    print(f"| SIGKILL at {MOMENTS} moments of a fit, {n_resumed} with epochs | {good} bit-equal |")
+
+
 def mutations(rec: MINDRecommender, folder: Path, n: int) -> None:
     """Bytes of any file changed, one at a time."""
     path, rng = folder / "mutated", np.random.default_rng(0)
@@ -212,6 +238,7 @@ def main() -> None:
         print("| what | found |\n| --- | --- |")
         concurrent(rec, 20 if quick else 1000)
         saves(rec, fit(50), folder)
+        resumed(folder, 100 if quick else 1000)
         mutations(rec, folder, 200 if quick else 10_000)
         memory(untrained(20_000 if quick else 200_000), folder)
     finally:
