@@ -155,7 +155,8 @@ class Checkpoint:
 
     def _read_newest(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """Facts and arrays of the newest epoch that is whole."""
-        found, error = [], None
+        found: list[tuple[dict[str, Any], Path]] = []
+        error: ModelFileError | None = None
         for folder in (self.path / name for name in FOLDERS):
             if (folder / MANIFEST).exists():
                 try:
@@ -218,7 +219,7 @@ def fingerprint(facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[
     sha = hashlib.sha256(json.dumps([version("skmind"), texts]).encode())
     for array in (*arrays, *weights):
         sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).data)
+        sha.update(np.ascontiguousarray(array).reshape(-1).data)
     return sha.hexdigest()
 
 

@@ -25,7 +25,7 @@ TABLES = {
 }
 SETTINGS = {
     "n_interests": 2, "embedding_dim": 4, "max_history": 5, "n_negatives": 10, "max_epochs": 3,
-    "batch_size": 32, "n_encoder_layers": 1, "random_state": 0, "device": "cpu",
+    "batch_size": 16, "n_encoder_layers": 1, "random_state": 0, "device": "cpu",
 }  # fmt: skip
 
 
@@ -121,8 +121,8 @@ def test_a_fit_that_goes_on_is_bit_equal(monkeypatch, path, large, early_stoppin
 
 
 def test_a_fit_goes_on_after_several_interruptions(monkeypatch, path):
-    first = interrupt(monkeypatch, path, 5)
-    second = interrupt(monkeypatch, path, 5)
+    first = interrupt(monkeypatch, path, 7)
+    second = interrupt(monkeypatch, path, 7)
     assert 1 < first < second
     assert_same(fit(path), fit())
 
@@ -144,7 +144,7 @@ def test_what_was_trained_to_the_end_is_not_trained_again(monkeypatch, path):
 def test_a_killed_process(monkeypatch, path):
     child = os.fork()
     if not child:
-        steps_of(monkeypatch, lambda n: n == 6 and os.kill(os.getpid(), signal.SIGKILL))
+        steps_of(monkeypatch, lambda n: n == 7 and os.kill(os.getpid(), signal.SIGKILL))
         fit(path)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -162,7 +162,7 @@ def test_the_drawn_seed_is_kept(monkeypatch, path, states):
 
     expected = fit(**states_of(1))
     assert fit(**states_of(2)).history_[0]["loss"] != expected.history_[0]["loss"]
-    interrupt(monkeypatch, path, 5, **states_of(1))
+    interrupt(monkeypatch, path, 7, **states_of(1))
     rec, taken = resume(monkeypatch, path, **states_of(2))
     assert taken[0] > 1
     assert_same(rec, expected)
@@ -271,7 +271,7 @@ def test_forged_epochs_are_refused(monkeypatch, path, forgery):
     ],
 )
 def test_another_fit_is_refused(monkeypatch, path, changes):
-    interrupt(monkeypatch, path, 5)
+    interrupt(monkeypatch, path, 7)
     before = epochs_in(path)
     match = "holds 1 epochs of a fit with other parameters, .*; fit with these again.*, or remove"
     with pytest.raises(InvalidInputError, match=match):
@@ -280,8 +280,8 @@ def test_another_fit_is_refused(monkeypatch, path, changes):
 
 
 def test_what_does_not_change_training_may_change(monkeypatch, path):
-    interrupt(monkeypatch, path, 5)
-    rec, taken = resume(monkeypatch, path, index="annoy", n_trees=3, verbose=1, n_jobs=2)
+    interrupt(monkeypatch, path, 7)
+    rec, taken = resume(monkeypatch, path, transform_history="past", n_trees=3, verbose=1, n_jobs=2)
     assert taken[0] > 1
     assert_same(rec, fit())
 
@@ -291,7 +291,7 @@ def test_a_warm_start_goes_on_from_the_same_weights_only(monkeypatch, path):
     for old in olds:
         old.set_params(warm_start=True, random_state=0, checkpoint_dir=path)
     with monkeypatch.context() as patch:
-        steps_of(patch, kill_at(5))
+        steps_of(patch, kill_at(7))
         with pytest.raises(Killed):
             olds[0].fit(X, **TABLES)
     with pytest.raises(InvalidInputError, match="other parameters, data"):
