@@ -833,8 +833,8 @@ def diverging(monkeypatch, one, moment, spoil):
 
 def test_a_learning_rate_that_is_too_high_is_an_error():
     match = (
-        r"diverged in epoch 1: the loss is (nan|inf) with learning_rate=1e\+30 and temperature=0\.1; "
-        "lower the one or raise the other.* set checkpoint_dir"
+        r"diverged in epoch 1: the loss is (nan|inf) with learning_rate=1e\+30 and "
+        r"temperature=0\.1; lower the one or raise the other.* set checkpoint_dir"
     )
     with pytest.raises(TrainingDivergedError, match=match):
         trainer(learning_rate=1e30).fit(planted(n_users=20))
