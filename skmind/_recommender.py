@@ -73,7 +73,7 @@ class FittedRecommender(
         self._index = plan.build(self.item_embeddings_)
         if isinstance(self._index, ApproximateIndex) and self.search_k is None:
             sample = self._sample(slice(N_USERS))
-            plan, self._index = plan.calibrated(self._index, sample, self.n_jobs, stacklevel=4)
+            plan, self._index = plan.calibrated(self._index, sample, self.n_jobs, stacklevel=5)
         self._model.plan = plan
 
     def _sample(self, part: slice) -> Sample:

@@ -29,7 +29,10 @@ def test_facts(facts):
     assert facts["format"] == FORMAT
     assert facts["class"] == "MINDRecommender"
     assert facts["versions"].keys() == {"python", *LIBRARIES}
-    assert facts["parameters"] == MINDRecommender(**SETTINGS).get_params()
+    assert (
+        facts["parameters"] | {"checkpoint_dir": None} == MINDRecommender(**SETTINGS).get_params()
+    )
+    assert "checkpoint_dir" not in facts["parameters"]
     assert facts["sizes"] == {
         "n_users": 2, "n_interactions": 6, "n_user_values": 0, "n_item_values": 6
     }  # fmt: skip
