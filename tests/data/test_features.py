@@ -451,3 +451,16 @@ def test_values_need_a_category():
     for name in ("price", "colour", None, ["color"]):
         with pytest.raises(InvalidInputError, match=r"^by=.* one of \['color', 'year', 'tags'\]$"):
             features.values_of(name, "by")
+
+
+def test_new_categories_follow_the_known_ones_and_numbers_keep_their_scale():
+    def columns(colours, prices):
+        values = {"colour": pd.Series(colours), "price": pd.Series(prices)}
+        return {name: Column(part, np.arange(len(part))) for name, part in values.items()}
+
+    encoder = FeatureEncoder.fit(columns(["red", "blue"], [1.0, 3.0]))
+    same = encoder.extended(columns(["blue", "blue"], [100.0, 200.0]))
+    assert [feature.values.tolist() for feature in same.features] == [["blue", "red"], [2.0, 1.0]]
+    grown = encoder.extended(columns(["green", "amber", "red"], [5.0, 6.0, 7.0]))
+    assert grown.features[0].values.tolist() == ["blue", "red", "amber", "green"]
+    assert grown.features[1].values.tolist() == [2.0, 1.0]
