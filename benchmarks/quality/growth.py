@@ -101,8 +101,8 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy"))
     text = f"""# Growing data
 
-`python benchmarks/quality/growth.py --data DIR --epochs {arguments.epochs}`, {datetime.date.today()}, Python \
-{platform.python_version()}, {versions}, one thread. MovieLens 100K by time, `{rec!r}`: the first \
+`python benchmarks/quality/growth.py --data DIR --epochs {arguments.epochs}`, \
+{datetime.date.today()}, Python {platform.python_version()}, {versions}, one thread. MovieLens 100K by time, `{rec!r}`: the first \
 80 % fitted, then slices of 5 % learned by `partial_fit(n_epochs={arguments.epochs})`, one after \
 the other, beside a fit of everything so far. NDCG@10 of each event of the next slice, from what \
 its user did before it.
