@@ -102,10 +102,10 @@ def main() -> None:
     text = f"""# Growing data
 
 `python benchmarks/quality/growth.py --data DIR --epochs {arguments.epochs}`, \
-{datetime.date.today()}, Python {platform.python_version()}, {versions}, one thread. MovieLens 100K by time, `{rec!r}`: the first \
-80 % fitted, then slices of 5 % learned by `partial_fit(n_epochs={arguments.epochs})`, one after \
-the other, beside a fit of everything so far. NDCG@10 of each event of the next slice, from what \
-its user did before it.
+{datetime.date.today()}, Python {platform.python_version()}, {versions}, one thread. \
+MovieLens 100K by time, `{rec!r}`: the first 80 % fitted, then slices of 5 % learned by \
+`partial_fit(n_epochs={arguments.epochs})`, one after the other, beside a fit of everything so \
+far. NDCG@10 of each event of the next slice, from what its user did before it.
 
 | known | events | partial_fit | fit | of it | partial_fit s | fit s | of it |
 |---|---:|---:|---:|---:|---:|---:|---:|
