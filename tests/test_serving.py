@@ -149,11 +149,13 @@ def test_what_is_wrong_with_a_request_is_said(ask, path, body, status, sentence)
 
 
 @pytest.mark.parametrize(("arguments", "port"), [([], 8000), (["1234"], 1234)])
-def test_the_service_starts_from_a_saved_model(monkeypatch, uvicorn, rec, arguments, port):
+def test_the_service_starts_from_a_saved_model(
+    monkeypatch, tmp_path, uvicorn, rec, arguments, port
+):
     started = []
-    monkeypatch.setattr(MINDRecommender, "load", {"model": rec}.__getitem__, raising=False)
+    rec.save(tmp_path / "model")
     monkeypatch.setattr(uvicorn, "run", lambda app, port: started.append((app.title, port)))
-    monkeypatch.setattr(sys, "argv", [str(SERVICE), "model", *arguments])
+    monkeypatch.setattr(sys, "argv", [str(SERVICE), str(tmp_path / "model"), *arguments])
     runpy.run_path(str(SERVICE), run_name="__main__")
     assert started == [("skmind", port)]
 
