@@ -338,12 +338,10 @@ class MINDRecommender(FittedRecommender):
         InvalidInputError
             If a column or id is missing, a time is missing or text, a feature is infinite, a
             feature table has an id twice, or a file can't be read. The estimator stays as it was.
-        ImportError
-            If ``X`` is a path and pyarrow is not installed.
         IdTypeError
             If ids are no scalars, or those of a feature table of another kind than those of X.
         ImportError
-            If ``index="faiss"`` and faiss is not installed.
+            If ``X`` is a path and pyarrow is not installed, or ``index="faiss"`` and faiss is not.
         TrainingDivergedError
             If the loss or a weight is no longer finite.
         InvalidInputError, ModelFileError, ModelWriteError

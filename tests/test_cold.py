@@ -29,14 +29,6 @@ LEARNING = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 @pytest.fixture(scope="module")
 def planted():
     """Users of one topic each; a fifth of the items and of the users has no event in ``warm``."""

@@ -44,15 +44,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums are taken in the same order, so that equal means bit-equal."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 @pytest.fixture(scope="module")
 def data():
     return make_interactions(50, 40, n_topics=8, n_interests=2, n_events=(3, 15), random_state=0)

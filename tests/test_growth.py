@@ -6,7 +6,6 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import skmind._estimator
 import skmind.index.plan
@@ -26,14 +25,6 @@ SMALL = {
     "batch_size": 64,
     "random_state": 0,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

@@ -115,14 +115,6 @@ def all_known(monkeypatch):
     monkeypatch.setattr("skmind._training.UNKNOWN_USERS", 0.0)
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # ------------------------------------------------------------------ learning
 
 
@@ -746,7 +738,7 @@ def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features):
 
 
 @pytest.mark.parametrize("n_items", [N_ITEMS, 3000])
-def test_two_fits_are_bit_equal_and_leave_global_generators_alone(one_thread, n_items):
+def test_two_fits_are_bit_equal_and_leave_global_generators_alone(n_items):
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     fits = []
     for seed in (0, 0, 1):
