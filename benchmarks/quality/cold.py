@@ -65,7 +65,7 @@ def part(ids: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
 def measured(test: pd.DataFrame, recommended: pd.DataFrame) -> Run:
     """Metrics of each user."""
     values = {name: of(test, recommended, k=K, per_user=True) for name, of in METRICS.items()}
-    return Run(pd.DataFrame(values), 0.0, 0.0)
+    return Run(pd.DataFrame(values), np.zeros(2), 0.0)
 
 
 def ranked(users: np.ndarray, items: np.ndarray, scores: np.ndarray) -> pd.DataFrame:

@@ -292,7 +292,7 @@ def report(arguments: argparse.Namespace) -> str:
         "at the same K, with 95 % intervals, paired by user. One seed: a difference near the "
         "interval's edge says nothing.",
         "",
-        f"| rung | K | {' | '.join(METRICS)} | fit s | NDCG@10 against the defaults |",
+        f"| rung | K | {' | '.join(METRICS)} | fit, processor s | NDCG@10 against the defaults |",
         f"|---|---:|{'---:|' * (len(METRICS) + 2)}",
     ]
     for i, (label, words, patches) in enumerate(rungs):
@@ -301,7 +301,7 @@ def report(arguments: argparse.Namespace) -> str:
             means = " | ".join(f"{run.users[name].mean():.4f}" for name in METRICS)
             against = difference([run], [found[j]], "NDCG@10") if i else ""
             what = f"{label} (`{' '.join([*words.split(), *patches])}`)" if i else label
-            lines.append(f"| {what} | {K} | {means} | {run.seconds:.0f} | {against} |")
+            lines.append(f"| {what} | {K} | {means} | {run.seconds[1]:.0f} | {against} |")
     return "\n".join(lines) + "\n"
 
 

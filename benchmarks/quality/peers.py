@@ -6,7 +6,8 @@
 ``peers.sh`` makes the environment that ``peers.txt`` pins and runs this file in it. A peer with
 several settings in ``PEERS`` is first fitted with each, seed 0, and judged by NDCG@10 on the
 validation task; the best setting is fitted on the test task, with every seed where the fit is
-random. All use one thread.
+random. With ``--each`` every setting is fitted and judged on the validation task, and none on the
+test task: for curves. All use one thread.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import io
 import itertools
 import logging
 import platform
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +29,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from harness import DATASETS, HEAD, K, Run, in_processes, make_task, measure, peak, profiles, row
+from harness import (
+    DATASETS,
+    HEAD,
+    K,
+    Run,
+    clocks,
+    in_processes,
+    make_task,
+    measure,
+    peak,
+    profiles,
+    row,
+)
 from log import Events, Log
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
@@ -145,8 +157,10 @@ BPR = {
 MIND = {"dim": 16, "negatives": 3, "temperature": None, "epochs": 5}
 MIND_TUNED = {
     "dim": [32],
-    "negatives": [10],
-    "temperature": [0.2, 0.5],
+    "negatives": [10, 50],
+    "temperature": [0.1, 0.2, 0.5],
+    "learning_rate": [0.001, 0.01],
+    "user_id": [True, False],
     "epochs": [5],
     "keep": ["last"],
     "sampling": ["uniform"],
@@ -155,9 +169,9 @@ SASREC = {
     "n_factors": [64],
     "n_blocks": [2],
     "n_heads": [2],
-    "session_max_len": [100],
+    "session_max_len": [20, 100],
     "dropout_rate": [0.3],
-    "epochs": [20, 50, 100],
+    "epochs": [3, 10, 20, 30, 50, 100],
 }
 # name: (library, function, settings to choose from, whether its fit is random)
 PEERS = {
@@ -193,9 +207,9 @@ def fit(name: str, settings: dict, dataset: str, data: Path, validation: bool, s
     log = Log(task)
     quiet = io.StringIO()
     with threadpool_limits(1), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        start = time.perf_counter()
+        start = clocks()
         recommend = PEERS[name][1](log, seed, **settings)
-        seconds = time.perf_counter() - start
+        seconds = clocks() - start
         recommended = recommend()
     return Run(measure(task.test, recommended), seconds, peak())
 
@@ -219,6 +233,7 @@ def main() -> None:
         metavar="NAME=V,W",
         help="try only these values of a setting",
     )
+    parser.add_argument("--each", action="store_true", help="every setting, on validation")
     parser.add_argument("--jobs", type=int, default=1, help="fits at once")
     parser.add_argument("--output", type=Path, help="file that the rows are appended to")
     arguments = parser.parse_args()
@@ -234,6 +249,8 @@ def main() -> None:
     command = f"{arguments.dataset} --data DIR --peers {' '.join(arguments.peers)}"
     if arguments.seeds != parser.get_default("seeds"):
         command += f" --seeds {' '.join(map(str, arguments.seeds))}"
+    if arguments.each:
+        command += " --each"
     if arguments.where:
         command += f" --where {' '.join(arguments.where)}"
     kept = dict(assignment.split("=", 1) for assignment in arguments.where)
@@ -247,7 +264,7 @@ def main() -> None:
         choices = [c for c in choices if all(str(c.get(n, v[0])) in v for n, v in kept.items())]
         seeds = arguments.seeds if is_random else arguments.seeds[:1]
         best = choices[0]
-        if len(choices) > 1:
+        if not arguments.each and len(choices) > 1:
             jobs = [(name, c, arguments.dataset, arguments.data, True, 0) for c in choices]
             found = [r.users["NDCG@10"].mean() for r in in_processes(fit, jobs, arguments.jobs)]
             best = choices[int(np.argmax(found))]
@@ -255,10 +272,13 @@ def main() -> None:
                 f"- {name}: best of {len(found)} settings on the validation task, where its "
                 f"NDCG@10 is {max(found):.4f} (worst {min(found):.4f})."
             )
-        jobs = [(name, best, arguments.dataset, arguments.data, False, seed) for seed in seeds]
-        label = f"{arguments.dataset} test, {name} of {library} ({words(best)})"
-        label += f", {' '.join(map(str, seeds))}" if is_random else ""
-        say(row(label, in_processes(fit, jobs, arguments.jobs)))
+        part = "validation" if arguments.each else "test"
+        for settings in choices if arguments.each else [best]:
+            common = name, settings, arguments.dataset, arguments.data, arguments.each
+            label = f"{arguments.dataset} {part}, {name} of {library} ({words(settings)})"
+            label += f", {' '.join(map(str, seeds))}" if is_random else ""
+            jobs = [(*common, seed) for seed in seeds]
+            say(row(label, in_processes(fit, jobs, arguments.jobs)))
     if notes:
         say("\n" + "\n".join(notes))
 

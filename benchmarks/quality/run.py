@@ -17,7 +17,6 @@ import os
 import platform
 import shlex
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from harness import (
     K,
     Run,
     attributes,
+    clocks,
     difference,
     in_processes,
     make_task,
@@ -79,9 +79,9 @@ def fit(
         return popularity(task)
     settings = parameters(model)
     items = attributes(dataset, data) if settings.pop("attributes", False) else None
-    start = time.perf_counter()
+    start = clocks()
     rec = MINDRecommender(random_state=seed, **settings).fit(task.known, items=items)
-    seconds = time.perf_counter() - start
+    seconds = clocks() - start
     recommended = rec.recommend_from_history(task.history, k=K)
     return Run(measure(task.test, recommended), seconds, peak())
 
