@@ -107,6 +107,10 @@ class MINDRecommender(FittedRecommender):
     samples_per_epoch : int or None, default=None
         An epoch has about so many samples, those of users who are drawn at random for each; at
         least one user. For logs of which an epoch would take too long. None: all samples.
+    horizon : int, default=1
+        The target of a sample is drawn from so many interactions that follow its history. At least
+        1: the next one. More, as in PinnerFormer (Pancha et al., KDD 2022): for recommendations
+        that are made before the newest interactions are known, or that must last.
     learning_rate : float > 0, default=0.01
         Initial step size of Adam; of tables of more than 20,000 rows (items, values of a feature)
         a step moves the rows that it uses only, by what Adam moves them altogether.
@@ -212,6 +216,7 @@ class MINDRecommender(FittedRecommender):
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "samples_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
+        "horizon": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
@@ -253,6 +258,7 @@ class MINDRecommender(FittedRecommender):
         max_epochs: int = 12,
         batch_size: int | str = "auto",
         samples_per_epoch: int | None = None,
+        horizon: int = 1,
         learning_rate: float = 0.01,
         weight_decay: float = 0.0,
         early_stopping: bool = False,
@@ -290,6 +296,7 @@ class MINDRecommender(FittedRecommender):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch
+        self.horizon = horizon
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping

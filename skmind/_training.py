@@ -50,6 +50,7 @@ class TrainingSettings:
     max_epochs: int
     batch_size: int | str
     samples_per_epoch: int | None
+    horizon: int
     learning_rate: float
     weight_decay: float
     temperature: float
@@ -268,9 +269,8 @@ class Trainer:
             n_samples = int(interactions.n_samples.sum())
             n_samples = min(n_samples, s.samples_per_epoch or n_samples)
             size = int(np.clip(n_samples // AUTO_STEPS, *AUTO_BATCH))
-        return BatchSampler(
-            interactions, size, self.net.config.max_history, self.rng, s.samples_per_epoch
-        )
+        L = self.net.config.max_history
+        return BatchSampler(interactions, size, L, self.rng, s.samples_per_epoch, s.horizon)
 
     def _negatives(self, interactions: Interactions) -> NegativeSampler:
         """Draws negatives; the first event of a user is no target, so it does not count.

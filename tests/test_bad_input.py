@@ -321,6 +321,7 @@ ILLEGAL = {
     "min_item_count": [0, 1.0, None],
     "precision": ["float16", 32, None],
     "samples_per_epoch": [0, 1.5, "all"],
+    "horizon": [0, 1.5, None],
     "n_interests": [0, 2.0, "4"],
     "adaptive_interests": [2, "yes"],
     "embedding_dim": [0, 8.0],

@@ -949,6 +949,23 @@ def test_verbose_shows_a_bar_an_epoch(X, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_horizon_finds_what_comes_after_the_next():
+    # what follows an item of the chain is noise; then comes the next of the chain
+    rng, n, n_events = np.random.default_rng(0), 30, 8
+    chain = (rng.integers(n, size=(200, 1)) + np.arange(n_events // 2)) % n
+    events = np.stack([chain, rng.integers(n, 2 * n, size=chain.shape)], axis=2).ravel()
+    users, times = np.divmod(np.arange(len(events)), n_events)
+    log = pd.DataFrame({"user_id": users, "item_id": events, "timestamp": times})
+    sizes = {"n_interests": 1, "embedding_dim": 16, "max_history": 1, "max_epochs": 5}
+    found = {}
+    for horizon in (1, 2):
+        rec = MINDRecommender(**sizes, horizon=horizon, random_state=0).fit(log)
+        best = rec.recommend_from_history({i: [i] for i in range(n)}, k=1)
+        found[horizon] = np.mean(best["item_id"] == (best["user_id"] + 1) % n)
+    assert found[1] < 0.3
+    assert found[2] > 0.9
+
+
 def test_refit_starts_afresh(X, fitted):
     rec = MINDRecommender(**SMALL, time_col=None)
     rec.fit(X.head(100)).fit(X.to_numpy()[::-1, :2])

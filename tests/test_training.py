@@ -26,6 +26,7 @@ SETTINGS = {
     "max_epochs": 2,
     "batch_size": 64,
     "samples_per_epoch": None,
+    "horizon": 1,
     "learning_rate": 0.01,
     "weight_decay": 0.0,
     "temperature": 0.1,

@@ -15,8 +15,8 @@ SORTED = 8  # batches whose chunks are sorted by length together: less padding, 
 class Batch(NamedTuple):
     """One training batch of B chunks of history, newest item first.
 
-    Column ``q`` is one sample: its target is the event that followed item ``q``, its history are
-    the items from column ``q`` on.
+    Column ``q`` is one sample: its target is an event that followed item ``q``, its history are the
+    items from column ``q`` on.
 
     Attributes
     ----------
@@ -50,6 +50,8 @@ class BatchSampler:
     samples_per_epoch : int or None, default=None
         An epoch has the samples of so many users, drawn at random, as have about this many; at
         least one user. None: of all.
+    horizon : int, default=1
+        A target is drawn from so many events that follow; the last one stands for those missing.
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class BatchSampler:
         max_history: int,
         rng: np.random.Generator,
         samples_per_epoch: int | None = None,
+        horizon: int = 1,
     ) -> None:
         self.interactions = interactions
         self.batch_size = batch_size
         self.max_history = max_history
         self.rng = rng
         self.samples_per_epoch = samples_per_epoch
+        self.horizon = horizon
         self._n_samples = interactions.n_samples  # of each user
 
     @property
@@ -82,8 +86,15 @@ class BatchSampler:
             batches += [parts[i] for i in self.rng.permutation(len(parts))]
         for rows in batches:
             history = self.interactions.windows(ends[rows], lengths[rows])
-            targets = self.interactions.windows(ends[rows] + 1, lengths[rows])
+            targets = self._targets(history, ends[rows], users[rows])
             yield Batch(history, targets, lengths[rows], users[rows])
+
+    def _targets(self, history: np.ndarray, ends: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """One of the events that followed each item of the chunks; -1 in the padding."""
+        last = self.interactions.offsets[users + 1] - 1
+        ahead = self.rng.integers(self.horizon, size=history.shape)
+        places = np.minimum(ends[:, None] - np.arange(history.shape[1]) + ahead, last[:, None])
+        return np.where(history < 0, history, self.interactions.items[np.maximum(places, 0)])
 
     def _chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """User, end (the position of the last target) and length of all chunks, shuffled."""

@@ -21,8 +21,9 @@ def histories(interactions):
     return np.split(interactions.items, interactions.offsets[1:-1])
 
 
-def sampler(interactions, batch_size=7, max_history=4, seed=0):
-    return BatchSampler(interactions, batch_size, max_history, np.random.default_rng(seed))
+def sampler(interactions, batch_size=7, max_history=4, seed=0, **settings):
+    rng = np.random.default_rng(seed)
+    return BatchSampler(interactions, batch_size, max_history, rng, **settings)
 
 
 def chunks(batches):
@@ -98,6 +99,29 @@ def test_each_sample_has_what_came_before_it_back_to_the_start_of_its_chunk(seed
             assert history[q:] == past[::-1]
             n_checked += 1
     assert n_checked == sampler(interactions).n_samples > 0
+
+
+@SEEDS
+@pytest.mark.parametrize("max_history", [1, 4, 100])
+@pytest.mark.parametrize("horizon", [2, 3])
+def test_targets_are_any_of_the_next_events_alike(seed, max_history, horizon):
+    interactions = random_interactions(seed)
+    lists = [history.tolist() for history in histories(interactions)]
+    batches = sampler(interactions, max_history=max_history, horizon=horizon)
+    ahead = {}  # by how many events each newest item had after it
+    for _ in range(60):
+        for user, history, targets in chunks(batches):
+            for newest, target in zip(history, targets, strict=True):
+                place = lists[user].index(newest)
+                left = len(lists[user]) - 1 - place
+                distance = lists[user].index(target) - place
+                ahead.setdefault(min(left, horizon), []).append(distance)
+    for left, distances in ahead.items():
+        share = np.bincount(distances, minlength=horizon + 1) / len(distances)
+        wanted = np.zeros(horizon + 1)
+        wanted[1 : left + 1] = 1 / horizon
+        wanted[left] += (horizon - left) / horizon  # the last event stands for those missing
+        np.testing.assert_allclose(share, wanted, atol=0.07)
 
 
 @SEEDS
@@ -234,7 +258,7 @@ def test_batches_come_in_random_order_of_length():
     """A first batch is the shortest of its group about one time in eight, not always or never."""
     batches = sampler(random_interactions(0, n_users=100), 12, 100)
     n_shortest = 0
-    for _ in range(200):
+    for _ in range(60):
         group = [b.lengths.mean() for b, _ in zip(batches, range(SORTED), strict=False)]
         n_shortest += group[0] == min(group)
     assert 10 <= n_shortest <= 45  # 25 expected, deviation 4.7
