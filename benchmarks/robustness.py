@@ -1,29 +1,31 @@
 """A fitted model → does it survive threads, processes, kills, full disks and damage? A table.
 
-    python benchmarks/robustness.py [--quick]
+    python benchmarks/robustness.py [--part NAME ...] [--quick] [--output FILE]
 
-Prints, for a small model: calls from 16 threads and 4 loky workers that differ from serial ones;
+Shows, for a small model: calls from 16 threads and 4 loky workers that differ from serial ones;
 models that load after a SIGKILL or a full disk at 20 moments of a save over another model; fits
 that are bit-equal after a SIGKILL at 20 random moments; byte mutations that go unnoticed; and, for
 a larger one, the memory of 4 processes that load it, by copy and by map (PSS: shared pages count by
-their share).
+their share). Without --part, all of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import errno
 import os
-import shutil
+import platform
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import joblib
@@ -72,15 +74,15 @@ def n_wrong(rec: MINDRecommender, start: int, n_calls: int, expected: list) -> i
     return wrong
 
 
-def concurrent(rec: MINDRecommender, n_calls: int) -> None:
+def concurrent(rec: MINDRecommender, n_calls: int) -> Iterator[str]:
     """Threads and loky workers against serial calls."""
     expected = [rec.recommend([user], k=5, output="arrays") for user in rec.users_]
     with ThreadPoolExecutor(16) as pool:
         found = pool.map(lambda start: n_wrong(rec, start, n_calls, expected), range(16))
-        print(f"| 16 threads × {n_calls} calls | {sum(found)} differ |")
+        yield f"16 threads × {n_calls} calls | {sum(found)} differ"
     jobs = [joblib.delayed(n_wrong)(rec, start, n_calls, expected) for start in range(4)]
     wrong = sum(joblib.Parallel(n_jobs=4, backend="loky")(jobs))
-    print(f"| 4 loky workers × {n_calls} calls | {wrong} differ |")
+    yield f"4 loky workers × {n_calls} calls | {wrong} differ"
 
 
 def interrupted(
@@ -130,7 +132,7 @@ def filled(rec: MINDRecommender, path: Path, moment: int) -> None:
         interrupted(rec, path, moment, no_space)
 
 
-def saves(old: MINDRecommender, new: MINDRecommender, folder: Path) -> None:
+def saves(old: MINDRecommender, new: MINDRecommender, folder: Path) -> Iterator[str]:
     """Kills and full disks at moments that are spread over a save."""
     path = folder / "model"
     digests = {rec.save(path) for rec in (old, new)}
@@ -144,10 +146,10 @@ def saves(old: MINDRecommender, new: MINDRecommender, folder: Path) -> None:
                 with contextlib.suppress(ModelFileError):
                     MINDRecommender.load(path, manifest_sha256=digest)
                     good += 1
-        print(f"| {name} at {MOMENTS} of {n} operations of a save | {good} load |")
+        yield f"{name} at {MOMENTS} of {n} operations of a save | {good} load"
 
 
-def resumed(folder: Path, n_users: int) -> None:
+def resumed(folder: Path, n_users: int) -> Iterator[str]:
     """Fits that are killed at random moments, then go on."""
     X = make_interactions(n_users, 200, n_topics=5, n_interests=2, random_state=0).interactions
     settings = SETTINGS | {"max_epochs": 5, "early_stopping": True}
@@ -168,10 +170,10 @@ def resumed(folder: Path, n_users: int) -> None:
         n_resumed += any(path.glob("*/manifest.json"))
         found = rec.fit(X)._model.weights
         good += all((found[name] == array).all() for name, array in weights.items())
-    print(f"| SIGKILL at {MOMENTS} moments of a fit, {n_resumed} with epochs | {good} bit-equal |")
+    yield f"SIGKILL at {MOMENTS} moments of a fit, {n_resumed} with epochs | {good} bit-equal"
 
 
-def mutations(rec: MINDRecommender, folder: Path, n: int) -> None:
+def mutations(rec: MINDRecommender, folder: Path, n: int) -> Iterator[str]:
     """Bytes of any file changed, one at a time."""
     path, rng = folder / "mutated", np.random.default_rng(0)
     rec.save(path)
@@ -190,7 +192,7 @@ def mutations(rec: MINDRecommender, folder: Path, n: int) -> None:
         with open(file, "r+b") as opened:
             opened.seek(place)
             opened.write(raw[place : place + 1])
-    print(f"| {n} mutations of {sizes.sum()} bytes | {accepted} accepted |")
+    yield f"{n} mutations of {sizes.sum()} bytes | {accepted} accepted"
 
 
 def pss(pid: int) -> float:
@@ -201,7 +203,7 @@ def pss(pid: int) -> float:
     raise RuntimeError("smaps_rollup has no line Pss")
 
 
-def memory(rec: MINDRecommender, folder: Path) -> None:
+def memory(rec: MINDRecommender, folder: Path) -> Iterator[str]:
     """Processes that load one model, by copy and by map."""
     path = folder / "large"
     rec.save(path)
@@ -222,27 +224,44 @@ def memory(rec: MINDRecommender, folder: Path) -> None:
         for child in children:
             child.communicate()
         how = "mapped" if mmap else "copied"
-        print(
-            f"| PSS of {N_PROCESSES} processes, {size:.0f} MiB of files {how} | {total:.0f} MiB |"
-        )
+        yield f"PSS of {N_PROCESSES} processes, {size:.0f} MiB of files {how} | {total:.0f} MiB"
+
+
+PARTS: dict[str, Callable[[MINDRecommender, Path, bool], Iterator[str]]] = {
+    "concurrent": lambda rec, _, quick: concurrent(rec, 20 if quick else 1000),
+    "saves": lambda rec, folder, _: saves(rec, fit(50), folder),
+    "fits": lambda _, folder, quick: resumed(folder, 100 if quick else 1000),
+    "mutations": lambda rec, folder, quick: mutations(rec, folder, 200 if quick else 10_000),
+    "memory": lambda _, folder, quick: memory(untrained(20_000 if quick else 200_000), folder),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this; repeatable")
+    parser.add_argument("--quick", action="store_true", help="little of all, to see that it runs")
+    parser.add_argument("--output", type=Path, help="write the table there, too")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp())
-    try:
-        rec = fit(40)
-        print("| what | found |\n| --- | --- |")
-        concurrent(rec, 20 if quick else 1000)
-        saves(rec, fit(50), folder)
-        resumed(folder, 100 if quick else 1000)
-        mutations(rec, folder, 200 if quick else 10_000)
-        memory(untrained(20_000 if quick else 200_000), folder)
-    finally:
-        shutil.rmtree(folder)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for part in options.part or PARTS:
+            for row in PARTS[part](fit(40), Path(folder), options.quick):
+                rows.append(f"| {row} |")
+                print(rows[-1], flush=True)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy"))
+    chosen = "".join(f" --part {part}" for part in options.part or ())
+    text = f"""# Robustness
+
+`python benchmarks/robustness.py{chosen}`, {datetime.date.today()}, Python \
+{platform.python_version()}, {versions}, {platform.machine()}, one thread.
+
+| what | found |
+| --- | --- |
+{chr(10).join(rows)}
+"""
+    if options.output and not options.quick:
+        options.output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
