@@ -24,6 +24,7 @@ from ._manifest import (
     saved_arrays,
 )
 from ._store import DTYPES, file_name, parse, read_files, read_manifest, write
+from ._validation import scalar_array
 from .data.encoder import IdEncoder
 from .data.features import Feature, FeatureEncoder, Features
 from .data.interactions import Interactions
@@ -72,8 +73,8 @@ def _text_of(values: np.ndarray, name: str) -> bytes:
             "them text or numbers and fit again, or pickle the model"
         )
 
-    text = json.dumps(values.tolist(), ensure_ascii=False, default=scalar)
-    return text.encode("utf-8", "surrogatepass")
+    scalar_array(values, name)  # says what is wrong with a text
+    return json.dumps(values.tolist(), ensure_ascii=False, default=scalar).encode()
 
 
 def _index_bytes(index: Any) -> bytes:
@@ -127,6 +128,7 @@ def _objects(raw: np.ndarray, file: str) -> np.ndarray:
         raise ModelFileError(f"{file} is no list of text, numbers and truth values")
     array = np.empty(len(values), dtype=object)
     array[:] = values
+    scalar_array(array, file)
     return array
 
 

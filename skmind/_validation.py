@@ -80,7 +80,7 @@ def _find(X: Any, column: Any, parameter: str) -> int:
 def _column_at(X: Any, position: int) -> Any:
     """A column as the library of the table has it."""
     if not is_frame(X):
-        return pd.Series(X[:, position]).infer_objects()
+        return _inferred(X[:, position])
     if isinstance(X, pd.DataFrame):
         return X.iloc[:, position]
     return X[position if hasattr(X, "column_names") else column_names(X)[position]]
@@ -91,7 +91,7 @@ def _series(values: Any) -> pd.Series:
     if isinstance(values, pd.Series):
         return values.reset_index(drop=True)
     if isinstance(values, np.ndarray):
-        return pd.Series(values)
+        return _inferred(values)
     if hasattr(values, "to_pylist"):  # pyarrow
         return values.to_pandas(integer_object_nulls=True)
     if hasattr(values, "null_count"):  # polars
@@ -99,7 +99,30 @@ def _series(values: Any) -> pd.Series:
         if values.dtype.is_nested() or as_floats:
             return pd.Series(values.to_list(), dtype=object)
         return pd.Series(values.to_numpy())
-    return pd.Series(list(values), dtype=object).infer_objects()
+    return _inferred(pd.Series(list(values), dtype=object))
+
+
+def _inferred(values: pd.Series | np.ndarray) -> pd.Series:
+    """As a Series; objects that are all of one kind as that kind.
+
+    Raises
+    ------
+    InvalidInputError
+        If a text is none in Unicode, on which pandas and files would fail.
+    """
+    try:
+        inferred = pd.Series(values).infer_objects()
+        if inferred.dtype == object:
+            for value in inferred:
+                if isinstance(value, str):
+                    value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"the text {error.object!r} has half of a surrogate pair, which no file can hold; "
+            "drop it, or repair it: text.encode(errors='replace').decode() puts a question mark "
+            "there"
+        ) from error
+    return inferred
 
 
 def _position(column: Any, n_columns: int, parameter: str, there: str) -> int:
@@ -124,7 +147,7 @@ def id_array(ids: Any, name: str) -> np.ndarray:
     Raises
     ------
     InvalidInputError
-        If an id is missing or infinite, or there is more than one dimension.
+        If an id is missing, infinite or no legal text, or there is more than one dimension.
     IdTypeError
         If an id is no scalar (a tuple, a list).
     """
@@ -259,7 +282,7 @@ def _plain(values: pd.Series) -> np.ndarray:
     if isinstance(values.dtype, pd.SparseDtype):
         values = values.astype(values.dtype.subtype)
     if values.isna().any() or values.dtype.kind not in "iufbMm":
-        values = values.astype(object).infer_objects()
+        values = _inferred(values.astype(object))
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
     if values.dtype.kind in "iufbMm":

@@ -296,6 +296,20 @@ FIT = {
 }
 
 
+NO_TEXT = r"the text '.*ud[c8][80]0' has half of a surrogate pair, which no file .*; drop it, or"
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+@pytest.mark.parametrize("others", ["text", "mixed"])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_fit_of_half_a_surrogate_pair(models, column, others, as_array):
+    values = X[column].astype(str if others == "text" else object).astype(object)
+    values[3] = "\ud800"
+    table = X.assign(**{column: values})
+    call, params = fit(table.to_numpy() if as_array else table)
+    check_error(models, Row(call, InvalidInputError, NO_TEXT, "unfitted", params))
+
+
 @pytest.mark.parametrize("model", ["unfitted", "ints"])
 @pytest.mark.parametrize("mistake", FIT)
 def test_fit(models, mistake, model):
@@ -424,6 +438,17 @@ BAD_WEIGHT = (
 )
 
 ASKED = [
+    # text
+    *(
+        Row(call, InvalidInputError, NO_TEXT, "text")
+        for call in (
+            lambda rec: rec.recommend(["\udc80"]),
+            lambda rec: rec.recommend(items=["1", "\ud800"]),
+            lambda rec: rec.recommend_from_history([["1", "a\ud800"]]),
+            lambda rec: rec.recommend_from_history({"\ud800": ["1"]}),
+            lambda rec: rec.similar_items(np.array(["\ud800"], dtype=object)),
+        )
+    ),
     # k
     *(
         Row(call, InvalidInputError, NOT_A_COUNT.format(re.escape(repr(k))))

@@ -278,6 +278,14 @@ def test_a_state_that_could_not_be_read_is_not_saved(fitted, tmp_path, alter):
     assert not (tmp_path / "model").exists()
 
 
+def test_ids_that_are_no_text_are_not_saved(fitted, tmp_path):
+    changed = copy.deepcopy(fitted)
+    changed._model.users.ids[0] = "\ud800"
+    with pytest.raises(InvalidInputError, match="ud800' has half of a surrogate pair, which no fi"):
+        changed.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_only_a_fitted_model_is_saved(tmp_path):
     with pytest.raises(ValueError, match="not fitted"):
         MINDRecommender().save(tmp_path / "model")
@@ -592,6 +600,9 @@ FORGERIES = {
     "a user missing": (with_text("users.json", '["a", "b"]'), "users.json has 2 values, not 5"),
     "a user of nothing": (with_text("users.json", '["a", null, "b", "c", "d"]'), "is no list of"),
     "a user of nan": (with_text("users.json", '["a", NaN, 1, 2, 3]'), "users.json holds nan"),
+    "half a surrogate pair": (
+        with_text("users.json", r'["a", "b", "c", "d", "\ud800"]'), "half of a surrogate pair"
+    ),
     "users in a dict": (with_text("users.json", '{"a": 1}'), "users.json is no list of text"),
     "deep users": (with_text("users.json", "[" * 10_000 + "]" * 10_000), "is no legal JSON"),
     "broken text": (with_text("users.json", b'["\xff"]'), "is no legal JSON"),
