@@ -171,19 +171,22 @@ def _compare(model: FittedModel, net: MINDNet, session: Any) -> None:
     """Raise unless the graph gives what the network gives."""
     rng = np.random.default_rng(0)
     longest = model.config.max_history
-    for n_rows, L in product((1, 2, 257), {1, (1 + longest) // 2, longest}):
-        B = len(next(blocks(n_rows, L)))  # as many as fit into memory
+    for B, L in product((1, 2, 257), {1, (1 + longest) // 2, longest}):
+        history = rng.integers(len(model.items), size=(B, L))
         lengths = np.linspace(L, 0, B).astype(np.int64)  # the last of several is all padding
-        inputs = {"history": rng.integers(len(model.items), size=(B, L)), "lengths": lengths}
         profile = model.profile_rows(rng.integers(-1, len(model.users), size=B))
-        expected = encode(net, inputs["history"], lengths, profile)
-        if profile is not None:
-            inputs["features"] = profile.toarray()
-        interests, mask = session.run(None, inputs)
-        error = np.abs(interests - expected.interests).max()
-        if not error <= TOLERANCE or (mask != expected.mask).any():  # nan is not less
-            raise ExportError(
-                f"the exported graph differs from the model by {error:.2g} for histories of shape "
-                f"({B}, {L}), where {TOLERANCE:g} is allowed, and nothing was written; try the "
-                "versions of torch, onnxscript and onnxruntime in skmind's constraints.txt"
-            )
+        for rows in blocks(B, L):  # as many as fit into memory
+            inputs = {"history": history[rows], "lengths": lengths[rows]}
+            theirs = None if profile is None else profile[rows]
+            if theirs is not None:
+                inputs["features"] = theirs.toarray()
+            expected = encode(net, inputs["history"], inputs["lengths"], theirs)
+            interests, mask = session.run(None, inputs)
+            error = np.abs(interests - expected.interests).max()
+            if not error <= TOLERANCE or (mask != expected.mask).any():  # nan is not less
+                raise ExportError(
+                    f"the exported graph differs from the model by {error:.2g} for histories of "
+                    f"shape ({B}, {L}), where {TOLERANCE:g} is allowed, and nothing was written; "
+                    "try the versions of torch, onnxscript and onnxruntime in skmind's "
+                    "constraints.txt"
+                )

@@ -212,6 +212,25 @@ def test_a_graph_that_disagrees_is_not_written(monkeypatch, one_interest, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, one_interest):
+    """In parts, where they don't fit into memory together; the last has no item."""
+    monkeypatch.setattr("skmind.nn.encode.PAIRS", 100 * 6**2)
+    asked = []
+
+    class Session:
+        def run(self, _, inputs):
+            asked.append((inputs["history"].shape, inputs["lengths"]))
+            return one_interest.tower.run(None, inputs)
+
+    model = one_interest.rec._model
+    _onnx._compare(model, model.network(), Session())
+    shapes = [shape for shape, _ in asked]
+    assert {(1, 1), (2, 1), (257, 1), (1, 6), (2, 6), (100, 6), (57, 6)} < set(shapes)
+    assert shapes.count((100, 6)) == 2
+    lengths = np.concatenate([lengths for (B, L), lengths in asked if L == 6 and B > 2])
+    assert (len(lengths), lengths[0], lengths[-1]) == (257, 6, 0)
+
+
 def test_nothing_is_overwritten(one_interest):
     with pytest.raises(InvalidInputError, match="path='.*one' exists; remove it or name a new"):
         one_interest.rec.export_onnx(str(one_interest.folder))
