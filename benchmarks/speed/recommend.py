@@ -1,15 +1,14 @@
 """Users a second of `recommend`, against bare products and top-k of the same vectors.
 
-    python benchmarks/speed/recommend.py [--quick] [--beauty DIR]
+    python benchmarks/speed/recommend.py [--quick] [--output FILE]
 
-Writes the table benchmarks/results/recommend.md; with --quick, a small one to the screen. Item
-vectors are the "loose" and "tight" ones of index_crossover.py, set in a model in place of trained
-ones; every user's history is twenty items, mostly of four clusters. "Bare" is what a matrix library
-gives in a few lines, for blocks of users: the product of interests and items, the maximum over the
+Prints a table and writes it to FILE; with --quick a small one, which is not written. Item vectors
+are the "loose" and "tight" ones of index_crossover.py, set in a model in place of trained ones;
+every user's history is twenty items, mostly of four clusters. "Bare" is what a matrix library gives
+in a few lines, for blocks of users: the product of interests and items, the maximum over the
 interests, top-k; the fastest of numpy and torch and of several sizes of the block, without leaving
 out what was seen. All are measured in turn, in one run on one thread, by medians of processor time.
-Recall is what `index_recall` tells. With --beauty, DIR holds
-``beauty/sequences.txt``, and recall is told for vectors that were trained on them too.
+Recall is what `index_recall` tells.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import copy
 import datetime
 import platform
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -38,7 +36,6 @@ from threadpoolctl import threadpool_limits
 from skmind import MINDRecommender
 from skmind.exceptions import ExactSearchWarning
 
-RESULT = Path(__file__).parents[1] / "results" / "recommend.md"
 CASES = ((3_000, 10_000), (100_000, 10_000), (300_000, 1_000), (1_000_000, 1_000))  # items, users
 QUICK = ((3_000, 500), (20_000, 200))
 TOP, TURNS = 100, 3
@@ -161,20 +158,6 @@ def measure(clusters: str, n_items: int, n_users: int) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def trained_recalls(data: Path, max_epochs: int) -> Iterator[str]:
-    """Recall of each index on the vectors that a default model learns from Amazon Beauty."""
-    sys.path.append(str(Path(__file__).parents[1] / "quality"))
-    from harness import load
-
-    rec = MINDRecommender(index="exact", max_epochs=max_epochs, random_state=SEED)
-    rec.fit(load("beauty", data))
-    for index in INDEXES:
-        one, build = with_index(rec, index)
-        name = index + ("" if one.index_ == index else f" → {one.index_}")
-        cells = f"{build:.1f} | {one.index_recall(10):.3f} | {one.index_recall(TOP):.3f}"
-        yield f"| trained on Beauty | {len(one.items_):,} | {name} | {cells} | | | |"
-
-
 def report(rows: list[str], command: str) -> str:
     libraries = ["numpy", "torch", "annoy", *(["faiss-cpu"] * ("faiss" in INDEXES))]
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
@@ -198,7 +181,7 @@ def report(rows: list[str], command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to the screen")
-    parser.add_argument("--beauty", type=Path, metavar="DIR", help="folder of the data sets")
+    parser.add_argument("--output", type=Path, help="write the table there, too")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -208,14 +191,10 @@ def main() -> None:
                 for row in measure(clusters, n_items, n_users):
                     rows.append(str(row))
                     print(row, flush=True)
-        if options.beauty:
-            rows += trained_recalls(options.beauty, 1 if options.quick else 12)
-    flags = " --quick" * options.quick + " --beauty DIR" * bool(options.beauty)
-    text = report(rows, f"python benchmarks/speed/recommend.py{flags}")
-    if options.quick:
-        print("\n" + text)
-    else:
-        RESULT.write_text(text, encoding="utf-8")
+    text = report(rows, "python benchmarks/speed/recommend.py" + " --quick" * options.quick)
+    print("\n" + text)
+    if options.output and not options.quick:
+        options.output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
