@@ -22,9 +22,9 @@ LEARNING = {
     "n_interests": 2,
     "embedding_dim": 16,
     "max_history": 10,
-    "max_epochs": 12,
+    "max_epochs": 6,
     "batch_size": 64,
-    "learning_rate": 0.02,
+    "learning_rate": 0.04,
     "random_state": 0,
 }
 

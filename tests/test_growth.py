@@ -322,7 +322,7 @@ def test_early_stopping_is_for_fit(parts):
 @pytest.mark.filterwarnings("ignore:.*items that are not known:UserWarning")
 def test_partial_fit_learns_new_tastes_and_add_interactions_does_not():
     """The new people like topics of which nobody knew an item."""
-    made = make_interactions(300, 60, n_topics=6, n_interests=2, noise=0, random_state=1)
+    made = make_interactions(150, 60, n_topics=6, n_interests=2, noise=0, random_state=1)
     X, late = made.interactions, np.flatnonzero(made.user_interests[:, 4:].any(axis=1))
     old, new = X[~X["user_id"].isin(late)], X[X["user_id"].isin(late)]
     train, test = next(LeaveLastOut().split(new))

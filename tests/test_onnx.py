@@ -34,7 +34,6 @@ SMALL = {
     "max_epochs": 1,
     "random_state": 0,
 }
-ONE = {**SMALL, "n_interests": 1}
 JOBS = ["cook", "nurse", None, "pilot"]
 LIKES = [["sea"], ["sea", "wood"], []]
 USERS = pd.DataFrame(
@@ -78,12 +77,6 @@ def with_features(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def one_interest(tmp_path_factory):
-    """Integer ids, one interest, no encoder."""
-    return exported(MINDRecommender(**ONE).fit(X), X, tmp_path_factory.mktemp("onnx") / "one")
-
-
-@pytest.fixture(scope="module")
 def movielens(tmp_path_factory):
     home = os.environ.get("SKMIND_DATA") or ROOT.parent / "shared" / "data"
     try:
@@ -108,7 +101,7 @@ def inputs(made):
     return {node.name: given[node.name] for node in made.tower.get_inputs()}
 
 
-@pytest.mark.parametrize("name", ["with_features", "one_interest", "movielens"])
+@pytest.mark.parametrize("name", ["with_features", "movielens"])
 def test_the_graph_gives_the_interests_of_every_user(request, name):
     made = request.getfixturevalue(name)
     interests, mask = made.tower.run(None, inputs(made))
@@ -127,6 +120,9 @@ def test_the_example_recommends_the_same_to_every_user_of_movielens(movielens):
     found = movielens.server.recommend(movielens.histories, k=10)
     assert [[item for item, _ in row] for row in found] == ids.tolist()
     np.testing.assert_allclose([[score for _, score in row] for row in found], scores, atol=1e-5)
+    some = rec.items_[:2].tolist()
+    found = agrees(movielens, [some, [-1, *some, 10**30], []], k=5)
+    assert found[0] == found[1]  # what is unknown, or negative, is no item at all
 
 
 def test_item_vectors_are_stored_once(movielens):
@@ -151,13 +147,14 @@ def agrees(made, asked, k, users=None):
     return found
 
 
-def test_the_example_serves_odd_histories(one_interest):
-    everything = list(range(30))
-    asked = [[3, 1], [1, 3], [3], everything, everything[:-4], [5, 5, 5], [99, 3, -1, 10**30], []]
-    found = agrees(one_interest, asked, k=6)
+def test_the_example_serves_odd_histories(with_features):
+    everything = [str(item) for item in range(30)]
+    asked = [["3", "1"], ["1", "3"], ["3"], everything, everything[:-4], ["5"] * 3]
+    asked += [["99", "3", "-1", ""], []]
+    found = agrees(with_features, asked, k=6)
     assert [len(row) for row in found] == [6, 6, 6, 0, 4, 6, 6, 6]
     assert found[6] == found[2]  # what is unknown, or negative, is no item at all
-    assert found[7] == agrees(one_interest, [[-1]], k=6)[0]
+    assert found[7] == agrees(with_features, [["-1"]], k=6)[0]
     by_count = X["item_id"].value_counts()
     assert found[7][0][1] == pytest.approx(by_count.max() / len(X))
 
@@ -194,25 +191,26 @@ def test_the_example_needs_neither_torch_nor_skmind(with_features):
     assert answer == with_features.server.recommend(asked)
 
 
-def test_a_history_longer_than_the_model_knows_is_refused(one_interest):
-    long = {"history": np.zeros((1, 7), dtype=np.int64), "lengths": np.array([7])}
+def test_a_history_longer_than_the_model_knows_is_refused(with_features):
+    long = {name: value[:1] for name, value in inputs(with_features).items()}
+    long |= {"history": np.zeros((1, 7), dtype=np.int64), "lengths": np.array([7])}
     with pytest.raises(Exception, match="out of data bounds, idx=6"):
-        one_interest.tower.run(None, long)
+        with_features.tower.run(None, long)
 
 
-@pytest.mark.parametrize(("factor", "error"), [(-1, r"[12]\.?\d*"), (np.nan, "nan")])
-def test_a_graph_that_disagrees_is_not_written(monkeypatch, one_interest, tmp_path, factor, error):
+@pytest.mark.parametrize(("factor", "error"), [(-1, r"[012]\.\d+"), (np.nan, "nan")])
+def test_a_graph_that_disagrees_is_not_written(monkeypatch, with_features, tmp_path, factor, error):
     def write(tower, folder, _):
-        shutil.copy(one_interest.folder / "user_tower.onnx", folder)
+        shutil.copy(with_features.folder / "user_tower.onnx", folder)
         np.save(folder / "item_vectors.npy", np.float32(factor) * tower.item_vectors.numpy())
 
     monkeypatch.setattr(_onnx, "_write_graph", write)
     with pytest.raises(ExportError, match=rf"by {error} for histories of shape \(1, 1\), where"):
-        one_interest.rec.export_onnx(tmp_path / "model")
+        with_features.rec.export_onnx(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, one_interest):
+def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, with_features):
     """In parts, where they don't fit into memory together; the last has no item."""
     monkeypatch.setattr("skmind.nn.encode.PAIRS", 100 * 6**2)
     asked = []
@@ -220,9 +218,9 @@ def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, one
     class Session:
         def run(self, _, inputs):
             asked.append((inputs["history"].shape, inputs["lengths"]))
-            return one_interest.tower.run(None, inputs)
+            return with_features.tower.run(None, inputs)
 
-    model = one_interest.rec._model
+    model = with_features.rec._model
     _onnx._compare(model, model.network(), Session())
     shapes = [shape for shape, _ in asked]
     assert {(1, 1), (2, 1), (257, 1), (1, 6), (2, 6), (100, 6), (57, 6)} < set(shapes)
@@ -231,9 +229,9 @@ def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, one
     assert (len(lengths), lengths[0], lengths[-1]) == (257, 6, 0)
 
 
-def test_nothing_is_overwritten(one_interest):
-    with pytest.raises(InvalidInputError, match="path='.*one' exists; remove it or name a new"):
-        one_interest.rec.export_onnx(str(one_interest.folder))
+def test_nothing_is_overwritten(with_features):
+    with pytest.raises(InvalidInputError, match="path='.*features' exists; remove it or name a new"):
+        with_features.rec.export_onnx(str(with_features.folder))
 
 
 @pytest.mark.parametrize(
@@ -241,22 +239,22 @@ def test_nothing_is_overwritten(one_interest):
 )
 def test_ids_that_need_pickle_are_refused(tmp_path, odd):
     table = pd.DataFrame({"user_id": [1, 1], "item_id": odd, "timestamp": [1, 2]})
-    rec = MINDRecommender(**ONE).fit(table)
+    rec = MINDRecommender(**SMALL).fit(table)
     with pytest.raises(InvalidInputError, match="item ids must be numbers or text to be exported"):
         rec.export_onnx(tmp_path / "model")
 
 
 @pytest.mark.parametrize("odd", [pd.date_range("2020", periods=40), [b"x", b"y"] * 20])
 def test_features_that_json_cannot_hold_are_refused(tmp_path, odd):
-    rec = MINDRecommender(**ONE).fit(X, users=USERS[["user_id"]].assign(since=odd))
+    rec = MINDRecommender(**SMALL).fit(X, users=USERS[["user_id"]].assign(since=odd))
     with pytest.raises(InvalidInputError, match="user feature 'since' must hold numbers or text"):
         rec.export_onnx(tmp_path / "model")
 
 
-def test_what_is_missing_is_named(monkeypatch, tmp_path, one_interest):
+def test_what_is_missing_is_named(monkeypatch, tmp_path, with_features):
     with pytest.raises(NotFittedError):
         MINDRecommender().export_onnx(tmp_path / "model")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"needs onnxruntime and .*pip install skmind\[onnx\]"):
-        one_interest.rec.export_onnx(tmp_path / "model")
+        with_features.rec.export_onnx(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
