@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .data.encoder import IdEncoder
 from .data.interactions import Interactions
 from .data.prepare import result_name
 from .exceptions import UnknownIdError
-from .index.protocol import Index, ItemLists
+from .index.protocol import Hits, Index, ItemLists
 from .nn.encode import explain
 from .nn.model import MINDNet
 
@@ -53,15 +53,8 @@ class ItemQueries:
         queries = self.item_embeddings_[codes][:, None, :]
         mask = np.ones((len(codes), 1), dtype=bool)
         hits = index.search(queries, mask, k, itself, None, self.n_jobs)
-        rows, ranks = np.nonzero(hits.codes >= 0)
-        return pd.DataFrame(
-            {
-                result_name(model.schema.item, "item_id"): self.items_[codes[rows]],
-                "similar_item_id": self.items_[hits.codes[rows, ranks]],
-                "score": hits.scores[rows, ranks],
-                "rank": ranks + 1,
-            }
-        )
+        item = result_name(model.schema.item, "item_id")
+        return hits_table(hits, (item, self.items_[codes]), ("similar_item_id", self.items_))
 
     def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
         """The users who have an interest nearest an item.
@@ -94,16 +87,10 @@ class ItemQueries:
         seen = _users_of(codes, model.interactions, exclude_seen)
         queries = self.item_embeddings_[codes]
         hits = nearest_users(queries, interests, mask, k, seen, self.n_jobs)
-        rows, ranks = np.nonzero(hits.codes >= 0)
-        return pd.DataFrame(
-            {
-                result_name(model.schema.item, "item_id"): self.items_[codes[rows]],
-                result_name(model.schema.user, "user_id"): model.users.ids[hits.codes[rows, ranks]],
-                "score": hits.scores[rows, ranks],
-                "rank": ranks + 1,
-                "interest": hits.interests[rows, ranks],
-            }
-        )
+        item = result_name(model.schema.item, "item_id")
+        user = result_name(model.schema.user, "user_id")
+        table = hits_table(hits, (item, self.items_[codes]), (user, model.users.ids))
+        return table.assign(interest=hits.interests[hits.codes >= 0])
 
     def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
         """Which interest wins an item for a user, and what the user did that speaks for it.
@@ -144,6 +131,30 @@ class ItemQueries:
                 "contribution": found.contributions[order],
             }
         )
+
+
+def hits_table(
+    hits: Hits, asked: tuple[Hashable, np.ndarray], found: tuple[Hashable, np.ndarray]
+) -> pd.DataFrame:
+    """Hits as a long frame, but for their interests.
+
+    Parameters
+    ----------
+    hits : Hits
+    asked : name, ndarray of shape (B,)
+        The id of each row.
+    found : name, ndarray of shape (n,)
+        The ids that the codes stand for.
+    """
+    rows, ranks = np.nonzero(hits.codes >= 0)
+    return pd.DataFrame(
+        {
+            asked[0]: asked[1][rows],
+            found[0]: found[1][hits.codes[rows, ranks]],
+            "score": hits.scores[rows, ranks],
+            "rank": ranks + 1,
+        }
+    )
 
 
 def _users_of(codes: np.ndarray, interactions: Interactions, wanted: bool) -> ItemLists:

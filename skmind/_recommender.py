@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _persistence
 from ._fitted import FittedModel
-from ._item_queries import ItemQueries
+from ._item_queries import ItemQueries, hits_table
 from ._onnx import export
 from ._request import Wanted, eligible, read_quotas, read_weights, warn_of_shortage
 from ._retrieval import retrieve
@@ -522,16 +522,10 @@ output
             hits = hits.widened(k)
             return self._item_ids(hits.codes), hits.scores
         schema = self._model.schema
-        rows, ranks = np.nonzero(hits.codes >= 0)
-        return pd.DataFrame(
-            {
-                result_name(schema.user, "user_id"): ids[rows],
-                result_name(schema.item, "item_id"): self.items_[hits.codes[rows, ranks]],
-                "score": hits.scores[rows, ranks],
-                "rank": ranks + 1,
-                "interest": hits.interests[rows, ranks],
-            }
-        )
+        user = result_name(schema.user, "user_id")
+        item = result_name(schema.item, "item_id")
+        table = hits_table(hits, (user, ids), (item, self.items_))
+        return table.assign(interest=hits.interests[hits.codes >= 0])
 
     def _item_ids(self, codes: np.ndarray) -> np.ndarray:
         """Ids of item codes; nan, NaT or None for -1."""

@@ -230,7 +230,7 @@ def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, wit
 
 
 def test_nothing_is_overwritten(with_features):
-    with pytest.raises(InvalidInputError, match="path='.*features' exists; remove it or name a new"):
+    with pytest.raises(InvalidInputError, match="path='.*features' exists; remove it or name a"):
         with_features.rec.export_onnx(str(with_features.folder))
 
 

@@ -56,9 +56,7 @@ class ExactIndex:
                 mine[rows, : theirs.shape[1]] = theirs
 
         each(fill, parts, n_jobs)
-        short = np.isneginf(hits.scores)
-        hits.codes[short] = hits.interests[short] = -1
-        return hits
+        return hits.padded()
 
     def _search(
         self, queries: np.ndarray, k: int, excluded: ItemLists, allowed: np.ndarray | None
@@ -137,9 +135,7 @@ def search_lists(
             mine[rows, : best.shape[1]] = np.take_along_axis(theirs, best, axis=1)
 
     each(fill, parts, n_jobs)
-    short = np.isneginf(hits.scores)
-    hits.codes[short] = hits.interests[short] = -1
-    return hits
+    return hits.padded()
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,12 @@ class Hits(NamedTuple):
             np.full((n_rows, k), -1, dtype=np.int32),
         )
 
+    def padded(self) -> Hits:
+        """The same, where a score of -inf makes its place padding."""
+        short = np.isneginf(self.scores)
+        self.codes[short] = self.interests[short] = -1
+        return self
+
     def widened(self, k: int) -> Hits:
         """The same with padding up to ``k`` columns."""
         B, n = self.codes.shape
