@@ -90,11 +90,16 @@ def test_the_service_recommends_what_the_recommender_does(ask, rec):
 
 
 def test_many_clients_at_once_get_what_one_gets(ask, rec):
+    """Some of them send what is illegal, between the others."""
     users = list(range(40)) * 4
     expected = {user: records(rec.recommend([user], 5)) for user in range(40)}
+    bodies = [{"user_ids": [user], "k": 5} for user in users]
+    for place, (illegal, _, _) in enumerate(SENTENCES):
+        bodies.insert(5 * place, illegal)
     with ThreadPoolExecutor(16) as clients:
-        bodies = [{"user_ids": [user], "k": 5} for user in users]
-        answers = list(clients.map(ask, ["/recommend"] * len(users), bodies))
+        answers = list(clients.map(ask, ["/recommend"] * len(bodies), bodies))
+    refused = [answers.pop(4 * place)[0] for place in range(len(SENTENCES))]
+    assert refused == [status for _, status, _ in SENTENCES]
     assert answers == [(200, expected[user]) for user in users]
 
 
