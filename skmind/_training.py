@@ -236,7 +236,7 @@ class Trainer:
         places = np.flatnonzero(sampled)
         if s.label_attention != "mixture":
             here, wanted = self._tensor(places), self._tensor(targets)
-            interests, mask = interests[here], mask[here]  # (n, K, D), (n, K)
+            interests, mask = (part.index_select(0, here) for part in (interests, mask))  # (n, K …)
             interests = label_aware(interests, mask, units[wanted], s.label_attention)[:, None]
             mask, places = mask[:, :1], np.arange(len(places))
         return sampled_softmax(

@@ -26,7 +26,8 @@ def label_aware(interests: Tensor, mask: Tensor, targets: Tensor, power: str | f
     similarity = (interests @ targets[:, :, None]).squeeze(2)  # (B, K)
     similarity = similarity.masked_fill(~mask, -torch.inf)
     if isinstance(power, str):
-        winner = similarity.argmax(1)
-        return interests[torch.arange(len(winner), device=winner.device), winner]  # (B, D)
+        B, K, D = interests.shape
+        rows = torch.arange(0, B * K, K, device=similarity.device) + similarity.argmax(1)
+        return interests.reshape(-1, D).index_select(0, rows)  # (B, D)
     weights = (power * similarity).softmax(1)
     return (weights[:, None, :] @ interests).squeeze(1)  # (B, D)

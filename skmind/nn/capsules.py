@@ -81,16 +81,18 @@ def route(
     """
     B, L, D = projected.shape
     Q, K, _ = logits.shape
+    # softmax and products by row are fastest with the interests before the queries, and in place
+    logits, recency = (part.transpose(0, 1).contiguous() for part in (logits, recency))
     off = torch.zeros_like(interests, dtype=logits.dtype).masked_fill(~interests, -torch.inf)
-    b = logits + off[..., None]  # (B, Q, K, L)
-    scale = present[:, :, None, :] * recency  # (B, Q, K, L)
-    fixed = projected.detach()
+    b = logits + off.transpose(1, 2)[..., None]  # (B, K, Q, L)
+    fixed, seen = projected.detach(), present[:, None]
     with torch.no_grad():
         for _ in range(n_iter - 1):
-            weights = b.softmax(2).mul_(scale).view(B, Q * K, L)
-            capsules = squash((weights @ fixed).to(scale.dtype))  # (B, Q · K, D)
-            b = torch.baddbmm(b.view(B, Q * K, L), capsules, fixed.transpose(1, 2))
-            b = b.view(B, Q, K, L)
-    weights = b.softmax(2) * scale
-    routed = (weights.view(B, Q * K, L) @ projected).view(B, Q, K, D)
-    return squash(routed.to(scale.dtype)), weights
+            weights = b.softmax(1).mul_(seen).mul_(recency).view(B, K * Q, L)
+            capsules = squash((weights @ fixed).to(b.dtype))  # (B, K · Q, D)
+            b = torch.baddbmm(b.view(B, K * Q, L), capsules, fixed.transpose(1, 2))
+            b = b.view(B, K, Q, L)
+        coupling = b.softmax(1).mul_(seen)
+    weights = coupling * recency
+    routed = (weights.view(B, K * Q, L) @ projected).view(B, K, Q, D)
+    return squash(routed.to(b.dtype)).transpose(1, 2), weights.transpose(1, 2)

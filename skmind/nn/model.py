@@ -45,7 +45,8 @@ class Interests(NamedTuple):
     mask : Tensor of shape (B, Q, K), bool
         Interests in use.
     weights : Tensor of shape (B, Q, K, L)
-        Weight of each history item in each interest.
+        Weight of each history item in each interest. Where every query is asked and gradients are
+        kept, as in training, which has no use for them, only those of the newer half of the queries.
     norms : Tensor of shape (B, Q, K)
         Length of each interest before it was normalised.
     """
@@ -88,7 +89,7 @@ def _views(
 def _by_age(values: Tensor, age: Tensor) -> Tensor:
     """Values (K, L) of interests by age, for items of these ages (Q, L): (Q, K, L)."""
     Q, L = age.shape
-    return values.T.index_select(0, age.view(-1)).view(Q, L, -1).transpose(1, 2).contiguous()
+    return values.T.index_select(0, age.reshape(-1)).view(Q, L, -1).transpose(1, 2)
 
 
 class FeatureBag(nn.Module):
@@ -303,14 +304,7 @@ class MINDNet(nn.Module):
         if not every:
             age, left, present = age[:1], left[:, :1], present[:, :1]
         mask = interest_mask(left, config.n_interests, config.adaptive_interests)
-        capsules, weights = route(
-            self._projected(history, items),
-            present.to(items.dtype),
-            mask,
-            _by_age(self.logits, age),
-            _by_age(self.recency.exp(), age),
-            config.n_routing_iter,
-        )  # (B, Q, K, D)
+        capsules, weights = self._routed(self._projected(history, items), present, mask, age)
         if state is not None:
             first = capsules[:, :, :1] + state[:, : len(age), None]
             capsules = torch.cat([first, capsules[:, :, 1:]], 2)
@@ -322,6 +316,34 @@ class MINDNet(nn.Module):
         vectors = unit(capsules)
         results = Interests(vectors, mask, weights, norms)
         return results if every else Interests(*(part[:, 0] for part in results))
+
+    def _routed(
+        self, projected: Tensor, present: Tensor, mask: Tensor, age: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Capsules of all queries, (B, Q, K, D), and the weights behind them.
+
+        In two halves, as a query sees no item before its column: the older half of the queries is
+        not compared with the newer half of the items.
+        """
+        Q, recency = len(age), self.recency.exp()
+        present = present.to(recency.dtype)
+        middle = (Q + 1) // 2
+        parts = [
+            route(
+                projected[:, start:],
+                present[:, start:stop, start:],
+                mask[:, start:stop],
+                _by_age(self.logits, age[start:stop, start:]),
+                _by_age(recency, age[start:stop, start:]),
+                self.config.n_routing_iter,
+            )
+            for start, stop in ((0, middle), (middle, Q))
+            if start < stop
+        ]
+        capsules, weights = zip(*parts, strict=True)
+        if Q == 1 or torch.is_grad_enabled():
+            return torch.cat(capsules, 1), weights[0]
+        return torch.cat(capsules, 1), torch.cat([weights[0], F.pad(weights[1], (middle, 0))], 1)
 
     def _projected(self, history: Tensor, items: Tensor) -> Tensor:
         """``S e`` of each history item, shape (B, L, D); once an item if these are fewer."""

@@ -285,6 +285,30 @@ def test_an_empty_history_has_a_finite_gradient(layers, every):
 
 
 @LAYERS
+def test_gradients_of_every_query_are_those_of_its_own_history(layers):
+    net = network(layers).double()  # else the order of additions shows
+    history, lengths = histories([1, 4, 6, 9])
+    dropped = torch.rand(4, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.3
+    probe = torch.randn(4, 9, K, D, generator=torch.Generator().manual_seed(1)).double()
+
+    def gradients(loss):
+        return torch.autograd.grad(loss, list(net.parameters()))
+
+    every = net(history, lengths, net.item_vectors(), dropped=dropped, every=True).vectors
+    alone = []
+    for row, n in enumerate(lengths.tolist()):
+        for q in range(n):
+            one = slice(row, row + 1), slice(q, n)
+            mask = dropped[row : row + 1, q:n, q:n]
+            found = net(history[one], lengths[one[0]] - q, net.item_vectors(), dropped=mask)
+            alone.append((found.vectors * probe[row, q]).sum())
+    pairs = zip(gradients((every * probe).sum()), gradients(sum(alone)), strict=True)
+    for together, one_by_one in pairs:
+        scale = one_by_one.abs().max()
+        torch.testing.assert_close(together / scale, one_by_one / scale, atol=1e-12, rtol=0)
+
+
+@LAYERS
 def test_dense_parameters_are_those_of_the_encoder(layers):
     net = network(layers, item_width=4, user_width=2)
     names = {id(parameter): name for name, parameter in net.named_parameters()}
