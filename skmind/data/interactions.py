@@ -63,6 +63,8 @@ class Interactions:
 
     def select(self, users: np.ndarray) -> Interactions:
         """The histories of ``users`` (codes, any order, repeats allowed); -1 gives an empty one."""
+        if np.array_equal(users, np.arange(self.n_users)):
+            return self  # all users, as `recommend` asks for: no copy of the log
         known = users >= 0
         starts = np.where(known, self.offsets[users], 0)
         lengths = np.where(known, self.lengths[users], 0) if self.n_users else 0 * starts

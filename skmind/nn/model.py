@@ -45,8 +45,8 @@ class Interests(NamedTuple):
     mask : Tensor of shape (B, Q, K), bool
         Interests in use.
     weights : Tensor of shape (B, Q, K, L)
-        Weight of each history item in each interest. Where every query is asked and gradients are
-        kept, as in training, which has no use for them, only those of the newer half of the queries.
+        Weight of each history item in each interest. Where every query is asked with gradients, as
+        in training, which has no use for them, those of the newer half of the queries only.
     norms : Tensor of shape (B, Q, K)
         Length of each interest before it was normalised.
     """

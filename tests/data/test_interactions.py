@@ -128,6 +128,15 @@ def test_selecting_users_in_any_order_with_repeats(seed, times):
         assert selected.times.tolist() == [t for history in chosen for t, _ in history]
 
 
+def test_selecting_all_users_copies_nothing_and_any_other_order_does():
+    interactions = Interactions.from_codes(*random_rows(0))
+    users = np.arange(interactions.n_users)
+    assert interactions.select(users) is interactions
+    turned = interactions.select(users[::-1])
+    assert as_lists(turned) == as_lists(interactions)[::-1]
+    assert as_lists(turned) != as_lists(interactions)
+
+
 def test_selecting_from_nobody():
     none = np.empty(0, dtype=np.int32)
     nobody = Interactions.from_codes(none, none, None, 0)
