@@ -44,9 +44,8 @@ class Interests(NamedTuple):
         The interests, of unit length; zero where not in use.
     mask : Tensor of shape (B, Q, K), bool
         Interests in use.
-    weights : Tensor of shape (B, Q, K, L)
-        Weight of each history item in each interest. Where every query is asked with gradients, as
-        in training, which has no use for them, those of the newer half of the queries only.
+    weights : Tensor of shape (B, K, L)
+        Weight of each history item in each interest of the first query, who sees them all.
     norms : Tensor of shape (B, Q, K)
         Length of each interest before it was normalised.
     """
@@ -314,13 +313,14 @@ class MINDNet(nn.Module):
             capsules = (capsules + profile[:, None, None]) * mask[..., None]
         norms = capsules.norm(dim=-1)
         vectors = unit(capsules)
-        results = Interests(vectors, mask, weights, norms)
-        return results if every else Interests(*(part[:, 0] for part in results))
+        if every:
+            return Interests(vectors, mask, weights, norms)
+        return Interests(vectors[:, 0], mask[:, 0], weights, norms[:, 0])
 
     def _routed(
         self, projected: Tensor, present: Tensor, mask: Tensor, age: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Capsules of all queries, (B, Q, K, D), and the weights behind them.
+        """Capsules of all queries, (B, Q, K, D), and the weights behind the first, (B, K, L).
 
         In two halves, as a query sees no item before its column: the older half of the queries is
         not compared with the newer half of the items.
@@ -341,9 +341,7 @@ class MINDNet(nn.Module):
             if start < stop
         ]
         capsules, weights = zip(*parts, strict=True)
-        if Q == 1 or torch.is_grad_enabled():
-            return torch.cat(capsules, 1), weights[0]
-        return torch.cat(capsules, 1), torch.cat([weights[0], F.pad(weights[1], (middle, 0))], 1)
+        return torch.cat(capsules, 1), weights[0][:, 0]
 
     def _projected(self, history: Tensor, items: Tensor) -> Tensor:
         """``S e`` of each history item, shape (B, L, D); once an item if these are fewer."""
