@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import Parameter
 
 from ._store import MANIFEST, check_files, check_keys, read_files, read_manifest, write
 from .data.prepare import Prepared
 from .exceptions import InvalidInputError, ModelFileError, ModelWriteError
 from .nn.model import MINDNet
+from .nn.optim import get_moments, set_moments
 
 logger = logging.getLogger("skmind")
 
@@ -30,7 +30,6 @@ FACTS = {
     "seed": int,
     "history": list,
     "rng": dict,
-    "n_steps": int,
     "files": dict,
 }
 RECORD = {
@@ -117,15 +116,11 @@ class Checkpoint:
         ModelWriteError
             If it can't be written.
         """
-        steps = [
-            group.get("n_steps", 0) for part in state.optimizers for group in part.param_groups
-        ]
         facts = {
             "fingerprint": self.fingerprint,
             "seed": self.seed,
             "history": state.history,
             "rng": state.rng.bit_generator.state,
-            "n_steps": max(steps),
         }
         write(self.folder(len(state.history)), facts, _arrays(state))
 
@@ -231,9 +226,8 @@ def _arrays(state: State) -> dict[str, np.ndarray | bytes]:
     found = {"generator": state.generator.get_state().numpy()}
     found |= {f"best.{name}": array for name, array in state.best.items()}
     found |= {f"weights.{name}": array for name, array in state.net.get_weights().items()}
-    for name, parameter, kept in _memories(state.optimizers):
-        for key in kept.keys() & _shapes(parameter).keys():
-            found[f"{name}.{key}"] = np.atleast_1d(kept[key].cpu().numpy())
+    for name, known in get_moments(state.net, state.optimizers).items():
+        found |= {f"moments.{name}.{key}": np.atleast_1d(value) for key, value in known.items()}
     return {f"{name}.npy": array for name, array in found.items()}
 
 
@@ -241,38 +235,18 @@ def _restore(state: State, facts: dict[str, Any], arrays: dict[str, np.ndarray])
     """What `_arrays` and `Checkpoint.write` kept, into the same network and optimisers."""
     arrays = {name.removesuffix(".npy"): array for name, array in arrays.items()}
     parts: dict[str, dict[str, np.ndarray]] = {"best": {}, "weights": {}}
+    moments: dict[str, dict[str, Any]] = {}
     for name, array in arrays.items():
         part, _, rest = name.partition(".")
         if part in parts:
             parts[part][rest] = array
+        elif part == "moments":
+            owner, _, key = rest.rpartition(".")
+            moments.setdefault(owner, {})[key] = array
     if parts["best"]:
         state.net.set_weights(parts["best"])  # whether they fit it, before any work
     state.net.set_weights(parts["weights"])
-    for name, parameter, kept in _memories(state.optimizers):
-        for key, shape in _shapes(parameter).items():
-            if f"{name}.{key}" in arrays:
-                value = torch.tensor(arrays[f"{name}.{key}"], dtype=torch.float32)
-                kept[key] = value.reshape(shape).to(parameter.device)
-    for group in (group for part in state.optimizers for group in part.param_groups):
-        if "n_steps" in group:
-            group["n_steps"] = facts["n_steps"]
+    set_moments(state.net, state.optimizers, moments)
     state.rng.bit_generator.state = facts["rng"]
     state.generator.set_state(torch.tensor(arrays["generator"]))
     state.history, state.best = facts["history"], parts["best"]
-
-
-def _memories(
-    optimizers: list[torch.optim.Optimizer],
-) -> Iterator[tuple[str, Parameter, dict[str, Any]]]:
-    """A name for each parameter of each optimiser, the parameter, and what is kept for it."""
-    for i, optimizer in enumerate(optimizers):
-        parameters = [one for group in optimizer.param_groups for one in group["params"]]
-        for j, parameter in enumerate(parameters):
-            yield f"optimizer.{i}.{j}", parameter, optimizer.state[parameter]
-
-
-def _shapes(parameter: Parameter) -> dict[str, tuple[int, ...]]:
-    """Shapes of what Adam and `RowAdam` keep for a parameter."""
-    row = (len(parameter), 1)
-    whole = tuple(parameter.shape)
-    return {"step": (), "exp_avg": whole, "exp_avg_sq": whole, "square": row, "last": row}

@@ -233,8 +233,9 @@ def test_the_last_but_one_stands_in(monkeypatch, path, name):
 FORGED = {
     "no weight": lambda facts, arrays: arrays.pop("weights.item_embedding.npy"),
     "a small moment": lambda facts, arrays: arrays.update(
-        {"optimizer.0.0.exp_avg.npy": np.zeros((1, 4), np.float32)}
+        {"moments.item_embedding.exp_avg.npy": np.zeros((1, 4), np.float32)}
     ),
+    "no moment": lambda facts, arrays: arrays.pop("moments.bilinear.exp_avg.npy"),
     "no generator": lambda facts, arrays: arrays.pop("generator.npy"),
     "a short generator": lambda facts, arrays: arrays.update(
         {"generator.npy": arrays["generator.npy"][:9]}

@@ -94,23 +94,39 @@ def set_moments(
     optimizers: Iterable[torch.optim.Optimizer],
     moments: dict[str, dict[str, Any]],
 ) -> None:
-    """Go on from a copy of what `get_moments` returned.
+    """Go on from a copy of what `get_moments` returned, or of the same as arrays in a row.
 
     Parameters that are not there start afresh, as do tables that have become `LARGE`.
+
+    Raises
+    ------
+    LookupError, RuntimeError, TypeError, ValueError
+        If a part of what is known of a parameter is missing, or of another size.
     """
     names = {parameter: name for name, parameter in net.named_parameters()}
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                state = dict(moments.get(names[parameter], {}))
-                if ("n_steps" in group) != ("n_steps" in state):
+                state = moments.get(names[parameter], {})
+                by_row = "n_steps" in group
+                if not state or by_row != ("n_steps" in state):
                     continue
-                if "n_steps" in group:
-                    group["n_steps"] = state.pop("n_steps")
+                if by_row:
+                    group["n_steps"] = np.asarray(state["n_steps"]).item()
+                shapes = _shapes(parameter, by_row).items()
                 optimizer.state[parameter] = {
-                    key: torch.tensor(value, device=parameter.device)
-                    for key, value in state.items()
+                    key: torch.tensor(
+                        state[key], dtype=torch.float32, device=parameter.device
+                    ).reshape(shape)
+                    for key, shape in shapes
                 }
+
+
+def _shapes(parameter: Parameter, by_row: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes of what Adam, or `RowAdam`, knows of a parameter."""
+    if by_row:
+        return {"square": (len(parameter), 1), "last": (len(parameter), 1)}
+    return {"step": (), "exp_avg": (*parameter.shape,), "exp_avg_sq": (*parameter.shape,)}
 
 
 def grow_moments(
