@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._checkpoint import Checkpoint, fingerprint
 from ._fitted import FittedModel
-from ._growth import grown_model
+from ._growth import grown_model, with_replay
 from ._recommender import FittedRecommender
 from ._training import Trainer, TrainingSettings
 from ._validation import check_count
@@ -439,8 +439,9 @@ class MINDRecommender(FittedRecommender):
 
         New ids follow the known ones in `users_` and `items_`, whose order does not change. The
         vectors of new items start from their features, or else from the mean of the items next to
-        them in the histories. Then the new interactions are trained on, and with each user's the
-        up to ``max_history`` interactions before them, which keeps what was learned; the optimiser
+        them in the histories. Then the new interactions are trained on, with each user's the up
+        to ``max_history`` interactions before them, and with the histories of users drawn at random
+        four times as many: this keeps what was learned. The optimiser
         goes on from where it was, at the learning rate at which `fit` ended. After a `load` or a
         pickle, which don't hold the state of the optimiser, it starts afresh, at the same rate.
 
@@ -497,7 +498,8 @@ class MINDRecommender(FittedRecommender):
         rng = np.random.default_rng(_entropy(self.random_state))
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         moments = grow_moments(getattr(self, "_moments", {}), model.rows_in(before))
-        new = prepared.interactions.since(is_new, model.config.max_history)
+        marked = with_replay(prepared.interactions, is_new, rng)
+        new = prepared.interactions.since(marked, model.config.max_history)
         epochs, self._moments = self._train(net, model, settings, rng, new, moments=moments)
         last = self.n_epochs_
         self.history_ = self.history_ + [e | {"epoch": last + e["epoch"]} for e in epochs]

@@ -11,6 +11,7 @@ from .data.interactions import Interactions
 from .data.prepare import Prepared
 
 NEAR = 5  # events before and after an item's, from whose items its vector is made
+REPLAY = 4  # events of users drawn at random that are learned again, to each new one
 
 
 def grown_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> FittedModel:
@@ -45,6 +46,33 @@ def grown_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> Fi
         table[fresh[has_values]] = values[has_values]
         model.weights = model.weights | {"item_embedding": table}
     return model
+
+
+def with_replay(
+    interactions: Interactions, is_new: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The new events, and the histories of users drawn at random, so that these aren't forgotten.
+
+    Rehearsal (Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", 1995).
+
+    Parameters
+    ----------
+    interactions : Interactions
+    is_new : ndarray of shape (n_interactions,), bool
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of shape (n_interactions,), bool
+        Beside the new ones at most `REPLAY` times as many as new ones have a past.
+    """
+    lengths, is_first = interactions.lengths, np.zeros(len(is_new), dtype=bool)
+    is_first[interactions.offsets[:-1][lengths > 0]] = True
+    n_replayed = REPLAY * (is_new & ~is_first).sum()
+    users = rng.permutation(len(lengths))
+    is_drawn = np.zeros(len(lengths), dtype=bool)
+    is_drawn[users[np.cumsum(lengths[users]) <= n_replayed]] = True
+    return is_new | np.repeat(is_drawn, lengths)
 
 
 def _near(

@@ -10,7 +10,8 @@ import pytest
 import skmind._estimator
 import skmind.index.plan
 from skmind import MINDRecommender
-from skmind._growth import NEAR
+from skmind._growth import NEAR, REPLAY, with_replay
+from skmind.data.interactions import Interactions
 from skmind.datasets import make_interactions
 from skmind.exceptions import IgnoredDataWarning, InvalidInputError, NothingToLearnWarning
 from skmind.metrics import ndcg_at_k
@@ -254,6 +255,35 @@ def test_steps_add_up_until_a_pickle(fitted, parts):
         moments_of(rec.partial_fit(parts[1]), "bilinear", "step").item() for rec in (fitted, again)
     )
     assert one - two == steps[1]
+
+
+# ------------------------------------------------------------------ what is not forgotten
+
+
+def test_whole_histories_are_learned_again_beside_the_new_events():
+    lengths = np.r_[0, 3, np.full(198, 5)]
+    offsets = np.r_[0, np.cumsum(lengths)]
+    log = Interactions(np.arange(offsets[-1], dtype=np.int32), offsets)
+    is_new = np.zeros(offsets[-1], dtype=bool)
+    is_new[[0, 1, 7, 12, 20, 21, 22]] = True  # the first of all is the first of its user
+    drawn = np.zeros(200)
+    for seed in range(40):
+        marked = with_replay(log, is_new, np.random.default_rng(seed))
+        assert marked[is_new].all()
+        whole = np.array([part.all() for part in np.split(marked, offsets[1:-1])])
+        assert (marked == is_new | np.repeat(whole, lengths)).all()
+        assert REPLAY * 6 - 5 < lengths[whole].sum() <= REPLAY * 6
+        drawn += whole
+    assert drawn[2:].astype(bool).mean() > 0.5
+    is_new[:] = np.isin(np.arange(len(is_new)), offsets)  # without a past
+    assert (with_replay(log, is_new, np.random.default_rng(0)) == is_new).all()
+
+
+def test_partial_fit_trains_on_the_past_too(fitted, parts, monkeypatch):
+    seen = []
+    monkeypatch.setattr(skmind._estimator.Trainer, "fit", lambda _, log: seen.append(log) or [])
+    fitted.partial_fit(parts[1].sort_values("timestamp").tail(8))
+    assert len(np.unique(parts[1].sort_values("timestamp").tail(8)["user_id"])) < seen[0].n_users
 
 
 # ------------------------------------------------------------------ what fails, what is nothing
