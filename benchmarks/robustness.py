@@ -167,7 +167,7 @@ def resumed(folder: Path, n_users: int) -> Iterator[str]:
         time.sleep(seconds * rng.random())
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        n_resumed += any(path.glob("*/manifest.json"))
+        n_resumed += any(path.glob("*/*/manifest.json"))
         found = rec.fit(X)._model.weights
         good += all((found[name] == array).all() for name, array in weights.items())
     yield f"SIGKILL at {MOMENTS} moments of a fit, {n_resumed} with epochs | {good} bit-equal"

@@ -18,7 +18,7 @@ import torch
 
 from ._store import MANIFEST, check_files, check_keys, read_files, read_manifest, write
 from .data.prepare import Prepared
-from .exceptions import InvalidInputError, ModelFileError, ModelWriteError
+from .exceptions import ModelFileError, ModelWriteError
 from .nn.model import MINDNet
 from .nn.optim import get_moments, set_moments
 
@@ -26,7 +26,6 @@ logger = logging.getLogger("skmind")
 
 FOLDERS = ("even", "odd")  # by the number of the epoch, which so replaces the last but one
 FACTS = {
-    "fingerprint": str,
     "seed": int,
     "history": list,
     "rng": dict,
@@ -66,36 +65,35 @@ class State:
 
 
 class Checkpoint:
-    """The directory of one fit: what another one left in it is refused.
+    """The folder of one fit in a directory that any number of fits may share.
 
     Parameters
     ----------
     path : str or Path
         Made if it isn't there; its parent must be.
     fingerprint : str
-        Of the fit; see `fingerprint`.
+        Of the fit, which names its folder; see `fingerprint`.
     seed : int
         Kept with each epoch.
 
     Attributes
     ----------
     seed : int
-        That of the epochs in the directory, if there are any.
+        That of the epochs in the folder, if there are any.
 
     Raises
     ------
     ModelWriteError
         If the directory can't be made.
-    InvalidInputError
-        If it holds epochs of another fit.
     ModelFileError
-        If it holds epochs but none is whole.
+        If the folder holds epochs but none is whole.
     """
 
     def __init__(self, path: str | Path, fingerprint: str, seed: int) -> None:
-        self.path, self.fingerprint = Path(path), fingerprint
+        self.path = Path(path, fingerprint)
         try:
-            self.path.mkdir(exist_ok=True)
+            for folder in (self.path.parent, self.path):
+                folder.mkdir(exist_ok=True)
         except OSError as error:
             raise ModelWriteError(
                 f"checkpoint_dir={str(path)!r} can't be used: {error}; choose a directory that can "
@@ -117,7 +115,6 @@ class Checkpoint:
             If it can't be written.
         """
         facts = {
-            "fingerprint": self.fingerprint,
             "seed": self.seed,
             "history": state.history,
             "rng": state.rng.bit_generator.state,
@@ -147,6 +144,8 @@ class Checkpoint:
             if (folder / MANIFEST).exists():
                 (folder / MANIFEST).unlink()  # first: what is left without it is no checkpoint
                 shutil.rmtree(folder)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def _read_newest(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """Facts and arrays of the newest epoch that is whole."""
@@ -174,18 +173,11 @@ class Checkpoint:
         for record in facts["history"]:
             check_keys(record, RECORD, f"history in {MANIFEST}")
         check_files(facts["files"])
-        if facts["fingerprint"] != self.fingerprint:
-            raise InvalidInputError(
-                f"checkpoint_dir={str(self.path)!r} holds {len(facts['history'])} epochs of a fit "
-                "with other parameters, data or version of skmind; fit with these again to resume "
-                "it, choose another directory, or remove this one"
-            )
         return facts
 
     def _unusable(self, error: Exception) -> ModelFileError:
         return ModelFileError(
-            f"checkpoint_dir={str(self.path)!r} holds no usable epoch: {error}; remove it to start "
-            "afresh"
+            f"{str(self.path)!r} holds no usable epoch: {error}; remove it to start afresh"
         )
 
 

@@ -130,7 +130,8 @@ class MINDRecommender(FittedRecommender):
         `fit` keeps its last two epochs in this directory, which is made if it isn't there. If it
         is interrupted, the next one with the same parameters and data goes on after the last of
         them, to weights that are bit-equal to those of a fit in one go, on one machine at one
-        thread. When it is complete it removes them. For one `fit` at a time. None: nothing is kept.
+        thread. When it is complete it removes them. Parameters and data have a folder of their own
+        in it, so that the fits of a search may share it. None: nothing is kept.
     transform_history : {"full", "past"}, default="full"
         `transform` uses the whole history that `fit` saw, or only what came strictly before the
         row's time: what a model that is trained on the result may know.
@@ -351,9 +352,9 @@ class MINDRecommender(FittedRecommender):
             If ``X`` is a path and pyarrow is not installed, or ``index="faiss"`` and faiss is not.
         TrainingDivergedError
             If the loss or a weight is no longer finite.
-        InvalidInputError, ModelFileError, ModelWriteError
-            If ``checkpoint_dir`` holds epochs of a fit with other parameters or data, or none that
-            is whole, or can't be written to.
+        ModelFileError, ModelWriteError
+            If ``checkpoint_dir`` holds epochs of this fit, but none that is whole, or can't be
+            written to.
 
         Warns
         -----
@@ -422,8 +423,9 @@ class MINDRecommender(FittedRecommender):
     ) -> Checkpoint | None:
         if self.checkpoint_dir is None:
             return None
-        facts = asdict(self._settings()) | asdict(config) | {"device": resolve_device(self.device)}
-        del facts["verbose"]
+        facts = self.get_params() | asdict(config) | {"device": resolve_device(self.device)}
+        for name in ("verbose", "n_jobs", "checkpoint_dir", "random_state"):
+            del facts[name]
         if isinstance(self.random_state, Integral):  # else the seed is that of the checkpoint
             facts["seed"] = seed
         weights = before.weights.values() if self.warm_start and before is not None else ()

@@ -2,19 +2,21 @@
 
 import os
 import signal
-from pathlib import Path
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold
 
 from skmind import MINDRecommender
 from skmind._checkpoint import Checkpoint
 from skmind._store import MANIFEST, read_files, read_manifest, write
 from skmind._training import Trainer
 from skmind.datasets import make_interactions
-from skmind.exceptions import InvalidInputError, ModelFileError, ModelWriteError
+from skmind.exceptions import ModelFileError, ModelWriteError, NothingToScoreWarning
+from skmind.model_selection import TemporalSplit
 from skmind.nn import optim
 
 DATA = make_interactions(20, 24, n_topics=6, n_interests=2, n_events=(3, 6), random_state=0)
@@ -189,7 +191,7 @@ def test_the_parameter_is_copied_but_not_saved(path, tmp_path):
 
 def epochs_in(path):
     """Number of epochs by folder."""
-    return {folder: len(read_manifest(folder)["history"]) for folder in path.iterdir()}
+    return {folder: len(read_manifest(folder)["history"]) for folder in path.glob("*/*")}
 
 
 def two_epochs(monkeypatch, path):
@@ -271,18 +273,50 @@ def test_forged_epochs_are_refused(monkeypatch, path, forgery):
         {"table": X[1:]},
     ],
 )
-def test_another_fit_is_refused(monkeypatch, path, changes):
+def test_another_fit_has_a_folder_of_its_own(monkeypatch, path, changes):
     interrupt(monkeypatch, path, 7)
     before = epochs_in(path)
-    match = "holds 1 epochs of a fit with other parameters, .*; fit with these again.*, or remove"
-    with pytest.raises(InvalidInputError, match=match):
-        fit(path, **changes)
+    _, taken = resume(monkeypatch, path, **changes)
+    assert set(taken) == {1, 2, 3}
     assert epochs_in(path) == before
+    assert_same(resume(monkeypatch, path)[0], fit())
+
+
+def test_the_fits_of_a_search_share_the_directory(path):
+    """A part of the candidates trains alike, another part does not."""
+
+    def search(checkpoint_dir):
+        rec = MINDRecommender(**SETTINGS, checkpoint_dir=checkpoint_dir)
+        grid = {"n_trees": [1, 2], "learning_rate": [0.01, 0.1]}
+        return GridSearchCV(rec, grid, cv=TemporalSplit(2), error_score="raise")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NothingToScoreWarning)
+        found, expected = (search(where).fit(X, **TABLES) for where in (path, None))
+    np.testing.assert_array_equal(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+    assert_same(found.best_estimator_, expected.best_estimator_)
+    assert list(path.iterdir()) == []
+
+
+def test_a_search_that_was_killed_goes_on(monkeypatch, path):
+    search = GridSearchCV(
+        MINDRecommender(**SETTINGS, checkpoint_dir=path), {"learning_rate": [0.1]}, cv=KFold(2)
+    )
+    with monkeypatch.context() as patch:
+        taken = steps_of(patch, kill_at(7))
+        with pytest.raises(Killed):
+            search.fit(X, **TABLES)
+    epoch = taken[-1]
+    taken = steps_of(monkeypatch)
+    search.fit(X, **TABLES)
+    assert 1 < epoch == taken[0]
 
 
 def test_what_does_not_change_training_may_change(monkeypatch, path):
     interrupt(monkeypatch, path, 7)
-    rec, taken = resume(monkeypatch, path, transform_history="past", n_trees=3, verbose=1, n_jobs=2)
+    rec, taken = resume(monkeypatch, path, verbose=1, n_jobs=2)
     assert taken[0] > 1
     assert_same(rec, fit())
 
@@ -295,26 +329,30 @@ def test_a_warm_start_goes_on_from_the_same_weights_only(monkeypatch, path):
         steps_of(patch, kill_at(7))
         with pytest.raises(Killed):
             olds[0].fit(X, **TABLES)
-    with pytest.raises(InvalidInputError, match="other parameters, data"):
-        olds[1].fit(X, **TABLES)
-    olds[0].fit(X, **TABLES)
+    taken = steps_of(monkeypatch)
+    for old, first in zip(reversed(olds), (1, 2), strict=True):
+        del taken[:]
+        old.fit(X, **TABLES)
+        assert taken[0] == first
     assert list(path.iterdir()) == []
 
 
-def test_paths_that_cannot_be_used(tmp_path):
+def test_paths_that_cannot_be_used(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "no" / "parent"):
         with pytest.raises(ModelWriteError, match="checkpoint_dir='.*' can't be used.*; choose a"):
             fit(path)
-    (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / "thesis.txt").write_text("mine")
+    interrupt(monkeypatch, tmp_path / "mine", 1)
+    folder = next((tmp_path / "mine").iterdir()) / "odd"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
     with pytest.raises(ModelWriteError, match=r"it is no model's directory.*thesis\.txt"):
-        fit(tmp_path)
-    assert (tmp_path / "odd" / "thesis.txt").read_text() == "mine"
+        fit(tmp_path / "mine")
+    assert (folder / "thesis.txt").read_text() == "mine"
 
 
 def test_other_folders_are_left_alone(tmp_path):
-    (tmp_path / "even").mkdir()  # of another owner: no manifest is in it
-    Checkpoint(tmp_path, "fingerprint", 0).remove()
-    assert (tmp_path / "even").is_dir()
-    assert isinstance(Checkpoint(str(tmp_path), "fingerprint", 3).path, Path)
+    folder = tmp_path / "fingerprint" / "even"  # of another owner: no manifest is in it
+    folder.mkdir(parents=True)
+    Checkpoint(str(tmp_path), "fingerprint", 0).remove()
+    assert folder.is_dir()
