@@ -305,7 +305,7 @@ def test_a_search_that_was_killed_goes_on(monkeypatch, path):
         MINDRecommender(**SETTINGS, checkpoint_dir=path), {"learning_rate": [0.1]}, cv=KFold(2)
     )
     with monkeypatch.context() as patch:
-        taken = steps_of(patch, kill_at(7))
+        taken = steps_of(patch, kill_at(4))
         with pytest.raises(Killed):
             search.fit(X, **TABLES)
     epoch = taken[-1]
