@@ -441,11 +441,11 @@ class MINDRecommender(FittedRecommender):
 
         New ids follow the known ones in `users_` and `items_`, whose order does not change. The
         vectors of new items start from their features, or else from the mean of the items next to
-        them in the histories. Then the new interactions are trained on, with each user's the up
-        to ``max_history`` interactions before them, and with the histories of users drawn at random
-        four times as many: this keeps what was learned. The optimiser
-        goes on from where it was, at the learning rate at which `fit` ended. After a `load` or a
-        pickle, which don't hold the state of the optimiser, it starts afresh, at the same rate.
+        them in the histories. Then the new interactions are trained on, with the up to
+        ``max_history`` interactions of their users before them and up to four times as many of
+        other users, drawn at random: this keeps what was learned. The optimiser goes on from where
+        it was, at the learning rate at which `fit` ended. After a `load` or a pickle, which don't
+        hold the state of the optimiser, it starts afresh, at the same rate.
 
         Parameters
         ----------

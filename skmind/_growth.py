@@ -51,7 +51,7 @@ def grown_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> Fi
 def with_replay(
     interactions: Interactions, is_new: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """The new events, and the histories of users drawn at random, so that these aren't forgotten.
+    """The new events, and the histories of other users drawn at random, who would be forgotten.
 
     Rehearsal (Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", 1995).
 
@@ -69,7 +69,9 @@ def with_replay(
     lengths, is_first = interactions.lengths, np.zeros(len(is_new), dtype=bool)
     is_first[interactions.offsets[:-1][lengths > 0]] = True
     n_replayed = REPLAY * (is_new & ~is_first).sum()
-    users = rng.permutation(len(lengths))
+    has_new = np.zeros(len(lengths), dtype=bool)
+    has_new[np.searchsorted(interactions.offsets, np.flatnonzero(is_new), side="right") - 1] = True
+    users = rng.permutation(np.flatnonzero(~has_new))
     is_drawn = np.zeros(len(lengths), dtype=bool)
     is_drawn[users[np.cumsum(lengths[users]) <= n_replayed]] = True
     return is_new | np.repeat(is_drawn, lengths)

@@ -275,6 +275,7 @@ def test_whole_histories_are_learned_again_beside_the_new_events():
         assert REPLAY * 6 - 5 < lengths[whole].sum() <= REPLAY * 6
         drawn += whole
     assert drawn[2:].astype(bool).mean() > 0.5
+    assert not drawn[[1, 2, 3, 5]].any()  # who has new events is no one to be forgotten
     is_new[:] = np.isin(np.arange(len(is_new)), offsets)  # without a past
     assert (with_replay(log, is_new, np.random.default_rng(0)) == is_new).all()
 
