@@ -124,7 +124,9 @@ def test_an_illegal_position_in_an_array_is_an_error(column):
 
 
 @pytest.mark.parametrize(
-    "make", [pl.DataFrame, pa.table, lambda c: pd.DataFrame(c, dtype=object)], ids=str
+    "make",
+    [pl.DataFrame, pa.table, lambda columns: pd.DataFrame(columns, dtype=object)],
+    ids=["polars", "pyarrow", "pandas"],
 )
 def test_missing_integers_are_not_turned_into_floats(make):
     large = 2**60 + 1  # a float would lose the 1
