@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +23,9 @@ from .data.prepare import Prepared
 from .exceptions import ModelFileError, ModelWriteError
 from .nn.model import MINDNet
 from .nn.optim import get_moments, set_moments
+
+with suppress(ImportError):  # Windows has none
+    import fcntl
 
 logger = logging.getLogger("skmind")
 
@@ -65,14 +70,11 @@ class State:
 
 
 class Checkpoint:
-    """The folder of one fit in a directory that any number of fits may share.
+    """The folder of one fit.
 
     Parameters
     ----------
-    path : str or Path
-        Made if it isn't there; its parent must be.
-    fingerprint : str
-        Of the fit, which names its folder; see `fingerprint`.
+    path : Path
     seed : int
         Kept with each epoch.
 
@@ -83,22 +85,12 @@ class Checkpoint:
 
     Raises
     ------
-    ModelWriteError
-        If the directory can't be made.
     ModelFileError
         If the folder holds epochs but none is whole.
     """
 
-    def __init__(self, path: str | Path, fingerprint: str, seed: int) -> None:
-        self.path = Path(path, fingerprint)
-        try:
-            for folder in (self.path.parent, self.path):
-                folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise ModelWriteError(
-                f"checkpoint_dir={str(path)!r} can't be used: {error}; choose a directory that can "
-                "be written to, or a new one in such a directory"
-            ) from error
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path = path
         self._newest = self._read_newest()
         self.seed: int = self._newest[0]["seed"] if self._newest else seed
 
@@ -179,6 +171,69 @@ class Checkpoint:
         return ModelFileError(
             f"{str(self.path)!r} holds no usable epoch: {error}; remove it to start afresh"
         )
+
+
+@contextmanager
+def claimed(path: str | Path, fingerprint: str, seed: int) -> Iterator[Checkpoint | None]:
+    """What a fit keeps in a directory that any number of fits may share, until it is complete.
+
+    Parameters
+    ----------
+    path : str or Path
+        Made if it isn't there; its parent must be.
+    fingerprint : str
+        Of the fit, which names its folder; see `fingerprint`.
+    seed : int
+
+    Yields
+    ------
+    Checkpoint or None
+        Removed at the end, unless something fails. None: a fit that trains the same weights is
+        under way, as in a search over the steps after a recommender, and the folder is its own.
+
+    Raises
+    ------
+    ModelWriteError
+        If the directory can't be made.
+    ModelFileError
+        If the folder holds epochs but none is whole.
+    """
+    folder = Path(path, fingerprint)
+    try:
+        for made in (folder.parent, folder):
+            made.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ModelWriteError(
+            f"checkpoint_dir={str(path)!r} can't be used: {error}; choose a directory that can "
+            "be written to, or a new one in such a directory"
+        ) from error
+    with _locked(folder) as is_ours:
+        if is_ours:
+            checkpoint = Checkpoint(folder, seed)
+            yield checkpoint
+            checkpoint.remove()
+        else:
+            logger.info("nothing is kept: another fit of the same is under way in %s", folder)
+            yield None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether no other fit has the folder; then none gets it in here.
+
+    The system unlocks what a process had that is killed.
+    """
+    with ExitStack() as stack:
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(handle), os.stat(folder))
+        except (BlockingIOError, FileNotFoundError):  # in use, or removed just now
+            is_ours = False
+        except OSError:  # Windows doesn't open directories, and some file systems have no locks
+            is_ours = True
+        yield is_ours
 
 
 def fingerprint(facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[np.ndarray]) -> str:

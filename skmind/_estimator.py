@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -16,7 +16,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._checkpoint import Checkpoint, fingerprint
+from ._checkpoint import Checkpoint, claimed, fingerprint
 from ._fitted import FittedModel
 from ._growth import grown_model, with_replay
 from ._recommender import FittedRecommender
@@ -396,19 +396,17 @@ class MINDRecommender(FittedRecommender):
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
         config = NetConfig(n_items=len(prepared.items), **sizes)
         seed = _entropy(self.random_state)
-        checkpoint = self._checkpoint(prepared, config, before, seed)
-        if checkpoint is not None:
-            seed = checkpoint.seed
-        rng = np.random.default_rng(seed)
-        model = FittedModel.start(prepared, schema, config, int(rng.integers(2**31)))
-        if self.warm_start and before is not None:
-            model.continue_from(before)
-        net = model.network().to(device)
-        trained = self._train(net, model, self._settings(), rng, checkpoint=checkpoint)
-        self.history_, self._moments = trained
-        self._keep(model, net)
-        if checkpoint is not None:
-            checkpoint.remove()
+        with self._checkpoint(prepared, config, before, seed) as checkpoint:
+            if checkpoint is not None:
+                seed = checkpoint.seed
+            rng = np.random.default_rng(seed)
+            model = FittedModel.start(prepared, schema, config, int(rng.integers(2**31)))
+            if self.warm_start and before is not None:
+                model.continue_from(before)
+            net = model.network().to(device)
+            trained = self._train(net, model, self._settings(), rng, checkpoint=checkpoint)
+            self.history_, self._moments = trained
+            self._keep(model, net)
 
     def _keep(self, model: FittedModel, net: MINDNet) -> None:
         """Store what was trained, and build the index."""
@@ -420,16 +418,16 @@ class MINDRecommender(FittedRecommender):
 
     def _checkpoint(
         self, prepared: Prepared, config: NetConfig, before: FittedModel | None, seed: int
-    ) -> Checkpoint | None:
+    ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint_dir is None:
-            return None
+            return nullcontext()
         facts = self.get_params() | asdict(config) | {"device": resolve_device(self.device)}
         for name in ("verbose", "n_jobs", "checkpoint_dir", "random_state"):
             del facts[name]
         if isinstance(self.random_state, Integral):  # else the seed is that of the checkpoint
             facts["seed"] = seed
         weights = before.weights.values() if self.warm_start and before is not None else ()
-        return Checkpoint(self.checkpoint_dir, fingerprint(facts, prepared, weights), seed)
+        return claimed(self.checkpoint_dir, fingerprint(facts, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
         return TrainingSettings(**{f.name: getattr(self, f.name) for f in fields(TrainingSettings)})

@@ -1,5 +1,6 @@
 """Fits that are interrupted go on, bit for bit as if they had not been."""
 
+import errno
 import os
 import signal
 import warnings
@@ -11,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skmind import MINDRecommender
-from skmind._checkpoint import Checkpoint
+from skmind._checkpoint import Checkpoint, _locked
 from skmind._store import MANIFEST, read_files, read_manifest, write
 from skmind._training import Trainer
 from skmind.datasets import make_interactions
@@ -29,6 +30,9 @@ SETTINGS = {
     "n_interests": 2, "embedding_dim": 4, "max_history": 5, "n_negatives": 10, "max_epochs": 3,
     "batch_size": 16, "n_encoder_layers": 1, "random_state": 0, "device": "cpu",
 }  # fmt: skip
+
+
+LOCKS = pytest.mark.skipif(os.name == "nt", reason="Windows locks no directories")
 
 
 class Killed(BaseException):
@@ -314,6 +318,54 @@ def test_a_search_that_was_killed_goes_on(monkeypatch, path):
     assert 1 < epoch == taken[0]
 
 
+@LOCKS
+def test_of_two_equal_fits_at_once_one_keeps_nothing(monkeypatch, path):
+    """As in a search over the steps after a recommender, with n_jobs."""
+    expected, others = fit(), []
+
+    def start_another(number):
+        if number == 7:
+            before = epochs_in(path)
+            others.append(fit(path))
+            assert epochs_in(path) == before
+
+    steps_of(monkeypatch, start_another)
+    for rec in (fit(path), *others):
+        assert_same(rec, expected)
+    assert len(others) == 1
+    assert list(path.iterdir()) == []
+
+
+@LOCKS
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_was_removed_just_now_is_not_ours(monkeypatch, tmp_path, again):
+    folder = tmp_path / "fit"
+    with _locked(folder) as is_ours:
+        assert not is_ours
+    folder.mkdir()
+
+    def too_late(*_):
+        folder.rmdir()
+        if again:
+            folder.mkdir()
+
+    monkeypatch.setattr("skmind._checkpoint.fcntl.flock", too_late)
+    with _locked(folder) as is_ours:
+        assert not is_ours
+
+
+@LOCKS
+def test_without_locks_a_fit_goes_on_as_well(monkeypatch, path):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("skmind._checkpoint.fcntl.flock", no_locks)
+    interrupt(monkeypatch, path, 7)
+    rec, taken = resume(monkeypatch, path)
+    assert taken[0] > 1
+    assert_same(rec, fit())
+
+
 def test_what_does_not_change_training_may_change(monkeypatch, path):
     interrupt(monkeypatch, path, 7)
     rec, taken = resume(monkeypatch, path, verbose=1, n_jobs=2)
@@ -352,7 +404,7 @@ def test_paths_that_cannot_be_used(monkeypatch, tmp_path):
 
 
 def test_other_folders_are_left_alone(tmp_path):
-    folder = tmp_path / "fingerprint" / "even"  # of another owner: no manifest is in it
-    folder.mkdir(parents=True)
-    Checkpoint(str(tmp_path), "fingerprint", 0).remove()
+    folder = tmp_path / "even"  # of another owner: no manifest is in it
+    folder.mkdir()
+    Checkpoint(tmp_path, 0).remove()
     assert folder.is_dir()

@@ -194,7 +194,7 @@ def test_every_splitter_gives_scores(X, cv):
 
 
 @pytest.mark.parametrize("make", [GridSearchCV, RandomizedSearchCV])
-def test_a_search_over_several_metrics(X, make):
+def test_a_search_over_several_metrics(X, make, monkeypatch):
     grid = {"mindrecommender__n_interests": [1, 2]}
     options = {"n_iter": 2, "random_state": 0} if make is RandomizedSearchCV else {}
     search = make(
@@ -205,7 +205,14 @@ def test_a_search_over_several_metrics(X, make):
         refit="ndcg@10",
         error_score="raise",
         **options,
-    ).fit(X)
+    )
+    with monkeypatch.context() as patch:
+        asked, rank = [], MINDRecommender.target_ranks
+        patch.setattr(
+            MINDRecommender, "target_ranks", lambda *a, **kw: asked.append(1) or rank(*a, **kw)
+        )
+        search.fit(X)
+    assert len(asked) == 2  # one ranking for each candidate, of four metrics
     train, test = next(LeaveLastOut().split(X))
     for params, score, hits in zip(
         search.cv_results_["params"],
@@ -265,6 +272,25 @@ def test_workers_find_the_same_with_a_share_of_the_threads(X):
     assert threads == [max(1, joblib.cpu_count() // 2)] * 2
 
 
+def test_workers_share_a_directory_of_checkpoints(X, tmp_path):
+    """They train the same at the same time, for candidates that differ in a later step."""
+
+    def search(checkpoint_dir, n_jobs):
+        rec = clone(REC).set_params(max_epochs=3, checkpoint_dir=checkpoint_dir)
+        pipeline = Pipeline([("rec", rec), ("model", LogisticRegression())])
+        grid = {"model__C": [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]}
+        cv = TemporalSplit(1)
+        return GridSearchCV(pipeline, grid, cv=cv, n_jobs=n_jobs, error_score="raise")
+
+    y = X["item_id"] % 2
+    one, two = search(None, 1).fit(X, y), search(tmp_path / "training", 2).fit(X, y)
+    np.testing.assert_array_equal(
+        one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
+    )
+    same(one.best_estimator_["rec"], two.best_estimator_["rec"])
+    assert list((tmp_path / "training").iterdir()) == []
+
+
 def test_a_search_without_anything_to_score_says_how_to_split(X):
     once = X.drop_duplicates("user_id")
     search = GridSearchCV(REC, {"n_interests": [1]}, cv=KFold(2))
@@ -298,10 +324,11 @@ def test_feature_tables_by_prefix_and_by_routing(X, fitted, tables):
         routed.estimator["rec"].set_fit_request(users=True, items=True)
         same(clone(routed.estimator).fit(X, **tables)["rec"], expected)
         routed.fit(X, **tables)
+        found = cross_validate(routed.estimator, X, cv=LeaveLastOut(), params=tables)
     same(routed.best_estimator_["rec"], expected)
     train, test = next(LeaveLastOut().split(X))
     alone = clone(REC).fit(X.iloc[train], **tables)
-    assert routed.best_score_ == alone.score(X.iloc[test])
+    assert routed.best_score_ == alone.score(X.iloc[test]) == found["test_score"]
 
 
 def test_features_as_columns_go_through_a_pipeline(X):

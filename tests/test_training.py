@@ -864,7 +864,7 @@ def test_weights_that_the_last_step_spoils_are_seen(monkeypatch):
 )
 def test_the_last_good_epoch_is_named(monkeypatch, tmp_path, moment, kept):
     one = trainer(batch_size=10**6)
-    one.checkpoint = Checkpoint(tmp_path, "a fit", 0)
+    one.checkpoint = Checkpoint(tmp_path, 0)
     diverging(monkeypatch, one, moment, lambda loss: loss * math.nan)
     with pytest.raises(TrainingDivergedError, match=f"in epoch {moment}: .*, {kept}"):
         one.fit(planted(n_users=20))
