@@ -751,7 +751,16 @@ def test_features_may_be_missing_in_an_array_too(X):
     assert_same_answers(MINDRecommender(**options).fit(X.assign(price=price).to_numpy()), frame)
 
 
-@pytest.mark.parametrize("convert", [pl.from_pandas, pa.Table.from_pandas])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        pl.from_pandas,
+        pa.Table.from_pandas,
+        lambda table: nullable_arrow(table),
+        lambda table: table.convert_dtypes(),
+    ],
+    ids=["polars", "arrow", "pyarrow-backed", "nullable"],
+)
 def test_feature_tables_of_every_kind(cold, convert):
     items, users = cold.topics, cold.favourites.assign(weight=np.linspace(0, 1, 200))
     expected = MINDRecommender(**SMALL).fit(cold.warm, items=items, users=users)
@@ -795,6 +804,12 @@ KINDS = {
     "zone": lambda X: X.assign(
         timestamp=dates(X).dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
     ),
+    "zone with summer time": lambda X: X.assign(
+        timestamp=dates(X).dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+    ),
+    "zone, pyarrow-backed": lambda X: nullable_arrow(KINDS["zone"](X)),
+    "zone, polars": lambda X: pl.from_pandas(KINDS["zone"](X)),
+    "zone, arrow": lambda X: pa.Table.from_pandas(KINDS["zone"](X)),
     "date objects": lambda X: X.assign(
         timestamp=pd.Series(dates(X).dt.to_pydatetime(), dtype=object)
     ),
@@ -811,6 +826,7 @@ KINDS = {
     "tuples": lambda X: list(X.itertuples(index=False, name=None)),
     "text": as_text,
     "text objects": lambda X: as_text(X).astype(object),
+    "text nullable": lambda X: as_text(X).astype({"user_id": "string", "item_id": "string"}),
     "text pyarrow": lambda X: nullable_arrow(as_text(X)),
     "text category": lambda X: as_text(X).astype({"user_id": "category", "item_id": "category"}),
     "text polars": lambda X: pl.from_pandas(as_text(X)),
@@ -865,6 +881,7 @@ def test_columns_by_another_name_or_position(X, fitted):
         (by_name, renamed, "who"),
         (by_position, renamed, "user_id"),
         (by_position, renamed.to_numpy(), "user_id"),
+        (by_position, renamed.to_records(index=False), "user_id"),
         (by_position, pl.from_pandas(renamed), "user_id"),
     ):
         rec = MINDRecommender(**SMALL, **options).fit(table)

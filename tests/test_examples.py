@@ -1,12 +1,24 @@
-"""The examples that `make demo` does not run."""
+"""The examples that `make demo` does not run, and those of the user guide, which are doctests."""
 
+import doctest
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.mark.parametrize(
+    "page", ["splits", "searching", "pipelines", "new_users", "features", "growing"]
+)
+def test_the_user_guide_has_pages_with_examples(page):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    examples = doctest.DocTestParser().get_examples(text)
+    assert any("MINDRecommender(" in example.source for example in examples)
+    assert f"\n{page}\n" in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 
 
 def test_search_with_optuna(capsys):

@@ -8,7 +8,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -151,6 +151,30 @@ def test_a_scorer_is_the_mean_over_users_of_a_metric_of_their_ranks(split, fitte
     users = [oracle(mine, len(mine), 1) | oracle(mine, len(mine), 10) for mine in ranks]
     assert found == pytest.approx(pd.DataFrame(users).mean().to_dict())
     assert all(0 < value < 1 for value in found.values())
+
+
+def test_a_scorer_hands_its_options_on(split, fitted):
+    with pytest.raises(UnknownIdError, match="of users who were not in fit, the first is 5"):
+        make_ranking_scorer("ndcg", k=10, unseen_users="error")(fitted, split[1])
+    without, among = (
+        make_ranking_scorer("mrr", k=40, exclude_seen=exclude_seen)(fitted, split[1])
+        for exclude_seen in (True, False)
+    )
+    assert 0 < among < without
+
+
+def test_people_who_were_not_in_training_are_served_nearly_as_well():
+    """benchmarks/quality/fold_in.py measures it where there is more to train on."""
+    X = make_interactions(
+        200, 60, n_topics=6, n_events=(8, 12), n_interests=2, noise=0.1, random_state=0
+    ).interactions
+    rec = MINDRecommender(**SMALL | {"max_epochs": 4, "learning_rate": 0.03})
+    scorer = make_ranking_scorer("hit_rate", k=10)
+    train, test = next(LeaveLastOut().split(X))
+    seen = scorer(clone(rec).fit(X.iloc[train]), X.iloc[test])
+    unseen = cross_validate(rec, X, cv=UserKFold(3), scoring=scorer)["test_score"].mean()
+    assert seen > 1.5 * 10 / 60  # by chance
+    assert unseen > 0.8 * seen
 
 
 def test_ndcg_at_ten_is_score(X, split, fitted):
