@@ -278,7 +278,7 @@ def test_workers_share_a_directory_of_checkpoints(X, tmp_path):
     def search(checkpoint_dir, n_jobs):
         rec = clone(REC).set_params(max_epochs=3, checkpoint_dir=checkpoint_dir)
         pipeline = Pipeline([("rec", rec), ("model", LogisticRegression())])
-        grid = {"model__C": [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]}
+        grid = {"model__C": [0.01, 0.1, 1.0, 10.0]}
         cv = TemporalSplit(1)
         return GridSearchCV(pipeline, grid, cv=cv, n_jobs=n_jobs, error_score="raise")
 
