@@ -12,6 +12,7 @@ REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 CHECKED := $(wildcard skmind tests examples benchmarks docs *.md)
 DATA ?= ../shared/data
 SPEED := $(filter-out peers,$(basename $(notdir $(wildcard benchmarks/speed/*.py))))
+PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
 SPHINXOPTS ?= -W --keep-going
 
 # Threads that wait for each other sleep rather than spin: where other work shares the cores, spinning
@@ -68,10 +69,10 @@ demo: install
 	$(BIN)/python examples/quickstart.py
 
 test: lint
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov $(PARALLEL)
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python -m pytest $(PARALLEL)
 
 lint: install-dev
 	$(BIN)/ruff check .
