@@ -146,8 +146,10 @@ def balanced_routing(*a: Any) -> tuple[Tensor, Tensor]:
 
 
 def regularised(*a: Any) -> Tensor:
-    """The loss with the penalty that `balanced_routing` left."""
-    return sampled_softmax(*a) + PENALTY * shared.pop()
+    """The loss with the penalty that `balanced_routing` left, which is called twice."""
+    penalty = torch.stack(shared).mean()
+    shared.clear()
+    return sampled_softmax(*a) + PENALTY * penalty
 
 
 def hard_negatives(
