@@ -37,7 +37,7 @@ from harness import (
     row,
 )
 
-ML_1M = "n_interests=1 embedding_dim=128 max_history=200 n_encoder_layers=2 max_epochs=16 horizon=2"
+ML_1M = "n_interests=1 embedding_dim=128 max_history=200 n_encoder_layers=2 max_epochs=24 horizon=2"
 LARGE = {  # documented settings: what longer training and larger vectors give
     "ml-100k": [],
     "beauty": ["embedding_dim=128 dropout=0.4 negative_sampling=popularity"],
