@@ -246,7 +246,14 @@ def full(name, arguments):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("interruption", [full, lambda *_: signal.raise_signal(signal.SIGINT)])
+def interrupted(name, arguments):
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # processes in the background ignore it
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("interruption", [full, interrupted])
 def test_a_save_that_fails_leaves_the_old_model_or_the_new_one(tmp_path, model, interruption):
     before, kinds = snapshot(model), set()
     n = n_operations(tmp_path / "counted", OTHER)
