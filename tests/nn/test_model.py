@@ -34,6 +34,15 @@ def histories(lengths, seed=0):
     return torch.tensor(codes), torch.tensor(lengths)
 
 
+def items_seen(net, history, lengths, dropped):
+    """Which items (B, Q, L) have a weight for each query, asked as a history of its own."""
+    seen = torch.zeros_like(dropped)
+    for q in range(history.shape[1]):
+        alone = run(net, history[:, q:], lengths - q, dropped=dropped[:, q:, q:])
+        seen[:, q, q:] = (alone.weights > 0).any(1)
+    return seen
+
+
 def run(net, history, lengths, **options):
     with torch.inference_mode():
         return net(history, lengths, net.item_vectors(), **options)
@@ -410,10 +419,7 @@ def test_an_item_never_matters_to_queries_that_leave_it_out(layers):
     if layers:  # the encoder always knows the item that it is asked after
         dropped &= ~torch.eye(9, dtype=torch.bool)
     before = run(net, history, lengths, dropped=dropped, every=True)
-    seen = torch.zeros(2, 9, 9, dtype=torch.bool)  # (B, Q, L)
-    for q in range(9):
-        alone = run(net, history[:, q:], lengths - q, dropped=dropped[:, q:, q:])
-        seen[:, q, q:] = (alone.weights > 0).any(1)
+    seen = items_seen(net, history, lengths, dropped)
     assert (seen.sum(2) >= 1).all()
     for i in range(9):
         changed = history.clone()
@@ -445,9 +451,7 @@ def test_a_query_never_loses_all_of_its_items(layers):
     for mask in (only_items, torch.ones_like(only_items)):
         found = run(net, history, lengths, dropped=mask, every=True)
         newest = torch.eye(9, dtype=torch.bool) & there[:, None]  # an empty one stays empty
-        for q in range(9):
-            alone = run(net, history[:, q:], lengths - q, dropped=mask[:, q:, q:])
-            assert torch.equal((alone.weights > 0).any(1), newest[:, q, q:])
+        assert torch.equal(items_seen(net, history, lengths, mask), newest)
         norms = found.vectors[:, :, 0].norm(dim=2)
         torch.testing.assert_close(norms, there.float())
         once = run(net, history, lengths, dropped=mask)
