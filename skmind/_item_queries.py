@@ -54,7 +54,8 @@ class ItemQueries:
         mask = np.ones((len(codes), 1), dtype=bool)
         hits = index.search(queries, mask, k, itself, None, self.n_jobs)
         item = result_name(model.schema.item, "item_id")
-        return hits_table(hits, (item, self.items_[codes]), ("similar_item_id", self.items_))
+        found = ("similar_item_id", self.items_)
+        return hits_table(hits, (item, self.items_[codes]), found).drop(columns="interest")
 
     def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
         """The users who have an interest nearest an item.
@@ -89,8 +90,7 @@ class ItemQueries:
         hits = nearest_users(queries, interests, mask, k, seen, self.n_jobs)
         item = result_name(model.schema.item, "item_id")
         user = result_name(model.schema.user, "user_id")
-        table = hits_table(hits, (item, self.items_[codes]), (user, model.users.ids))
-        return table.assign(interest=hits.interests[hits.codes >= 0])
+        return hits_table(hits, (item, self.items_[codes]), (user, model.users.ids))
 
     def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
         """Which interest wins an item for a user, and what the user did that speaks for it.
@@ -136,7 +136,7 @@ class ItemQueries:
 def hits_table(
     hits: Hits, asked: tuple[Hashable, np.ndarray], found: tuple[Hashable, np.ndarray]
 ) -> pd.DataFrame:
-    """Hits as a long frame, but for their interests.
+    """Hits as a long frame.
 
     Parameters
     ----------
@@ -153,6 +153,7 @@ def hits_table(
             found[0]: found[1][hits.codes[rows, ranks]],
             "score": hits.scores[rows, ranks],
             "rank": ranks + 1,
+            "interest": hits.interests[rows, ranks],
         }
     )
 
@@ -161,7 +162,7 @@ def _users_of(codes: np.ndarray, interactions: Interactions, wanted: bool) -> It
     """The users of each item; nobody, unless ``wanted``."""
     distinct, rows = np.unique(codes, return_inverse=True)
     events = np.flatnonzero(np.isin(interactions.items, distinct if wanted else []))
-    owners = np.searchsorted(interactions.offsets, events, side="right") - 1
+    owners = interactions.users_at(events)
     of = np.searchsorted(distinct, interactions.items[events])
     return ItemLists.from_pairs(of, owners, len(distinct)).take(rows)
 

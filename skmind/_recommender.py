@@ -524,8 +524,7 @@ output
         schema = self._model.schema
         user = result_name(schema.user, "user_id")
         item = result_name(schema.item, "item_id")
-        table = hits_table(hits, (user, ids), (item, self.items_))
-        return table.assign(interest=hits.interests[hits.codes >= 0])
+        return hits_table(hits, (user, ids), (item, self.items_))
 
     def _item_ids(self, codes: np.ndarray) -> np.ndarray:
         """Ids of item codes; nan, NaT or None for -1."""

@@ -63,7 +63,7 @@ class Interactions:
 
     def select(self, users: np.ndarray) -> Interactions:
         """The histories of ``users`` (codes, any order, repeats allowed); -1 gives an empty one."""
-        if np.array_equal(users, np.arange(self.n_users)):
+        if len(users) == self.n_users and (users == np.arange(self.n_users)).all():
             return self  # all users, as `recommend` asks for: no copy of the log
         known = users >= 0
         starts = np.where(known, self.offsets[users], 0)
@@ -72,6 +72,10 @@ class Interactions:
         rows = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         times = None if self.times is None else self.times[rows]
         return Interactions(self.items[rows], offsets, times)
+
+    def users_at(self, places: np.ndarray) -> np.ndarray:
+        """Users of the events at positions of `items`, int64 of the same shape."""
+        return np.searchsorted(self.offsets, places, side="right") - 1
 
     def windows(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The items before a position, newest first.
@@ -183,9 +187,7 @@ class Interactions:
             Of these users, without times.
         """
         places = np.flatnonzero(marked)
-        users, first = np.unique(
-            np.searchsorted(self.offsets, places, side="right") - 1, return_index=True
-        )
+        users, first = np.unique(self.users_at(places), return_index=True)
         ends = self.offsets[users + 1]
         lengths = np.minimum(ends - places[first] + max_history, self.lengths[users])
         offsets = np.concatenate([[0], np.cumsum(lengths)])
