@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -102,6 +103,19 @@ def _series(values: Any) -> pd.Series:
     return _inferred(pd.Series(list(values), dtype=object))
 
 
+@contextmanager
+def legal_text() -> Iterator[None]:
+    """What finds that a text is none in Unicode raises `InvalidInputError`."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"the text {error.object!r} has half of a surrogate pair, which no file can hold; "
+            "drop it, or repair it: text.encode(errors='replace').decode() puts a question mark "
+            "there"
+        ) from error
+
+
 def _inferred(values: pd.Series | np.ndarray) -> pd.Series:
     """As a Series; objects that are all of one kind as that kind.
 
@@ -110,18 +124,12 @@ def _inferred(values: pd.Series | np.ndarray) -> pd.Series:
     InvalidInputError
         If a text is none in Unicode, on which pandas and files would fail.
     """
-    try:
+    with legal_text():
         inferred = pd.Series(values).infer_objects()
         if inferred.dtype == object:
             for value in inferred:
                 if isinstance(value, str):
                     value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(
-            f"the text {error.object!r} has half of a surrogate pair, which no file can hold; "
-            "drop it, or repair it: text.encode(errors='replace').decode() puts a question mark "
-            "there"
-        ) from error
     return inferred
 
 

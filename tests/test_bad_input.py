@@ -310,6 +310,14 @@ def test_fit_of_half_a_surrogate_pair(models, column, others, as_array):
     check_error(models, Row(call, InvalidInputError, NO_TEXT, "unfitted", params))
 
 
+@pytest.mark.parametrize("values", ["\ud800", ["a", "b\ud800"]])
+def test_feature_of_half_a_surrogate_pair(models, values):
+    items = X[["item_id"]].drop_duplicates()
+    items["tag"] = pd.Series([values] * len(items), items.index, dtype=object)
+    call, params = fit(X, items=items)
+    check_error(models, Row(call, InvalidInputError, NO_TEXT, "unfitted", params))
+
+
 @pytest.mark.parametrize("model", ["unfitted", "ints"])
 @pytest.mark.parametrize("mistake", FIT)
 def test_fit(models, mistake, model):

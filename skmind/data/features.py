@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._validation import join_scalars, scalar_array
+from .._validation import join_scalars, legal_text, scalar_array
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 
 _LISTS = list | tuple | set | frozenset | np.ndarray
@@ -266,7 +266,7 @@ def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matri
 def _fit_column(name: str, column: pd.Series) -> Feature:
     """The feature; of width 0 if no row has a value."""
     if _has_lists(column):
-        return Feature(name, "multiple", _vocabulary(name, column.astype(object).explode()))
+        return Feature(name, "multiple", _vocabulary(name, _exploded(column)))
     if column.dtype.kind != "f":
         return Feature(name, "category", _vocabulary(name, column))
     numbers = _numbers(name, column)
@@ -281,7 +281,7 @@ def _fit_column(name: str, column: pd.Series) -> Feature:
 def _with_values(feature: Feature, column: pd.Series) -> Feature:
     """A feature of categories that knows those of ``column`` too."""
     if feature.kind == "multiple":
-        column = column.astype(object).explode()
+        column = _exploded(column)
     values = _vocabulary(feature.name, column)
     new = values[pd.Index(feature.values).get_indexer(values) < 0]
     if not len(new):
@@ -292,6 +292,12 @@ def _with_values(feature: Feature, column: pd.Series) -> Feature:
 
 def _has_lists(column: pd.Series) -> bool:
     return column.dtype.kind not in "iufbM" and any(isinstance(cell, _LISTS) for cell in column)
+
+
+def _exploded(column: pd.Series) -> pd.Series:
+    """The values of lists, each with the index of its list."""
+    with legal_text():
+        return column.astype(object).explode()
 
 
 def _vocabulary(name: str, column: pd.Series) -> np.ndarray:
@@ -338,7 +344,7 @@ def _encode_column(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
         return sparse.csr_matrix((values.ravel(), (np.repeat(rows, 2), codes)), shape=shape)
     column = column.reset_index(drop=True)
     if feature.kind == "multiple":
-        column = column.astype(object).explode()
+        column = _exploded(column)
     column = column.dropna()
     codes = pd.Index(feature.values).get_indexer(_scalars(feature.name, column))
     known = codes >= 0
