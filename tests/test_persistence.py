@@ -613,7 +613,8 @@ FORGERIES = {
     "short offsets": (with_array("interactions.offsets", put(-1, 11)), "don't divide"),
     "offsets back": (with_array("interactions.offsets", put(2, 100)), "don't divide"),
     "features elsewhere": (
-        with_array("item_features.indices", put(0, 99)), "holds no legal model: indices must"
+        with_array("item_features.indices", put(0, 99)),
+        "holds no legal model: (indices must|column index values)",
     ),
     "negative features": (with_array("item_features.indices", put(0, -1)), "holds no legal model"),
     "features back": (with_array("item_features.indptr", put(1, 10**6)), "holds no legal model"),
