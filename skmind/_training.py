@@ -38,7 +38,6 @@ LAST_RATE = 0.1  # of the learning rate, at the end of a fit
 DENSE_SHARE = 0.1  # of the learning rate, for the encoder: its weights move at every step
 # Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
 BARE_ITEMS = 0.2  # share of the items with features that a step knows by these alone
-UNKNOWN_USERS = 0.1  # share of the samples that are answered from the user's features alone
 AUTO_STEPS = 100  # steps an epoch that a batch size of "auto" aims at ...
 AUTO_BATCH = 32, 1024  # ... within these limits
 
@@ -228,8 +227,7 @@ class Trainer:
             dropped = self._at_random(s.dropout, B, L, L)  # each sample leaves out others
         if self.user_features is not None:
             features = self.user_features[batch.users]
-            has_any = self._tensor(np.diff(features.indptr) > 0)
-            unknown = self._at_random(UNKNOWN_USERS, B, L) & has_any[:, None]
+            unknown = self._unknown(batch, features)
         lengths, profile = self._tensor(batch.lengths), net.profiles(features)
         found = net(self._tensor(history), lengths, items, profile, dropped, unknown, every=True)
         interests, mask = found.vectors.flatten(0, 1), found.mask.flatten(0, 1)  # (B · L, K, D)
@@ -242,6 +240,18 @@ class Trainer:
         return sampled_softmax(
             interests, mask, places, units, targets, negatives, log_expected, s.temperature
         )
+
+    def _unknown(self, batch: Batch, features: sparse.csr_matrix) -> Tensor:
+        """Samples (B, L) that are answered from the user's features alone.
+
+        Of those that n events precede, a share of 1 / (1 + n): a user without history is at the
+        beginning of it, and what comes there is not what comes later.
+        """
+        B, L = batch.history.shape
+        n_events = (batch.n_before + batch.lengths)[:, None] - np.arange(L)  # (B, L)
+        share = 1 / (1 + np.maximum(n_events, 1))  # fewer are those of the padding
+        share[np.diff(features.indptr) == 0] = 0
+        return self._at_random(self._tensor(share), B, L)
 
     def _compact(
         self, history: np.ndarray, targets: np.ndarray, negatives: np.ndarray
@@ -256,7 +266,7 @@ class Trainer:
         history, targets, negatives = np.split(codes, np.cumsum([history.size, len(targets)]))
         return rows, history.reshape(shape), targets, negatives
 
-    def _at_random(self, share: float, *shape: int) -> Tensor:
+    def _at_random(self, share: float | Tensor, *shape: int) -> Tensor:
         """True with the probability ``share``."""
         return torch.rand(shape, generator=self.generator, device=self.device) < share
 

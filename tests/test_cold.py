@@ -108,7 +108,7 @@ def test_without_features_nothing_is_left_out(planted, monkeypatch):
     tables = {"items": planted.topics}, {"users": planted.tastes}, {}
     before = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
     monkeypatch.setattr(_training, "BARE_ITEMS", 0.9)
-    monkeypatch.setattr(_training, "UNKNOWN_USERS", 0.9)
+    monkeypatch.setattr(_training.Trainer, "_unknown", lambda *_: None)
     after = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
     same = [
         np.array_equal(a.item_embeddings_, b.item_embeddings_)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from skmind._checkpoint import Checkpoint
 from skmind._training import Trainer, TrainingSettings
+from skmind.data.batches import Batch
 from skmind.data.interactions import Interactions
 from skmind.datasets import make_interactions
 from skmind.exceptions import NothingToScoreWarning, TrainingDivergedError
@@ -113,7 +114,19 @@ def watch(monkeypatch, one):
 def all_known(monkeypatch):
     """Training that leaves out neither items' own embeddings nor users' histories."""
     monkeypatch.setattr("skmind._training.BARE_ITEMS", 0.0)
-    monkeypatch.setattr("skmind._training.UNKNOWN_USERS", 0.0)
+    monkeypatch.setattr(Trainer, "_unknown", lambda *_: None)
+
+
+def test_the_earlier_an_event_the_more_often_features_alone_foretell_it():
+    n, nobody = 4000, np.empty((12_000, 3), dtype=np.int32)
+    lengths, n_before = np.tile([3, 1, 3], n), np.tile([0, 4, 0], n)
+    features = sparse.csr_matrix(np.tile([[1.0], [1.0], [0.0]], (n, 1)))
+    one = trainer(network(user_width=1), features)
+    unknown = one._unknown(Batch(nobody, nobody, lengths, np.arange(3 * n), n_before), features)
+    share = unknown.numpy().reshape(n, 3, 3).mean(0)
+    np.testing.assert_allclose(share[0], [1 / 4, 1 / 3, 1 / 2], atol=0.03)  # newest first
+    np.testing.assert_allclose(share[1, 0], 1 / 6, atol=0.03)
+    assert not share[2].any()  # without features
 
 
 # ------------------------------------------------------------------ learning

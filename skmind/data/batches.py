@@ -23,12 +23,15 @@ class Batch(NamedTuple):
     history, targets : ndarray of shape (B, L), int32
         Item codes, padded with -1.
     lengths, users : ndarray of shape (B,), int64
+    n_before : ndarray of shape (B,), int64
+        Events of the user before the chunk.
     """
 
     history: np.ndarray
     targets: np.ndarray
     lengths: np.ndarray
     users: np.ndarray
+    n_before: np.ndarray
 
 
 class BatchSampler:
@@ -87,7 +90,8 @@ class BatchSampler:
         for rows in batches:
             history = self.interactions.windows(ends[rows], lengths[rows])
             targets = self._targets(history, ends[rows], users[rows])
-            yield Batch(history, targets, lengths[rows], users[rows])
+            n_before = ends[rows] - lengths[rows] - self.interactions.offsets[users[rows]]
+            yield Batch(history, targets, lengths[rows], users[rows], n_before)
 
     def _targets(self, history: np.ndarray, ends: np.ndarray, users: np.ndarray) -> np.ndarray:
         """One of the events that followed each item of the chunks; -1 in the padding."""

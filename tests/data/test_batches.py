@@ -103,6 +103,17 @@ def test_each_sample_has_what_came_before_it_back_to_the_start_of_its_chunk(seed
 
 @SEEDS
 @pytest.mark.parametrize("max_history", [1, 4, 100])
+def test_a_batch_tells_how_many_events_a_chunk_leaves_out(seed, max_history):
+    interactions = random_interactions(seed)
+    lists = [history.tolist() for history in histories(interactions)]
+    for batch in sampler(interactions, max_history=max_history):
+        oldest = batch.history[np.arange(len(batch.lengths)), batch.lengths - 1].tolist()
+        places = [lists[user].index(item) for user, item in zip(batch.users, oldest, strict=True)]
+        assert batch.n_before.tolist() == places
+
+
+@SEEDS
+@pytest.mark.parametrize("max_history", [1, 4, 100])
 @pytest.mark.parametrize("horizon", [2, 3])
 def test_targets_are_any_of_the_next_events_alike(seed, max_history, horizon):
     interactions = random_interactions(seed)
@@ -207,8 +218,7 @@ def test_a_batch_is_as_wide_as_its_longest_chunk_and_padded(seed, max_history):
 
 def test_the_types_of_a_batch():
     batch = next(iter(sampler(random_interactions(0))))
-    types = {name: array.dtype for name, array in batch._asdict().items()}
-    assert types == {"history": np.int32, "targets": np.int32, "lengths": int, "users": int}
+    assert [array.dtype for array in batch] == [np.int32, np.int32, int, int, int]
 
 
 @SEEDS
