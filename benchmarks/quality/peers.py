@@ -161,7 +161,7 @@ MIND_TUNED = {
     "temperature": [0.1, 0.2, 0.5],
     "learning_rate": [0.001, 0.01],
     "user_id": [True, False],
-    "epochs": [5],
+    "epochs": [2, 5, 20],
     "keep": ["last"],
     "sampling": ["uniform"],
 }
