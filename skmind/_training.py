@@ -340,7 +340,9 @@ def _optimizers(net: MINDNet, settings: TrainingSettings) -> list[torch.optim.Op
     known = {id(parameter) for parameter in (*dense, *large)}
     rest = [parameter for parameter in net.parameters() if id(parameter) not in known]
     rate, decay = settings.learning_rate, settings.weight_decay
-    groups: list[Any] = [{"params": rest, "share": 1.0}, {"params": dense, "share": DENSE_SHARE}]
+    groups: list[Any] = [{"params": rest, "share": 1.0}]
+    if dense:
+        groups.append({"params": dense, "share": DENSE_SHARE})
     found: list[torch.optim.Optimizer] = [
         torch.optim.Adam(groups, rate, weight_decay=decay, fused=True)
     ]

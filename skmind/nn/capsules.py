@@ -6,11 +6,54 @@ moment in the history: it sees the items up to there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
+Factor = Callable[[Tensor], Tensor]  # of squared lengths
+
 EPS = 1e-7  # smaller ones are optimised away by ONNX, and empty histories become nan
 SMALLEST = 1e-12  # squared length that is still scaled to 1
+
+
+class _Scaled(torch.autograd.Function):
+    """``x · f(|x|²)`` over the last axis.
+
+    Written out because autograd would pass over arrays of the size of ``x`` twice as often.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: Factor, slope: Factor) -> Tensor:
+        """``factor`` is f and ``slope`` its derivative."""
+        square = x.square().sum(-1, keepdim=True)
+        scale = factor(square)
+        ctx.slope = slope
+        ctx.save_for_backward(x, square, scale)
+        return x * scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Of ``x`` alone."""
+        x, square, scale = ctx.saved_tensors
+        along = (gradients[0] * x).sum(-1, keepdim=True)
+        return (gradients[0] * scale).addcmul_(x, along * (2 * ctx.slope(square))), None, None
+
+
+def _scaled(x: Tensor, factor: Factor, slope: Factor) -> Tensor:
+    if x.requires_grad and torch.is_grad_enabled():
+        return _Scaled.apply(x, factor, slope)
+    return x * factor(x.square().sum(-1, keepdim=True))  # ONNX knows no other way
+
+
+def _squash_factor(square: Tensor) -> Tensor:
+    return square / ((1 + square) * (square + EPS).sqrt())
+
+
+def _squash_slope(square: Tensor) -> Tensor:
+    more = square + EPS
+    return (1 / (1 + square) - square / (2 * more)) / ((1 + square) * more.sqrt())
 
 
 def squash(z: Tensor) -> Tensor:
@@ -18,16 +61,20 @@ def squash(z: Tensor) -> Tensor:
 
     ``squash(z) = |z|² / (1 + |z|²) · z / |z|`` over the last axis.
     """
-    square = z.square().sum(-1, keepdim=True)
-    return z * (square / ((1 + square) * (square + EPS).sqrt()))
+    return _scaled(z, _squash_factor, _squash_slope)
+
+
+def _unit_factor(square: Tensor) -> Tensor:
+    return square.clamp(min=SMALLEST).rsqrt()
+
+
+def _unit_slope(square: Tensor) -> Tensor:
+    return (square**-1.5 / -2).masked_fill(square < SMALLEST, 0)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Vectors of unit length, over the last axis; zeros stay zero.
-
-    As `torch.nn.functional.normalize`, which takes 1.2 to 1.4 times as long with its gradient.
-    """
-    return x * x.square().sum(-1, keepdim=True).clamp(min=SMALLEST).rsqrt()
+    """Vectors of unit length, over the last axis; zeros stay zero."""
+    return _scaled(x, _unit_factor, _unit_slope)
 
 
 def interest_mask(lengths: Tensor, n_interests: int, adaptive: bool) -> Tensor:

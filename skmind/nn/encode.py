@@ -75,7 +75,8 @@ def encode(
         net.profiles(user_features),
     )
     used = found.mask & (found.vectors != 0).any(-1)
-    return Encoded(*(part.cpu().numpy() for part in found._replace(mask=used)))
+    parts = found.vectors, used, found.weights, found.capsules.norm(dim=-1)
+    return Encoded(*(part.cpu().numpy() for part in parts))
 
 
 @torch.inference_mode()

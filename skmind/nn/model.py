@@ -46,14 +46,14 @@ class Interests(NamedTuple):
         Interests in use.
     weights : Tensor of shape (B, K, L)
         Weight of each history item in each interest of the first query, who sees them all.
-    norms : Tensor of shape (B, Q, K)
-        Length of each interest before it was normalised.
+    capsules : Tensor of shape (B, Q, K, D)
+        The interests before they were normalised.
     """
 
     vectors: Tensor
     mask: Tensor
     weights: Tensor
-    norms: Tensor
+    capsules: Tensor
 
 
 def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> nn.Parameter:
@@ -311,11 +311,10 @@ class MINDNet(nn.Module):
             capsules = capsules.masked_fill(unknown[..., None, None], 0)
         if profile is not None:
             capsules = (capsules + profile[:, None, None]) * mask[..., None]
-        norms = capsules.norm(dim=-1)
         vectors = unit(capsules)
         if every:
-            return Interests(vectors, mask, weights, norms)
-        return Interests(vectors[:, 0], mask[:, 0], weights, norms[:, 0])
+            return Interests(vectors, mask, weights, capsules)
+        return Interests(vectors[:, 0], mask[:, 0], weights, capsules[:, 0])
 
     def _routed(
         self, projected: Tensor, present: Tensor, mask: Tensor, age: Tensor

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skmind.nn.capsules import EPS, interest_mask, route, squash
+from skmind.nn.capsules import EPS, interest_mask, route, squash, unit
 
 
 def looped_squash(z):
@@ -92,6 +92,17 @@ def route_queries(arrays, n_iter):
     a = {name: torch.as_tensor(array) for name, array in arrays.items()}
     parts = a["projected"], a["present"], a["interests"], a["logits"], a["log_recency"].exp()
     return route(*parts, n_iter)
+
+
+@pytest.mark.parametrize("scaled", [squash, unit])
+def test_gradients_of_scaled_vectors(scaled):
+    x = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x *= 10.0 ** torch.arange(-3, 4, dtype=torch.float64)[:, None, None]  # short and long ones
+    assert torch.autograd.gradcheck(scaled, x.requires_grad_(), eps=1e-8, atol=1e-4, rtol=1e-4)
+    zeros = torch.zeros(2, 5, requires_grad=True)
+    scaled(zeros).sum().backward()
+    assert torch.isfinite(zeros.grad).all()
+    assert torch.equal(scaled(x), scaled(x.detach()))  # which is computed in another place
 
 
 # ------------------------------------------------------------------ routing against the paper
