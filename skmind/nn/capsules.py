@@ -86,7 +86,7 @@ def interest_mask(lengths: Tensor, n_interests: int, adaptive: bool) -> Tensor:
         return torch.ones(*lengths.shape, n_interests, dtype=torch.bool, device=lengths.device)
     ranks = torch.arange(n_interests, device=lengths.device)
     # no logarithm: that of 32,768 is 14.99… in onnxruntime
-    return (ranks == 0) | (lengths[..., None] >= 2 ** (ranks + 1))
+    return (ranks == 0) | (lengths[..., None] >= 2 ** (ranks + 1).clamp(max=62))
 
 
 def route(

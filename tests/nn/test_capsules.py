@@ -367,6 +367,11 @@ def test_interest_mask_of_lengths_of_any_shape(adaptive):
     assert torch.equal(mask[0, 0, :3], interest_mask(torch.zeros(3), 4, adaptive))
 
 
+def test_more_interests_than_any_history_has_use_for():
+    mask = interest_mask(torch.tensor([0, 5, 10**6]), 70, adaptive=True)
+    assert mask.sum(1).tolist() == [1, 2, 19]
+
+
 def test_interest_mask_is_exact_around_every_power_of_two():
     lengths = np.arange(1, 2**13 + 2)
     mask = interest_mask(torch.as_tensor(lengths), 16, adaptive=True)
