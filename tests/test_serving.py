@@ -130,6 +130,7 @@ SENTENCES = [
     ({"user_ids": [1], "k": 10**30}, 422, "body.k: .* less than or equal to 100"),
     ({"user_ids": [1], "k": "3"}, 422, "body.k: .* valid integer"),
     ({"user_ids": [1], "k": 2.5}, 422, "body.k: .* valid integer"),
+    ({"user_ids": [1], "k": None}, 422, "body.k: .* valid integer"),
 ]
 OF_STRANGERS = [
     ({"histories": []}, 422, "should have at least 1 item"),

@@ -247,9 +247,8 @@ def full(name, arguments):
 
 
 def interrupted(name, arguments):
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # processes in the background ignore it
+    # a process in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
 
 
