@@ -6,7 +6,8 @@
 ``peers.sh`` makes the environment that ``peers.txt`` pins and runs this file in it. A peer with
 several settings in ``PEERS`` is first fitted with each, seed 0, and judged by NDCG@10 on the
 validation task; the best setting is fitted on the test task, with every seed where the fit is
-random. With ``--each`` every setting is fitted and judged on the validation task, and none on the
+random. Settings that differ in their epochs alone are stages of one training, since none changes
+its learning rate. With ``--each`` every setting is judged on the validation task, and none on the
 test task: for curves. All use one thread.
 """
 
@@ -20,7 +21,7 @@ import itertools
 import logging
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -47,10 +48,10 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-Recommend = Callable[[], pd.DataFrame]
+Learning = Iterator[Callable[[], pd.DataFrame]]  # at each stage, what recommends
 
 
-def ease(log: Log, seed: int, *, penalty: float) -> Recommend:
+def ease(log: Log, seed: int, *, penalty: float) -> Learning:
     """Steck 2019: the closed form of a linear item-to-item model with an empty diagonal."""
     del seed
     gram = (log.known.matrix.T @ log.known.matrix).toarray()
@@ -62,10 +63,10 @@ def ease(log: Log, seed: int, *, penalty: float) -> Recommend:
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    return lambda: log.rank(lambda block: csr_array(log.history.matrix[block]) @ weights)
+    yield lambda: log.rank(lambda block: csr_array(log.history.matrix[block]) @ weights)
 
 
-def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Recommend:
+def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Learning:
     """A model of the library implicit, by its own search."""
     import implicit
     from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
@@ -87,19 +88,20 @@ def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Rec
         codes, _ = fitted.recommend(np.arange(log.shape[0]), log.history.matrix, N=K, **again)
         return log.frame(codes)
 
-    return recommend
+    yield recommend
 
 
-def mind(log: Log, seed: int, *, epochs: int, **settings: Any) -> Recommend:
+def mind(log: Log, seed: int, *, epochs: list[int], **settings: Any) -> Learning:
     """MIND of torch-rechub."""
     from rechub import Mind
 
     model = Mind(log, seed, **settings)
-    model.train(epochs)
-    return partial(model.rank, *model.vectors())
+    for n_more in np.diff(epochs, prepend=0).tolist():
+        model.train(n_more)
+        yield partial(model.rank, *model.vectors())
 
 
-def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend:
+def sasrec(log: Log, seed: int, *, epochs: list[int], **settings: object) -> Learning:
     """SASRec of RecTools."""
     from pytorch_lightning import Trainer, seed_everything
     from rectools import Columns
@@ -121,7 +123,6 @@ def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend
 
     def trainer() -> Trainer:
         return Trainer(
-            max_epochs=epochs,
             accelerator="cpu",
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -130,7 +131,6 @@ def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend
         )
 
     model = SASRecModel(get_trainer_func=trainer, recommend_torch_device="cpu", **settings)
-    model.fit(dataset(log.known))
 
     def recommend() -> pd.DataFrame:
         users = np.arange(log.shape[0])
@@ -139,7 +139,9 @@ def sasrec(log: Log, seed: int, *, epochs: int, **settings: object) -> Recommend
         codes[found[Columns.User], found[Columns.Rank] - 1] = found[Columns.Item]
         return log.frame(codes)
 
-    return recommend
+    for n_more in np.diff(epochs, prepend=0).tolist():
+        model.fit_partial(dataset(log.known), min_epochs=n_more, max_epochs=n_more)
+        yield recommend
 
 
 def grid(**choices: list) -> list[dict]:
@@ -154,14 +156,14 @@ BPR = {
     "regularization": [0.01, 0.05],
     "iterations": [100],
 }
-MIND = {"dim": 16, "negatives": 3, "temperature": None, "epochs": 5}
+MIND = {"dim": 16, "negatives": 3, "temperature": None, "epochs": [5]}
 MIND_TUNED = {
     "dim": [32],
     "negatives": [10, 50],
     "temperature": [0.1, 0.2, 0.5],
     "learning_rate": [0.001, 0.01],
     "user_id": [True, False],
-    "epochs": [2, 5, 20],
+    "epochs": [[1, 2, 5, 10, 20]],
     "keep": ["last"],
     "sampling": ["uniform"],
 }
@@ -171,9 +173,9 @@ SASREC = {
     "n_heads": [2],
     "session_max_len": [20, 100],
     "dropout_rate": [0.3],
-    "epochs": [3, 10, 20, 30, 50, 100],
+    "epochs": [[1, 2, 3, 5, 10, 15, 20, 30, 50, 100]],
 }
-# name: (library, function, settings to choose from, whether its fit is random)
+# name: (library, function, settings to choose from, whether its fit is random); epochs are stages
 PEERS = {
     "knn": (
         "implicit",
@@ -197,26 +199,46 @@ PEERS = {
 }
 
 
-def fit(name: str, settings: dict, dataset: str, data: Path, validation: bool, seed: int) -> Run:
-    """Fit, recommend, measure."""
+def fit(
+    name: str, settings: dict, dataset: str, data: Path, validation: bool, seed: int
+) -> list[Run]:
+    """Fit, recommend, measure: after each stage."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     task = make_task(dataset, data, validation)
     if name.startswith("mind"):
         settings = {**settings, "profile": profiles(dataset, data, task)}
     log = Log(task)
-    quiet = io.StringIO()
+    quiet, runs, seconds = io.StringIO(), [], np.zeros(2)
     with threadpool_limits(1), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         start = clocks()
-        recommend = PEERS[name][1](log, seed, **settings)
-        seconds = clocks() - start
-        recommended = recommend()
-    return Run(measure(task.test, recommended), seconds, peak())
+        for recommend in PEERS[name][1](log, seed, **settings):
+            seconds = seconds + clocks() - start
+            runs.append(Run(measure(task.test, recommend()), seconds, peak()))
+            start = clocks()
+    return runs
+
+
+def chosen(settings: dict, kept: dict[str, list[str]]) -> dict | None:
+    """The setting with the epochs that are kept; None if another of its values is not."""
+    if "epochs" in settings:
+        epochs = [n for n in settings["epochs"] if str(n) in kept.get("epochs", [str(n)])]
+        settings = {**settings, "epochs": epochs}
+    others = kept.keys() - {"epochs"}
+    return settings if all(str(settings.get(n, kept[n][0])) in kept[n] for n in others) else None
+
+
+def stages(settings: dict) -> list[dict]:
+    """A setting for each of the epochs."""
+    if "epochs" not in settings:
+        return [settings]
+    return [{**settings, "epochs": [n]} for n in settings["epochs"]]
 
 
 def words(settings: dict) -> str:
-    """Settings as name=value."""
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
+    """The setting of a stage as name=value."""
+    shown = {n: value[0] if n == "epochs" else value for n, value in settings.items()}
+    return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def main() -> None:
@@ -260,25 +282,28 @@ def main() -> None:
     say(HEAD)
     notes = []
     for name in arguments.peers:
-        library, _, choices, is_random = PEERS[name]
-        choices = [c for c in choices if all(str(c.get(n, v[0])) in v for n, v in kept.items())]
+        library, _, settings, is_random = PEERS[name]
+        settings = [s for s in (chosen(s, kept) for s in settings) if s is not None]
         seeds = arguments.seeds if is_random else arguments.seeds[:1]
-        best = choices[0]
-        if not arguments.each and len(choices) > 1:
-            jobs = [(name, c, arguments.dataset, arguments.data, True, 0) for c in choices]
-            found = [r.users["NDCG@10"].mean() for r in in_processes(fit, jobs, arguments.jobs)]
-            best = choices[int(np.argmax(found))]
+        staged = [stage for s in settings for stage in stages(s)]
+        where = arguments.dataset, arguments.data
+        if not arguments.each and len(staged) > 1:
+            jobs = [(name, s, *where, True, 0) for s in settings]
+            runs = itertools.chain(*in_processes(fit, jobs, arguments.jobs))
+            found = [run.users["NDCG@10"].mean() for run in runs]
+            settings = [staged[int(np.argmax(found))]]
             notes.append(
                 f"- {name}: best of {len(found)} settings on the validation task, where its "
                 f"NDCG@10 is {max(found):.4f} (worst {min(found):.4f})."
             )
         part = "validation" if arguments.each else "test"
-        for settings in choices if arguments.each else [best]:
-            common = name, settings, arguments.dataset, arguments.data, arguments.each
-            label = f"{arguments.dataset} {part}, {name} of {library} ({words(settings)})"
-            label += f", {' '.join(map(str, seeds))}" if is_random else ""
-            jobs = [(*common, seed) for seed in seeds]
-            say(row(label, in_processes(fit, jobs, arguments.jobs)))
+        for s in settings:
+            jobs = [(name, s, *where, arguments.each, seed) for seed in seeds]
+            by_stage = zip(*in_processes(fit, jobs, arguments.jobs), strict=True)
+            for stage, runs in zip(stages(s), by_stage, strict=True):
+                label = f"{arguments.dataset} {part}, {name} of {library} ({words(stage)})"
+                label += f", {' '.join(map(str, seeds))}" if is_random else ""
+                say(row(label, list(runs)))
     if notes:
         say("\n" + "\n".join(notes))
 
