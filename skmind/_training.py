@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, State
@@ -233,10 +234,11 @@ class Trainer:
         interests, mask = found.vectors.flatten(0, 1), found.mask.flatten(0, 1)  # (B · L, K, D)
         places = np.flatnonzero(sampled)
         if s.label_attention != "mixture":
-            here, wanted = self._tensor(places), self._tensor(targets)
-            interests, mask = (part.index_select(0, here) for part in (interests, mask))  # (n, K …)
-            interests = label_aware(interests, mask, units[wanted], s.label_attention)[:, None]
-            mask, places = mask[:, :1], np.arange(len(places))
+            wanted = np.zeros(sampled.size, dtype=np.int64)
+            wanted[places] = targets
+            wanted = F.embedding(self._tensor(wanted), units)  # (B · L, D)
+            interests = label_aware(interests, mask, wanted, s.label_attention)[:, None]
+            mask = mask[:, :1]
         return sampled_softmax(
             interests, mask, places, units, targets, negatives, log_expected, s.temperature
         )

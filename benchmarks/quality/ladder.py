@@ -55,10 +55,15 @@ def half_life(*a: Any) -> tuple[Tensor, Tensor]:
 
 
 def last_item_residual(*a: Any) -> tuple[Tensor, Tensor]:
-    """The newest item is added to every capsule."""
-    found, weights = route(*a)
-    newest = a[0][:, : found.shape[1], None]
-    return (found + newest) * a[2][..., None], weights
+    """The newest item is added to every capsule; `as_it_is` then keeps their lengths."""
+    sums, weights = route(*a)
+    newest = a[0][:, : sums.shape[1], None]
+    return (capsules.squash(sums) + newest) * a[2][..., None], weights
+
+
+def as_it_is(sums: Tensor) -> Tensor:
+    """No squash."""
+    return sums
 
 
 def through_routing(*a: Any) -> tuple[Tensor, Tensor]:
@@ -69,10 +74,10 @@ def through_routing(*a: Any) -> tuple[Tensor, Tensor]:
     b, scale = b + off[..., None], present[:, :, None, :] * recency
     for i in range(n_iter):
         weights = b.softmax(2) * scale
-        found = capsules.squash(weights.view(B, Q * K, L) @ projected)
+        sums = weights.view(B, Q * K, L) @ projected
         if i < n_iter - 1:
-            b = b + (found @ projected.transpose(1, 2)).view(B, Q, K, L)
-    return found.view(B, Q, K, D) * interests[..., None], weights
+            b = b + (capsules.squash(sums) @ projected.transpose(1, 2)).view(B, Q, K, L)
+    return sums.view(B, Q, K, D) * interests[..., None], weights
 
 
 def farthest_point(*a: Any) -> tuple[Tensor, Tensor]:
@@ -96,7 +101,7 @@ def farthest_point(*a: Any) -> tuple[Tensor, Tensor]:
             found = capsules.squash(weights.view(B, Q * K, L) @ projected)
             start = start + (found @ projected.transpose(1, 2)).view(B, Q, K, L)
         weights = (start + off[..., None]).softmax(2) * present[:, :, None] * recency
-    return capsules.squash((weights.view(B, Q * K, L) @ projected).view(B, Q, K, D)), weights
+    return (weights.view(B, Q * K, L) @ projected).view(B, Q, K, D), weights
 
 
 def learned_logits(self: model.MINDNet, *a: Any) -> None:
@@ -128,21 +133,22 @@ def positions(*a: Any) -> tuple[Tensor, Tensor]:
         e, p = (projected, added) if last else (projected.detach(), added.detach())
         weights = b.softmax(2) * scale
         z = (weights.view(B, Q * K, L) @ e).view(B, Q, K, D)
-        found = capsules.squash(z + torch.einsum("bqkl,qld->bqkd", weights, p))
+        sums = z + torch.einsum("bqkl,qld->bqkd", weights, p)
         if not last:
-            b = b + (found.detach().view(B, Q * K, D) @ e.transpose(1, 2)).view(B, Q, K, L)
-            b = b + torch.einsum("bqkd,qld->bqkl", found.detach(), p)
-    return found, weights
+            found = capsules.squash(sums).detach()
+            b = b + (found.view(B, Q * K, D) @ e.transpose(1, 2)).view(B, Q, K, L)
+            b = b + torch.einsum("bqkd,qld->bqkl", found, p)
+    return sums, weights
 
 
 def balanced_routing(*a: Any) -> tuple[Tensor, Tensor]:
     """REMI's regularised routing: how much an interest's weights vary over the history costs."""
-    found, weights = through_routing(*a)
+    sums, weights = through_routing(*a)
     n = a[1].sum(2).clamp(min=1)[:, :, None]  # (B, Q, 1) items
     mean = weights.sum(3) / n  # (B, Q, K)
     spread = (weights - mean[..., None]).square() * a[1][:, :, None]
     shared.append((spread.sum(3) / n).square().sum(2).add(1e-12).sqrt().mean())
-    return found, weights
+    return sums, weights
 
 
 def regularised(*a: Any) -> Tensor:
@@ -203,6 +209,7 @@ PATCHES = {
     "no_recency": (model, "route", no_recency),
     "half_life": (model, "route", half_life),
     "last_item_residual": (model, "route", last_item_residual),
+    "as_it_is": (model, "squash", as_it_is),
     "through_routing": (model, "route", through_routing),
     "farthest_point": (model, "route", farthest_point),
     "learned_logits": (model.MINDNet, "__init__", learned_logits),
@@ -242,7 +249,7 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("item dropout .4", "dropout=0.4", ()),
     ("no recency weights", "", ("no_recency",)),
     ("fixed half-life of ten events", "", ("half_life",)),
-    ("last item added", "", ("last_item_residual",)),
+    ("last item added", "", ("last_item_residual", "as_it_is")),
     ("one routing iteration", "n_routing_iter=1", ()),
     ("gradient through the routing", "", ("through_routing",)),
     ("learned routing logits", "", ("learned_logits", "through_routing")),

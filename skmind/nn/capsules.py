@@ -89,6 +89,11 @@ def interest_mask(lengths: Tensor, n_interests: int, adaptive: bool) -> Tensor:
     return (ranks == 0) | (lengths[..., None] >= 2 ** (ranks + 1).clamp(max=62))
 
 
+def _times(x: Tensor, factor: Tensor) -> Tensor:
+    """In place, unless the result is of another shape."""
+    return x * factor if len(x) < len(factor) else x.mul_(factor)
+
+
 def route(
     projected: Tensor,
     present: Tensor,
@@ -108,9 +113,9 @@ def route(
     ----------
     projected : Tensor of shape (B, L, D)
         ``S e`` of each history item.
-    present : Tensor of shape (B, Q, L), float
+    present : Tensor of shape (B, Q, L), or (1, Q, L) for all histories, float
         1 for an item that the query sees, else 0.
-    interests : Tensor of shape (B, Q, K), bool
+    interests : Tensor of shape (B, Q, K), or (1, Q, K) for all histories, bool
         Interests in use.
     logits : Tensor of shape (Q, K, L)
         Initial routing logits, the same for every user.
@@ -121,9 +126,9 @@ def route(
 
     Returns
     -------
-    capsules : Tensor of shape (B, Q, K, D)
-        Zero for interests that are not in use.
-    weights : Tensor of shape (B, Q, K, L)
+    sums : Tensor of shape (B, Q, K, D)
+        The capsules before `squash`, which keeps their direction; zero for interests not in use.
+    weights : Tensor of shape (B, Q, K, L), or (1, Q, K, L) if the same for all histories
         Coupling times recency of each item; zero for items not seen.
     """
     B, L, D = projected.shape
@@ -131,15 +136,16 @@ def route(
     # softmax and products by row are fastest with the interests before the queries, and in place
     logits, recency = (part.transpose(0, 1).contiguous() for part in (logits, recency))
     off = torch.zeros_like(interests, dtype=logits.dtype).masked_fill(~interests, -torch.inf)
-    b = logits + off.transpose(1, 2)[..., None]  # (B, K, Q, L)
-    fixed, seen = projected.detach(), present[:, None]
+    b = logits + off.transpose(1, 2)[..., None]  # (B or 1, K, Q, L)
+    scale = recency * present[:, None]  # (B or 1, K, Q, L)
+    fixed = projected.detach()
     with torch.no_grad():
-        for _ in range(n_iter - 1):
-            weights = b.softmax(1).mul_(seen).mul_(recency).view(B, K * Q, L)
+        for i in range(n_iter - 1):
+            weights = _times(b.softmax(1), scale).flatten(1, 2)
             capsules = squash((weights @ fixed).to(b.dtype))  # (B, K · Q, D)
-            b = torch.baddbmm(b.view(B, K * Q, L), capsules, fixed.transpose(1, 2))
-            b = b.view(B, K, Q, L)
-        coupling = b.softmax(1).mul_(seen)
-    weights = coupling * recency
-    routed = (weights.view(B, K * Q, L) @ projected).view(B, K, Q, D)
-    return squash(routed.to(b.dtype)).transpose(1, 2), weights.transpose(1, 2)
+            add = torch.baddbmm if i == 0 else Tensor.baddbmm_
+            b = add(b.flatten(1, 2), capsules, fixed.transpose(1, 2)).view(B, K, Q, L)
+        coupling = b.softmax(1)
+    weights = coupling * scale
+    routed = (weights.flatten(1, 2) @ projected).view(B, K, Q, D)
+    return routed.to(b.dtype).transpose(1, 2), weights.transpose(1, 2)

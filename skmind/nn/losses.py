@@ -117,7 +117,7 @@ def sampled_softmax(
 
     # the first groups are the interests in use, each once
     similarity = (queries * candidates).sum(2) / temperature  # (K, B)
-    positive = similarity.masked_fill(ranks >= n_used, MASKED).logsumexp(0)  # (B,)
+    positive = _logsumexp(similarity.masked_fill(ranks >= n_used, MASKED))  # (B,)
     log_mass = _LogMass.apply(
         queries,
         keys.view(K, -1, D),
@@ -125,8 +125,13 @@ def sampled_softmax(
         to_device(_hits(targets, negatives, K), device),
         temperature,
     )  # (K, B)
-    log_total = (log_mass + (K / n_groups).log()).logsumexp(0)  # (B,)
+    log_total = _logsumexp(log_mass + (K / n_groups).log())  # (B,)
     return F.softplus(log_total - positive).mean()
+
+
+def _logsumexp(x: Tensor) -> Tensor:
+    """Over the first axis."""
+    return x.logsumexp(0) if len(x) > 1 else x[0]
 
 
 def _hits(targets: np.ndarray, negatives: np.ndarray, n_groups: int) -> np.ndarray:

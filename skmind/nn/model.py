@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._store import ALIGNMENT
-from .capsules import interest_mask, route, unit
+from .capsules import interest_mask, route, squash, unit
 from .device import to_device
 from .optim import is_large
 from .sequence import SelfAttention
@@ -60,29 +60,25 @@ def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> n
     return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
 
 
-def _views(
-    lengths: Tensor, L: int, Q: int, dropped: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What the first ``Q`` queries see of histories of these lengths.
+def _views(there: Tensor, Q: int, dropped: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What the first ``Q`` queries see of histories whose items are at the places ``there``.
 
     Returns
     -------
     age : Tensor of shape (Q, L), int64
         Of each item for each query; 0 for newer ones, which it does not see.
-    left : Tensor of shape (B, Q), int64
-        Items of the history at the time; not positive in the padding.
-    present : Tensor of shape (B, Q, L), bool
-        Whether the query sees the item.
+    present : Tensor of shape (B, Q, L), or (1, Q, L) for all histories, bool
+        Whether the query sees the item, if one is there.
     """
-    places = torch.arange(L, device=lengths.device)
+    places = torch.arange(there.shape[1], device=there.device)
     age = places - places[:Q, None]  # (Q, L)
-    left = lengths[:, None] - places[:Q]  # (B, Q)
-    present = (age >= 0) & (age < left[..., None])  # (B, Q, L)
+    present = (age >= 0)[None]
     if dropped is not None:
-        kept = present & ~dropped[:, :Q]
-        newest = present & (age == 0) & ~kept.any(2, keepdim=True)
+        seen = present & there[:, None]
+        kept = seen & ~dropped[:, :Q]
+        newest = seen & (age == 0) & ~kept.any(2, keepdim=True)
         present = kept | newest
-    return age.clamp(min=0), left, present
+    return age.clamp(min=0), present
 
 
 def _by_age(values: Tensor, age: Tensor) -> Tensor:
@@ -297,13 +293,22 @@ class MINDNet(nn.Module):
         Interests
         """
         L, config = history.shape[1], self.config
+        places = torch.arange(L, device=lengths.device)
+        there = places < lengths[:, None]  # (B, L)
         Q = L if every or len(self.layers) else 1
-        age, left, present = _views(lengths, L, Q, dropped)
-        state = self._states(F.embedding(history, items), present, age) if self.layers else None
+        age, present = _views(there, Q, dropped)
+        state = None
+        if self.layers:
+            seen = present & there[:, None]
+            state = self._states(F.embedding(history, items), seen, age)  # (B, L, D)
         if not every:
-            age, left, present = age[:1], left[:, :1], present[:, :1]
+            age, present = age[:1], present[:, :1]
+        left = lengths[:, None] - places[: len(age)]  # (B, Q): not positive in the padding
         mask = interest_mask(left, config.n_interests, config.adaptive_interests)
-        capsules, weights = self._routed(self._projected(history, items), present, mask, age)
+        projected = self._projected(history, items) * there[..., None]
+        some = mask if config.adaptive_interests else mask[:1]
+        sums, weights = self._routed(projected, present, some, age)
+        capsules = squash(sums)
         if state is not None:
             first = capsules[:, :, :1] + state[:, : len(age), None]
             capsules = torch.cat([first, capsules[:, :, 1:]], 2)
@@ -311,7 +316,9 @@ class MINDNet(nn.Module):
             capsules = capsules.masked_fill(unknown[..., None, None], 0)
         if profile is not None:
             capsules = (capsules + profile[:, None, None]) * mask[..., None]
-        vectors = unit(capsules)
+        # squash keeps the direction: without it, where nothing was added, there is less to do
+        vectors = unit(sums if state is None and profile is None else capsules)
+        weights = weights * there[:, None]
         if every:
             return Interests(vectors, mask, weights, capsules)
         return Interests(vectors[:, 0], mask[:, 0], weights, capsules[:, 0])
@@ -319,28 +326,27 @@ class MINDNet(nn.Module):
     def _routed(
         self, projected: Tensor, present: Tensor, mask: Tensor, age: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Capsules of all queries, (B, Q, K, D), and the weights behind the first, (B, K, L).
+        """`route` all queries: sums (B, Q, K, D), and the weights behind the first, (B, K, L).
 
         In two halves, as a query sees no item before its column: the older half of the queries is
         not compared with the newer half of the items.
         """
-        Q, recency = len(age), self.recency.exp()
-        present = present.to(recency.dtype)
-        middle = (Q + 1) // 2
+        (Q, L), middle = age.shape, (len(age) + 1) // 2
+        logits, recency = (_by_age(v, age[:middle]) for v in (self.logits, self.recency.exp()))
         parts = [
             route(
                 projected[:, start:],
-                present[:, start:stop, start:],
+                present[:, start:stop, start:].to(recency.dtype),
                 mask[:, start:stop],
-                _by_age(self.logits, age[start:stop, start:]),
-                _by_age(recency, age[start:stop, start:]),
+                logits[: stop - start, :, : L - start],  # by age: as from the first place on
+                recency[: stop - start, :, : L - start],
                 self.config.n_routing_iter,
             )
             for start, stop in ((0, middle), (middle, Q))
             if start < stop
         ]
-        capsules, weights = zip(*parts, strict=True)
-        return torch.cat(capsules, 1), weights[0][:, 0]
+        sums, weights = zip(*parts, strict=True)
+        return torch.cat(sums, 1), weights[0][:, 0]
 
     def _projected(self, history: Tensor, items: Tensor) -> Tensor:
         """``S e`` of each history item, shape (B, L, D); once an item if these are fewer."""

@@ -65,7 +65,7 @@ def torch_routing(projected, lengths, logits, log_recency, n_iter, adaptive=True
     """Routing with one query, the whole history; without its axis."""
     lengths = torch.as_tensor(lengths)
     present = (torch.arange(projected.shape[1]) < lengths[:, None]).float()
-    capsules, weights = route(
+    sums, weights = route(
         torch.as_tensor(projected),
         present[:, None],
         interest_mask(lengths, len(logits), adaptive)[:, None],
@@ -73,7 +73,7 @@ def torch_routing(projected, lengths, logits, log_recency, n_iter, adaptive=True
         torch.as_tensor(log_recency).exp()[None],
         n_iter,
     )
-    return capsules.squeeze(1), weights.squeeze(1)
+    return squash(sums.squeeze(1)), weights.squeeze(1)
 
 
 def queries(B=3, Q=4, L=6, D=5, K=3, seed=0):
@@ -88,10 +88,11 @@ def queries(B=3, Q=4, L=6, D=5, K=3, seed=0):
 
 
 def route_queries(arrays, n_iter):
-    """`route` of what `queries` returns, arrays or tensors."""
+    """Capsules and weights of what `queries` returns, arrays or tensors."""
     a = {name: torch.as_tensor(array) for name, array in arrays.items()}
     parts = a["projected"], a["present"], a["interests"], a["logits"], a["log_recency"].exp()
-    return route(*parts, n_iter)
+    sums, weights = route(*parts, n_iter)
+    return squash(sums), weights
 
 
 @pytest.mark.parametrize("scaled", [squash, unit])
@@ -203,6 +204,18 @@ def test_each_query_equals_plain_loops(B, Q, L, D, K, n_iter):
                 expected_u, expected_w = looped_query(*one, n_iter)
                 np.testing.assert_allclose(u[row, q].numpy(), expected_u, atol=1e-5)
                 np.testing.assert_allclose(w[row, q].numpy(), expected_w, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_iter", [1, 2, 4])
+def test_one_row_of_masks_stands_for_all_histories(n_iter):
+    a = queries(B=3)
+    for shared in [("present",), ("interests",), ("present", "interests")]:
+        one = {name: a[name][1:2] for name in shared}
+        every = {name: np.repeat(part, 3, axis=0) for name, part in one.items()}
+        for got, expected in zip(
+            route_queries(a | one, n_iter), route_queries(a | every, n_iter), strict=True
+        ):
+            torch.testing.assert_close(got.expand_as(expected), expected, atol=1e-6, rtol=0)
 
 
 def test_items_that_a_query_does_not_see_never_matter_to_it():

@@ -4,7 +4,7 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
-from skmind.nn.capsules import interest_mask, route
+from skmind.nn.capsules import interest_mask, route, squash
 from skmind.nn.model import FeatureBag, Interests, MINDNet, NetConfig
 
 N_ITEMS, K, D, L = 12, 3, 6, 9
@@ -59,7 +59,7 @@ def routed(net, history, lengths, present=None):
         present = torch.arange(L) < lengths[:, None]
     config = net.config
     mask = interest_mask(lengths, config.n_interests, config.adaptive_interests)
-    capsules, weights = route(
+    sums, weights = route(
         projected,
         present.float()[:, None],
         mask[:, None],
@@ -67,7 +67,7 @@ def routed(net, history, lengths, present=None):
         net.recency.detach().exp()[None, :, :L],
         config.n_routing_iter,
     )
-    return capsules[:, 0], weights[:, 0]
+    return squash(sums[:, 0]), weights[:, 0]
 
 
 def states(net, history, lengths, dropped=None):
