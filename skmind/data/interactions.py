@@ -11,6 +11,7 @@ from ..exceptions import InvalidInputError
 
 PADDING = -1
 BLOCK = 2**16  # interactions that are sorted together; users too, so that uint16 numbers them
+CHUNK = 2**20  # rows that are counted, or dealt to blocks, together
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Interactions:
     ) -> Interactions:
         """Sort the rows by user, then time; rows of equal time keep their order.
 
+        In time linear in their number: they are dealt to blocks of users, a chunk of rows at a
+        time, so that little is held beside the result, and then sorted within each block.
+
         Parameters
         ----------
         users, items : ndarray of shape (n_rows,), int32
@@ -44,7 +48,29 @@ class Interactions:
         n_users : int
             Users without a row get an empty history.
         """
-        return UserOrder(users, n_users).sort(items, times)
+        offsets = np.zeros(n_users + 1, dtype=np.int64)
+        np.cumsum(count(users, n_users), out=offsets[1:])
+        cuts = np.searchsorted(offsets, np.arange(0, len(users), BLOCK))
+        first = np.unique(np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]]))
+        sizes = np.diff(first)  # users of each block, which begins with the user ``first``
+        places = (np.arange(n_users) - np.repeat(first[:-1], sizes)).astype(np.uint16)
+        blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        given = [items] if times is None else [items, times]
+        columns, keys = [np.empty_like(column) for column in given], np.empty(len(users), np.uint16)
+        ends = offsets[first[:-1]]  # of what each block has so far
+        for rows in (slice(start, start + CHUNK) for start in range(0, len(users), CHUNK)):
+            here = users[rows]
+            order, counts = _by_block(blocks[here], len(sizes))
+            into = np.arange(len(here)) + np.repeat(ends - np.cumsum(counts) + counts, counts)
+            for column, values in zip(columns, given, strict=True):
+                column[into] = values[rows][order]
+            keys[into] = places[here[order]]
+            ends += counts
+        for part in map(slice, offsets[first[:-1]], offsets[first[1:]]):
+            order = np.lexsort([key[part] for key in (*columns[1:], keys)])
+            for column in columns:
+                column[part] = column[part][order]
+        return cls(columns[0], offsets, *columns[1:])
 
     @property
     def n_users(self) -> int:
@@ -167,9 +193,9 @@ class Interactions:
             self._check_kind(times)
             times = np.concatenate([self.times, times])
         known = np.repeat(np.arange(self.n_users, dtype=np.int32), self.lengths)
-        order = UserOrder(np.concatenate([known, users]), n_users)
         items = np.concatenate([self.items, items])
-        rows = order.sort(np.arange(len(items)), times)
+        users = np.concatenate([known, users])
+        rows = Interactions.from_codes(users, np.arange(len(items)), times, n_users)
         return Interactions(items[rows.items], rows.offsets, rows.times), rows.items >= len(known)
 
     def since(self, marked: np.ndarray, max_history: int) -> tuple[np.ndarray, Interactions]:
@@ -214,42 +240,16 @@ class Interactions:
         return self.windows(self.offsets[users + 1], lengths), lengths
 
 
-class UserOrder:
-    """The order of rows by user: `Interactions.from_codes` in two steps.
+def count(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """How often each code is there, int64 of shape (n_codes,)."""
+    size = max(CHUNK, n_codes)  # numpy makes a copy of what it counts, of 8 bytes a row
+    starts = range(0, max(len(codes), 1), size)
+    return sum(np.bincount(codes[start : start + size], minlength=n_codes) for start in starts)
 
-    Rows are brought into blocks of users by a counting sort, and sorted within these: in time
-    linear in their number. Between the steps a caller can let go of the codes of the users.
 
-    Parameters
-    ----------
-    users : ndarray of shape (n_rows,), int32
-    n_users : int
-    """
-
-    def __init__(self, users: np.ndarray, n_users: int) -> None:
-        self.offsets = np.zeros(n_users + 1, dtype=np.int64)
-        np.cumsum(np.bincount(users, minlength=n_users), out=self.offsets[1:])
-        cuts = np.searchsorted(self.offsets, np.arange(0, len(users), BLOCK))
-        cuts = np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]])
-        self._first = np.unique(cuts)  # user of each block, and n_users
-        sizes = np.diff(self._first)
-        self._blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[users]
-        places = np.arange(n_users) - np.repeat(self._first[:-1], sizes)
-        self._places = self._by_block(places.astype(np.uint16)[users])
-
-    def sort(self, items: np.ndarray, times: np.ndarray | None) -> Interactions:
-        """The interactions, those of a user in time, else in the order of the rows."""
-        columns = [self._by_block(column) for column in (items, times) if column is not None]
-        keys = [*columns[1:], self._places]
-        for part in map(slice, self.offsets[self._first[:-1]], self.offsets[self._first[1:]]):
-            order = np.lexsort([key[part] for key in keys])
-            for column in columns:
-                column[part] = column[part][order]
-        return Interactions(columns[0], self.offsets, *columns[1:])
-
-    def _by_block(self, values: np.ndarray) -> np.ndarray:
-        """Values sorted by block, else in the order of the rows."""
-        plain = values.view(np.int64) if values.dtype.kind == "M" else values
-        ends, shape = np.array([0, len(plain)]), (1, len(self._first) - 1)
-        by_row = sparse.csr_matrix((plain, self._blocks, ends), shape=shape)
-        return by_row.tocsc().data.view(values.dtype)  # scipy's counting sort
+def _by_block(blocks: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows sorted by block, else in their order, and the rows of each."""
+    n = len(blocks)
+    table = np.arange(n, dtype=np.int32), blocks, np.array([0, n])
+    by_block = sparse.csr_matrix(table, shape=(1, n_blocks)).tocsc()  # scipy's counting sort
+    return by_block.data, np.diff(by_block.indptr)

@@ -23,7 +23,7 @@ from .._validation import (
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .encoder import IdEncoder
 from .features import Column, FeatureEncoder, Features
-from .interactions import Interactions, UserOrder
+from .interactions import Interactions, count
 
 
 class Schema(NamedTuple):
@@ -127,10 +127,8 @@ def prepare(
     item_ids, item_codes, item_features = _prepare_side(
         *item_side, schema.item, items, schema.item_features, (X, kept, times)
     )
-    order = UserOrder(user_codes, len(user_ids))
-    del user_codes, user_side  # of the length of the log, as what follows
-    interactions = order.sort(item_codes, times)
-    counts = np.bincount(item_codes, minlength=len(item_ids))
+    interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids))
+    counts = count(item_codes, len(item_ids))
     return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
 
 
