@@ -234,9 +234,9 @@ class Trainer:
         interests, mask = found.vectors.flatten(0, 1), found.mask.flatten(0, 1)  # (B · L, K, D)
         places = np.flatnonzero(sampled)
         if s.label_attention != "mixture":
-            wanted = np.zeros(sampled.size, dtype=np.int64)
-            wanted[places] = targets
-            wanted = F.embedding(self._tensor(wanted), units)  # (B · L, D)
+            rows_wanted = np.zeros(sampled.size, dtype=np.int64)
+            rows_wanted[places] = targets
+            wanted = F.embedding(self._tensor(rows_wanted), units)  # (B · L, D)
             interests = label_aware(interests, mask, wanted, s.label_attention)[:, None]
             mask = mask[:, :1]
         return sampled_softmax(

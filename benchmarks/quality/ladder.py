@@ -200,9 +200,9 @@ def score_by_sum(self: ExactIndex, queries: np.ndarray, start: int, out: np.ndar
     out[:] = special.logsumexp(cosines / TEMPERATURE, axis=1)
 
 
-def newest_only(self: model.MINDNet, x: Tensor, present: Tensor, age: Tensor) -> Tensor:
+def newest_only(self: model.MINDNet, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
     """Nothing but the newest item goes into the state: the encoder sees no order."""
-    return states(self, x, present & (age == 0), age)
+    return states(self, x, present & (age == 0), age, Q)
 
 
 PATCHES = {

@@ -7,7 +7,9 @@ What a step needs is counted, not measured: the products of matrices that its ba
 without (no padding, no item that a query does not see, no interest that is not in use), forwards
 and backwards, and the bytes of weights, gradients and moments that it cannot help reading and
 writing. The rate of products and copies of the machine is measured in the same run, in turns with
-the steps. All in processor time of one thread.
+the steps. So is the floor: the operations of loss and routing that no change of our code avoids
+while they are single operations of torch, each by itself, on arrays of the step's shapes that are
+there and warm. All in processor time of one thread.
 """
 
 from __future__ import annotations
@@ -119,10 +121,11 @@ def needed_by_recommending(rec: MINDRecommender, lengths: np.ndarray) -> Work:
         "bilinear map": 2.0 * D**2 * min(n, lengths.sum()),
         "encoder": 0.0,
     }
-    if net.layers:
-        pairs = (lengths * (lengths + 1) / 2).sum()
-        layers = len(net.layers) * (6 * D**2 * lengths.sum() + 2 * D * pairs)
-        flops["encoder"] = 2.0 * (layers + D**2 * len(lengths))
+    if net.layers:  # of the last layer: keys and values of all items, the rest of the newest one
+        pairs, whole = (lengths * (lengths + 1) / 2).sum(), len(net.layers) - 1
+        layers = whole * (6 * D**2 * lengths.sum() + 2 * D * pairs)
+        last = (2 * D**2 + 2 * D) * lengths.sum() + 4 * D**2 * len(lengths)
+        flops["encoder"] = 2.0 * (layers + last + D**2 * len(lengths))
     return Work(flops, FLOAT * D * (2 * n + lengths.sum()))
 
 
@@ -150,6 +153,49 @@ def machine_rates(n_samples: int = 1024, D: int = 64, K: int = 4, N: int = 1024)
     return {name: amount / seconds(work) for name, (work, amount) in turns.items()}
 
 
+def floor(trainer: Trainer, batches: list[Batch], n_negatives: int) -> dict[str, float]:
+    """Seconds a step of the operations that it cannot do without, by kind."""
+    config = trainer.net.config
+    K, D, r = config.n_interests, config.embedding_dim, config.n_routing_iter
+    spent: Counter = Counter()
+    for batch in batches:
+        n, (B, L) = int(batch.lengths.sum()), batch.history.shape
+        queries, keys = torch.randn(K, n, D), torch.randn(K, n_negatives // K, D)
+        logits, scores = (queries @ keys.mT for _ in range(2))
+        of_queries, of_keys = torch.empty_like(queries), torch.empty_like(keys)
+        works = {
+            "products of the loss and its gradients": [
+                lambda q=queries, k=keys, z=scores: torch.bmm(q, k.mT, out=z),
+                lambda k=keys, z=scores, q=of_queries: torch.bmm(z, k, out=q),
+                lambda q=queries, z=scores, k=of_keys: torch.bmm(z.mT, q, out=k),
+            ],
+            "softmax of the loss": [lambda z=logits: torch.softmax(z, 2, out=z)],
+            "products of the routing and its gradients": [],
+            "softmax of the routing": [],
+            "weights of the routing": [],
+        }
+        for Q, width in (((L + 1) // 2, L), (L // 2, L // 2)):  # in halves, as the network
+            items, sums = torch.randn(B, width, D), torch.randn(B, K * Q, D)
+            pairs, mine, scale = (torch.rand(B, K, Q, width) for _ in range(3))
+            flat, theirs = pairs.view(B, K * Q, width), torch.empty_like(items)
+            works["products of the routing and its gradients"] += [
+                *[lambda w=flat, p=items, u=sums: torch.bmm(w, p, out=u)] * r,
+                *[lambda w=flat, p=items, u=sums: torch.bmm(u, p.mT, out=w)] * r,
+                lambda w=flat, p=theirs, u=sums: torch.bmm(w.mT, u, out=p),
+            ]
+            works["softmax of the routing"] += [
+                lambda w=pairs, s=mine: torch.softmax(w, 1, out=s)
+            ] * r
+            works["weights of the routing"] += [  # by recency and what is seen; and its gradient
+                lambda w=mine, s=scale: torch.mul(w, s, out=w)
+            ] * (r + 1)
+        for kind, parts in works.items():
+            for part in parts:
+                part()
+                spent[kind] += seconds(part)
+    return {kind: total / len(batches) for kind, total in spent.items()}
+
+
 def shares(trainer: Trainer, batches: list[Batch], sampler) -> Counter:
     """Part of the time of a step by the kind of its operations."""
     with profile(activities=[ProfilerActivity.CPU]) as run:
@@ -163,8 +209,10 @@ def shares(trainer: Trainer, batches: list[Batch], sampler) -> Counter:
     return Counter({part: spent / total for part, spent in found.items()})
 
 
-def measure(name: str, frame: pd.DataFrame, rates: list[dict]) -> tuple[list[Row], Counter]:
-    """A step of training and a batch of recommendations on one data set."""
+def measure(
+    name: str, frame: pd.DataFrame, rates: list[dict]
+) -> tuple[list[Row], Counter, dict[str, float]]:
+    """A step of training, its parts and its floor, and a batch of recommendations."""
     rec = MINDRecommender(random_state=0)
     trainer, interactions = fitting(rec, frame)
     sampler, source = trainer._negatives(interactions), trainer._batches(interactions)
@@ -174,7 +222,7 @@ def measure(name: str, frame: pd.DataFrame, rates: list[dict]) -> tuple[list[Row
     works = [needed_by_step(trainer, batch, sampler.n_negatives) for batch in batches]
     users = rec.users_[:N_USERS]
     lengths = np.minimum(interactions.lengths[:N_USERS], trainer.net.config.max_history)
-    steps, asked = [], []
+    steps, asked, floors = [], [], []
     for turn in range(N_TURNS + 1):
         spent = [seconds(lambda b=batch: trainer._step(b, sampler)) for batch in batches]
         rec_spent = seconds(lambda: rec.recommend(users, k=K_ITEMS, output="arrays"))
@@ -182,6 +230,7 @@ def measure(name: str, frame: pd.DataFrame, rates: list[dict]) -> tuple[list[Row
             steps += spent
             asked.append(rec_spent)
             rates.append(machine_rates())
+            floors.append(floor(trainer, batches, sampler.n_negatives))
     mean = Work(
         {part: float(np.mean([w.flops[part] for w in works])) for part in works[0].flops},
         works[0].bytes,
@@ -195,10 +244,17 @@ def measure(name: str, frame: pd.DataFrame, rates: list[dict]) -> tuple[list[Row
         Row(f"{label}: recommend", needed_by_recommending(rec, lengths), recommend,
             f"{len(users) / recommend:,.0f} users/s"),
     ]  # fmt: skip
-    return rows, shares(trainer, batches, sampler)
+    least = {kind: statistics.median(f[kind] for f in floors) for kind in floors[0]}
+    return rows, shares(trainer, batches, sampler), least
 
 
-def report(rows: list[Row], profiles: dict[str, Counter], rates: list[dict], command: str) -> str:
+def report(
+    rows: list[Row],
+    profiles: dict[str, Counter],
+    floors: dict[str, dict[str, float]],
+    rates: list[dict],
+    command: str,
+) -> str:
     rate = {name: statistics.median(turn[name] for turn in rates) for name in rates[0]}
     lines = [
         f"`{command}`: torch {torch.__version__}, one thread, processor time. This machine "
@@ -223,6 +279,24 @@ def report(rows: list[Row], profiles: dict[str, Counter], rates: list[dict], com
     lines += ["", f"| time of a step | {' | '.join(profiles)} |", "|---|" + "---:|" * len(profiles)]
     for kind in kinds:
         lines.append(f"| {kind} | {' | '.join(f'{p[kind]:.0%}' for p in profiles.values())} |")
+    lines += [
+        "",
+        f"| floor of a step, ms | {' | '.join(floors)} |",
+        "|---|" + "---:|" * len(floors),
+    ]
+    for kind in next(iter(floors.values())):
+        cells = (f"{least[kind] * 1e3:.2f}" for least in floors.values())
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    sums = [sum(least.values()) for least in floors.values()]
+    steps = [row for row in rows if row.name.endswith("step")]
+    of_step = (f"{least / row.seconds:.0%}" for least, row in zip(sums, steps, strict=True))
+    needed = (sum(row.work.flops.values()) for row in steps)
+    reach = (f"{n / s / rate['square']:.0%}" for n, s in zip(needed, sums, strict=True))
+    lines += [
+        f"| all | {' | '.join(f'{least * 1e3:.2f}' for least in sums)} |",
+        f"| of the step | {' | '.join(of_step)} |",
+        f"| share of squares if there were nothing else | {' | '.join(reach)} |",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -239,12 +313,13 @@ def main() -> None:
         frames = {name: make_task(name, a.data).known for name in DATASETS}
     rows: list[Row] = []
     profiles: dict[str, Counter] = {}
+    floors: dict[str, dict[str, float]] = {}
     rates: list[dict] = []
     for name, frame in frames.items():
-        found, profiles[name] = measure(name, frame, rates)
+        found, profiles[name], floors[name] = measure(name, frame, rates)
         rows += found
     options = " --quick" if a.quick else " --data DIR"
-    text = report(rows, profiles, rates, f"python benchmarks/speed/roofline.py{options}")
+    text = report(rows, profiles, floors, rates, f"python benchmarks/speed/roofline.py{options}")
     print(text)
     if a.output:
         a.output.write_text(f"# Roofline\n\n{text}", encoding="utf-8")

@@ -242,9 +242,11 @@ class Interactions:
 
 def count(codes: np.ndarray, n_codes: int) -> np.ndarray:
     """How often each code is there, int64 of shape (n_codes,)."""
+    counts = np.zeros(n_codes, dtype=np.int64)
     size = max(CHUNK, n_codes)  # numpy makes a copy of what it counts, of 8 bytes a row
-    starts = range(0, max(len(codes), 1), size)
-    return sum(np.bincount(codes[start : start + size], minlength=n_codes) for start in starts)
+    for start in range(0, len(codes), size):
+        counts += np.bincount(codes[start : start + size], minlength=n_codes)
+    return counts
 
 
 def _by_block(blocks: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:

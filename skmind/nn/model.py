@@ -295,28 +295,27 @@ class MINDNet(nn.Module):
         L, config = history.shape[1], self.config
         places = torch.arange(L, device=lengths.device)
         there = places < lengths[:, None]  # (B, L)
-        Q = L if every or len(self.layers) else 1
-        age, present = _views(there, Q, dropped)
+        Q = L if every else 1
+        age, present = _views(there, Q if len(self.layers) < 2 else L, dropped)
         state = None
         if self.layers:
             seen = present & there[:, None]
-            state = self._states(F.embedding(history, items), seen, age)  # (B, L, D)
-        if not every:
-            age, present = age[:1], present[:, :1]
-        left = lengths[:, None] - places[: len(age)]  # (B, Q): not positive in the padding
+            state = self._states(F.embedding(history, items), seen, age, Q)  # (B, Q, D)
+        age, present = age[:Q], present[:, :Q]
+        left = lengths[:, None] - places[:Q]  # (B, Q): not positive in the padding
         mask = interest_mask(left, config.n_interests, config.adaptive_interests)
         projected = self._projected(history, items) * there[..., None]
         some = mask if config.adaptive_interests else mask[:1]
         sums, weights = self._routed(projected, present, some, age)
         capsules = squash(sums)
         if state is not None:
-            first = capsules[:, :, :1] + state[:, : len(age), None]
+            first = capsules[:, :, :1] + state[:, :, None]
             capsules = torch.cat([first, capsules[:, :, 1:]], 2)
         if unknown is not None:
             capsules = capsules.masked_fill(unknown[..., None, None], 0)
         if profile is not None:
             capsules = (capsules + profile[:, None, None]) * mask[..., None]
-        # squash keeps the direction: without it, where nothing was added, there is less to do
+        # squash keeps the direction: where nothing was added, there is less to do without it
         vectors = unit(sums if state is None and profile is None else capsules)
         weights = weights * there[:, None]
         if every:
@@ -354,10 +353,11 @@ class MINDNet(nn.Module):
             return F.embedding(history, items) @ self.bilinear.T
         return F.embedding(history, items @ self.bilinear.T)
 
-    def _states(self, x: Tensor, present: Tensor, age: Tensor) -> Tensor:
-        """What the encoder adds to the first capsule, shape (B, L, D); nothing without items."""
+    def _states(self, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
+        """What the encoder adds to the first capsule, shape (B, Q, D); nothing without items."""
         x = x * self.config.embedding_dim**0.5
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = layer(x, ~present, age)
+        x = self.layers[-1](x, ~present[:, :Q], age[:Q])
         states = self.layers_norm(x) @ self.state.T
-        return states * present.any(2, keepdim=True)
+        return states * present[:, :Q].any(2, keepdim=True)

@@ -44,21 +44,23 @@ class SelfAttention(nn.Module):
         return 6 * embedding_dim**2
 
     def forward(self, x: Tensor, unseen: Tensor, age: Tensor) -> Tensor:
-        """One block.
+        """One block, for the first Q rows of ``x``; shape (B, Q, D).
 
         Parameters
         ----------
         x : Tensor of shape (B, L, D)
-        unseen : Tensor of shape (B, L, L), bool
+        unseen : Tensor of shape (B, Q, L), bool
             Whether row ``q`` does not see item ``i``.
-        age : Tensor of shape (L, L), int64
+        age : Tensor of shape (Q, L), int64
             Of item ``i`` for row ``q``; at least 0.
         """
-        B, L, D = x.shape
-        H = self.n_heads
-        parts = F.linear(self.norms[0](x), self.queries_keys_values)
-        q, k, v = parts.view(B, L, 3, H, D // H).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
+        (B, L, D), Q, H = x.shape, len(age), self.n_heads
+        normal = self.norms[0](x)
+        q = F.linear(normal[:, :Q], self.queries_keys_values[:D])
+        q = q.view(B, Q, H, D // H).transpose(1, 2)  # (B, H, Q, D / H)
+        parts = F.linear(normal, self.queries_keys_values[D:])
+        k, v = parts.view(B, L, 2, H, D // H).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
         logits = q @ k.transpose(2, 3) * (D // H) ** -0.5 + self.age_bias[:, age]
-        attention = logits.masked_fill(unseen[:, None], UNSEEN).softmax(3)  # (B, H, L, L)
-        x = x + F.linear((attention @ v).transpose(1, 2).reshape(B, L, D), self.merge)
+        attention = logits.masked_fill(unseen[:, None], UNSEEN).softmax(3)  # (B, H, Q, L)
+        x = x[:, :Q] + F.linear((attention @ v).transpose(1, 2).reshape(B, Q, D), self.merge)
         return x + F.linear(F.gelu(F.linear(self.norms[1](x), self.inner)), self.outer)
