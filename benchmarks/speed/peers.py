@@ -84,9 +84,9 @@ Written by `make bench`. The libraries take turns in one process; figures are me
   trained on.
 - train to its best NDCG@10, on the test task of benchmarks/quality: its settings are the best of
   those that were tried on the validation tasks (curves.md and peers.md of benchmarks/results), for
-  20 epochs, 10 on MovieLens 1M, where it finds no more after that; it is measured after every epoch,
-  and only those up to the best count, without preparation. Ours is the whole `fit` with one interest
-  of 32 dimensions and the fewest epochs that find as much; the row has both numbers of epochs, ours
+  20 epochs, 10 on MovieLens 1M, where more find no more; it is measured after every epoch, and only
+  those up to the best count, without preparation. Ours is the whole `fit` with one interest of 32
+  dimensions and the fewest epochs that find as much; the row has both numbers of epochs, ours
   first. Each turn has another seed; on MovieLens 1M there is one turn.
 - recommend: 10 items a user, none of the user's own, by exact search. implicit and RecTools are
   given vectors, one a user; we compute the interests too. With one interest all search for the
