@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, State
 from .data.batches import Batch, BatchSampler
-from .data.interactions import Interactions
+from .data.interactions import Interactions, count
 from .data.sampling import NegativeSampler
 from .exceptions import NothingToScoreWarning, TrainingDivergedError
 from .index.exact import ExactIndex
@@ -292,8 +292,8 @@ class Trainer:
         """
         s, config = self.settings, self.net.config
         first = interactions.offsets[:-1][interactions.lengths > 0]
-        counts = np.bincount(interactions.items, minlength=config.n_items)
-        counts -= np.bincount(interactions.items[first], minlength=config.n_items)
+        counts = count(interactions.items, config.n_items)
+        counts -= count(interactions.items[first], config.n_items)
         groups = config.n_interests if s.label_attention == "mixture" else 1
         items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
         return NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups, items)
