@@ -27,7 +27,7 @@ from ._store import DTYPES, file_name, parse, read_files, read_manifest, write
 from ._validation import scalar_array
 from .data.encoder import IdEncoder
 from .data.features import Feature, FeatureEncoder, Features
-from .data.interactions import Interactions
+from .data.interactions import Interactions, count
 from .data.prepare import Prepared, Schema
 from .exceptions import InvalidInputError, ModelFileError
 from .index.annoy import AnnoyIndex
@@ -159,7 +159,7 @@ def _build(cls: Any, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         users,
         items,
         interactions,
-        np.bincount(interactions.items, minlength=len(items)),
+        count(interactions.items, len(items)),
         _features("user", len(users), facts, arrays),
         _features("item", len(items), facts, arrays),
     )
