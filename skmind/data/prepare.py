@@ -117,7 +117,7 @@ def prepare(
         _warn_ignored(X, schema)
     times = read_times(X, schema)
     user_side, item_side = (read_codes(X, schema, role) for role in ("user", "item"))
-    kept = _frequent(item_side[1], min_item_count)
+    kept = _frequent(*item_side, min_item_count)
     if kept is not None:
         times = None if times is None else times[kept]
         user_side, item_side = _of_rows(*user_side, kept), _of_rows(*item_side, kept)
@@ -216,11 +216,11 @@ def newest_rows(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray:
     return rows.items[rows.offsets[1:][rows.lengths > 0] - 1]
 
 
-def _frequent(codes: np.ndarray, minimum: int) -> np.ndarray | None:
+def _frequent(encoder: IdEncoder, codes: np.ndarray, minimum: int) -> np.ndarray | None:
     """Rows whose item has at least ``minimum`` of them; None: all."""
     if minimum <= 1:
         return None
-    counts = np.bincount(codes)
+    counts = count(codes, len(encoder))
     is_frequent = counts >= minimum
     if is_frequent.all():
         return None
