@@ -75,7 +75,7 @@ def encode(
         net.profiles(user_features),
     )
     used = found.mask & (found.vectors != 0).any(-1)
-    parts = found.vectors, used, found.weights, found.capsules.norm(dim=-1)
+    parts = found.vectors, used, found.weights, found.norms
     return Encoded(*(part.cpu().numpy() for part in parts))
 
 

@@ -46,14 +46,14 @@ class Interests(NamedTuple):
         Interests in use.
     weights : Tensor of shape (B, K, L)
         Weight of each history item in each interest of the first query, who sees them all.
-    capsules : Tensor of shape (B, Q, K, D)
-        The interests before they were normalised.
+    norms : Tensor of shape (B, K)
+        Length of each interest of the first query before it was normalised.
     """
 
     vectors: Tensor
     mask: Tensor
     weights: Tensor
-    capsules: Tensor
+    norms: Tensor
 
 
 def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> nn.Parameter:
@@ -307,7 +307,9 @@ class MINDNet(nn.Module):
         projected = self._projected(history, items) * there[..., None]
         some = mask if config.adaptive_interests else mask[:1]
         sums, weights = self._routed(projected, present, some, age)
-        capsules = squash(sums)
+        plain = state is None and profile is None
+        # squash keeps the direction: where nothing is added, only the lengths need it
+        capsules = squash(sums[:, :1] if plain else sums)
         if state is not None:
             first = capsules[:, :, :1] + state[:, :, None]
             capsules = torch.cat([first, capsules[:, :, 1:]], 2)
@@ -315,12 +317,9 @@ class MINDNet(nn.Module):
             capsules = capsules.masked_fill(unknown[..., None, None], 0)
         if profile is not None:
             capsules = (capsules + profile[:, None, None]) * mask[..., None]
-        # squash keeps the direction: where nothing was added, there is less to do without it
-        vectors = unit(sums if state is None and profile is None else capsules)
-        weights = weights * there[:, None]
-        if every:
-            return Interests(vectors, mask, weights, capsules)
-        return Interests(vectors[:, 0], mask[:, 0], weights, capsules[:, 0])
+        vectors, norms = unit(sums if plain else capsules), capsules[:, 0].norm(dim=-1)
+        found = Interests(vectors, mask, weights * there[:, None], norms)
+        return found if every else found._replace(vectors=vectors[:, 0], mask=mask[:, 0])
 
     def _routed(
         self, projected: Tensor, present: Tensor, mask: Tensor, age: Tensor
