@@ -235,5 +235,5 @@ def test_blocks_hold_every_row_once_and_not_too_many_pairs(max_history):
     for rows in found:
         assert len(rows) <= ROWS
         assert len(rows) == 1 or len(rows) * max_history**2 <= PAIRS
-    assert len(found) == {1: 3, 50: 3, 200: 24, 10_000: 5000}[max_history]
+    assert len(found) == {1: 10, 50: 10, 200: 24, 10_000: 5000}[max_history]
     assert list(blocks(0, max_history)) == []
