@@ -121,18 +121,15 @@ def prepared(n_rows: int, folder: Path | None) -> dict[str, float]:
 
     X = open_log(n_rows, folder)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts afresh
-    before, start = memory("VmRSS"), clocks()
+    before, wall = memory("VmRSS"), time.perf_counter()
+    start = resource.getrusage(resource.RUSAGE_SELF)
     result = prepare(FittedRecommender()._check_table(X, reset=True), Schema(*COLUMNS))
-    wall, cpu, system = clocks() - start
+    wall, stop = time.perf_counter() - wall, resource.getrusage(resource.RUSAGE_SELF)
+    system = stop.ru_stime - start.ru_stime
+    cpu = system + stop.ru_utime - start.ru_utime
     peak = (memory("VmHWM") - before) / n_rows
     assert len(result.interactions.items) == n_rows
     return {"wall": wall, "cpu": cpu, "system": system, "peak": peak}
-
-
-def clocks() -> np.ndarray:
-    """Seconds by the wall, of the processor, and what the system takes of the latter."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return np.array([time.perf_counter(), used.ru_utime + used.ru_stime, used.ru_stime])
 
 
 def held(n_rows: int, folder: Path | None) -> dict[str, float]:
@@ -195,13 +192,14 @@ def row(found: dict) -> str:
 
 def growth(small: dict, large: dict) -> str:
     """How times grew, over how the log did."""
-    factor = large["n_rows"] / small["n_rows"]
-    prepare = large["cpu"] / small["cpu"] / factor
-    own, its_own = (found["cpu"] - found["system"] for found in (large, small))
-    training = large["epoch"]["seconds"] / small["epoch"]["seconds"] / factor
+    before, after = (
+        np.array([found["cpu"], found["cpu"] - found["system"], found["epoch"]["seconds"]])
+        for found in (small, large)
+    )
+    prepare, own, training = after / before / (large["n_rows"] / small["n_rows"])
     return (
         f"{small['source']}, from {small['n_rows']:,} to {large['n_rows']:,} interactions: prepare "
-        f"{prepare:.2f} × linear ({own / its_own / factor:.2f} without the system), epoch "
+        f"{prepare:.2f} × linear ({own:.2f} without the system), epoch "
         f"{training:.2f} × linear."
     )
 

@@ -14,7 +14,7 @@ from .capsules import EPS
 from .device import to_device
 from .model import MINDNet
 
-ROWS = 512  # histories of a forward pass, at most: more take more memory, and longer
+ROWS = 512  # histories of a forward pass, at most: more cost memory and time
 PAIRS = 2**23  # pairs of items of the same history that it compares, at most
 
 
