@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, State
@@ -204,8 +203,7 @@ class Trainer:
         low = self.settings.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             loss = self._loss(batch, sampler)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        self.net.zero_grad()
         loss.backward()
         for optimizer in self.optimizers:
             optimizer.step()
@@ -231,13 +229,15 @@ class Trainer:
             unknown = self._unknown(batch, features)
         lengths, profile = self._tensor(batch.lengths), net.profiles(features)
         found = net(self._tensor(history), lengths, items, profile, dropped, unknown, every=True)
-        interests, mask = found.vectors.flatten(0, 1), found.mask.flatten(0, 1)  # (B · L, K, D)
-        places = np.flatnonzero(sampled)
-        if s.label_attention != "mixture":
+        mask, places = found.mask.flatten(0, 1), np.flatnonzero(sampled)  # (B · L, K)
+        if s.label_attention == "mixture":
+            interests = found.vectors.flatten(0, 1)  # (B · L, K, D)
+        else:
             rows_wanted = np.zeros(sampled.size, dtype=np.int64)
             rows_wanted[places] = targets
-            wanted = F.embedding(self._tensor(rows_wanted), units)  # (B · L, D)
-            interests = label_aware(interests, mask, wanted, s.label_attention)[:, None]
+            wanted = units.index_select(0, self._tensor(rows_wanted))  # (B · L, D)
+            capsules = found.capsules.flatten(0, 1)
+            interests = label_aware(capsules, mask, wanted, s.label_attention)[:, None]
             mask = mask[:, :1]
         return sampled_softmax(
             interests, mask, places, units, targets, negatives, log_expected, s.temperature

@@ -95,10 +95,15 @@ class BatchSampler:
 
     def _targets(self, history: np.ndarray, ends: np.ndarray, users: np.ndarray) -> np.ndarray:
         """One of the events that followed each item of the chunks; -1 in the padding."""
-        last = self.interactions.offsets[users + 1] - 1
-        ahead = self.rng.integers(self.horizon, size=history.shape)
-        places = np.minimum(ends[:, None] - np.arange(history.shape[1]) + ahead, last[:, None])
-        return np.where(history < 0, history, self.interactions.items[np.maximum(places, 0)])
+        items = self.interactions.items
+        if self.horizon == 1:
+            following = np.column_stack([items[ends], history[:, :-1]])
+        else:
+            last = self.interactions.offsets[users + 1] - 1
+            ahead = self.rng.integers(self.horizon, size=history.shape)
+            places = np.minimum(ends[:, None] - np.arange(history.shape[1]) + ahead, last[:, None])
+            following = items[np.maximum(places, 0)]
+        return np.where(history < 0, history, following)
 
     def _chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """User, end (the position of the last target) and length of all chunks, shuffled."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 Factor = Callable[[Tensor], Tensor]  # of squared lengths
+Slope = Callable[[Tensor, Tensor], Tensor]  # of squared lengths and their factors
 
 EPS = 1e-7  # smaller ones are optimised away by ONNX, and empty histories become nan
 SMALLEST = 1e-12  # squared length that is still scaled to 1
@@ -25,8 +26,8 @@ class _Scaled(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: Factor, slope: Factor) -> Tensor:
-        """``factor`` is f and ``slope`` its derivative."""
+    def forward(ctx: Any, x: Tensor, factor: Factor, slope: Slope) -> Tensor:
+        """``factor`` is f and ``slope`` its derivative, of |x|² and f."""
         square = x.square().sum(-1, keepdim=True)
         scale = factor(square)
         ctx.slope = slope
@@ -38,10 +39,11 @@ class _Scaled(torch.autograd.Function):
         """Of ``x`` alone."""
         x, square, scale = ctx.saved_tensors
         along = (gradients[0] * x).sum(-1, keepdim=True)
-        return (gradients[0] * scale).addcmul_(x, along * (2 * ctx.slope(square))), None, None
+        along *= 2 * ctx.slope(square, scale)
+        return (gradients[0] * scale).addcmul_(x, along), None, None
 
 
-def _scaled(x: Tensor, factor: Factor, slope: Factor) -> Tensor:
+def _scaled(x: Tensor, factor: Factor, slope: Slope) -> Tensor:
     if x.requires_grad and torch.is_grad_enabled():
         return _Scaled.apply(x, factor, slope)
     return x * factor(x.square().sum(-1, keepdim=True))  # ONNX knows no other way
@@ -51,7 +53,7 @@ def _squash_factor(square: Tensor) -> Tensor:
     return square / ((1 + square) * (square + EPS).sqrt())
 
 
-def _squash_slope(square: Tensor) -> Tensor:
+def _squash_slope(square: Tensor, scale: Tensor) -> Tensor:
     more = square + EPS
     return (1 / (1 + square) - square / (2 * more)) / ((1 + square) * more.sqrt())
 
@@ -64,12 +66,18 @@ def squash(z: Tensor) -> Tensor:
     return _scaled(z, _squash_factor, _squash_slope)
 
 
+def _squash_(z: Tensor) -> Tensor:
+    """`squash` in place, without a gradient."""
+    length = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+    return z.mul_(length / (1 + length.square()))
+
+
 def _unit_factor(square: Tensor) -> Tensor:
     return square.clamp(min=SMALLEST).rsqrt()
 
 
-def _unit_slope(square: Tensor) -> Tensor:
-    return (square**-1.5 / -2).masked_fill(square < SMALLEST, 0)
+def _unit_slope(square: Tensor, scale: Tensor) -> Tensor:
+    return (scale**3 / -2).masked_fill_(square < SMALLEST, 0)
 
 
 def unit(x: Tensor) -> Tensor:
@@ -135,14 +143,14 @@ def route(
     Q, K, _ = logits.shape
     # softmax and products by row are fastest with the interests before the queries, and in place
     logits, recency = (part.transpose(0, 1).contiguous() for part in (logits, recency))
-    off = torch.zeros_like(interests, dtype=logits.dtype).masked_fill(~interests, -torch.inf)
-    b = logits + off.transpose(1, 2)[..., None]  # (B or 1, K, Q, L)
+    used = interests.transpose(1, 2)[..., None]
+    b = torch.where(used, logits, -torch.inf)  # (B or 1, K, Q, L)
     scale = recency * present[:, None]  # (B or 1, K, Q, L)
     fixed = projected.detach()
     with torch.no_grad():
         for i in range(n_iter - 1):
             weights = _times(b.softmax(1), scale).flatten(1, 2)
-            capsules = squash((weights @ fixed).to(b.dtype))  # (B, K · Q, D)
+            capsules = _squash_((weights @ fixed).to(b.dtype))  # (B, K · Q, D)
             add = torch.baddbmm if i == 0 else Tensor.baddbmm_
             b = add(b.flatten(1, 2), capsules, fixed.transpose(1, 2)).view(B, K, Q, L)
         coupling = b.softmax(1)

@@ -74,8 +74,9 @@ def encode(
         net.item_vectors(codes.astype(np.int64)),
         net.profiles(user_features),
     )
-    used = found.mask & (found.vectors != 0).any(-1)
-    parts = found.vectors, used, found.weights, found.norms
+    vectors = found.vectors
+    used = found.mask & (vectors != 0).any(-1)
+    parts = vectors, used, found.weights, found.norms
     return Encoded(*(part.cpu().numpy() for part in parts))
 
 

@@ -5,6 +5,8 @@ Shapes: P places, B targets, K interests, D embedding dimension, N negatives.
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,45 +17,93 @@ from torch.nn import functional as F
 from .device import to_device
 
 MASKED = -1e9  # finite, so that it has a gradient (of zero)
+LN2 = math.log(2)
 
 
-class _LogMass(torch.autograd.Function):
-    """Log of the sum of exp(query · key / temperature + offset) over the keys of each group.
+class _Mixture(torch.autograd.Function):
+    """The loss of `sampled_softmax`, once the negatives are dealt.
 
     Written out because autograd would keep and pass over several arrays of the size of the logits,
-    which is most of a training step; here there is one, and its gradient is two matrix products.
+    which is most of a training step, and make many small ones; here there is one, and its gradient
+    is two matrix products. Its powers are those of 2, which take half the time of those of e.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, offsets: Tensor, hits: Tensor, temperature: float
+        ctx: Any,
+        interests: Tensor,
+        items: Tensor,
+        rows: Tensor,
+        codes: Tensor,
+        unused: Tensor,
+        log_weights: Tensor,
+        offsets: Tensor,
+        hits: Tensor,
+        temperature: float,
     ) -> Tensor:
-        """Queries (K, B, D), keys (K, M, D), offsets (K, M) → log mass (K, B).
+        """Mean loss of B targets.
 
-        ``hits`` are the places in the flat (K, B, M) that are left out.
+        Parameters
+        ----------
+        interests : Tensor of shape (P · K, D)
+        items : Tensor of shape (n, D)
+        rows : Tensor of shape (K · B,)
+            The interest to which each target is dealt in each group.
+        codes : Tensor of shape (B + N,)
+            Items, the targets and then the negatives.
+        unused : Tensor of shape (K, B), bool
+            Interests that are not compared with the target.
+        log_weights : Tensor of shape (K, B)
+            What a group's negatives count for.
+        offsets : Tensor of shape (K, N / K)
+            Added to the logits of the negatives.
+        hits : Tensor of shape (n_hits,)
+            Places of negatives in the flat (K, B, N / K) that are left out.
+        temperature : float
         """
+        (K, B), D = log_weights.shape, items.shape[1]
+        queries = interests.index_select(0, rows).view(K, B, D)
+        candidates, keys = items.index_select(0, codes).split([B, len(codes) - B])
+        keys = keys.view(K, -1, D)
+        similarity = (queries * candidates).sum(2).div_(temperature).masked_fill_(unused, MASKED)
         logits = torch.baddbmm(
-            offsets[:, None], queries, keys.transpose(1, 2), alpha=1 / temperature
-        )  # (K, B, M)
+            offsets[:, None] / LN2, queries, keys.transpose(1, 2), alpha=1 / (temperature * LN2)
+        )  # (K, B, N / K)
         logits = logits.to(queries.dtype)  # under autocast only the products are of low precision
         logits.view(-1).index_fill_(0, hits, MASKED)
-        top = logits.amax(2)  # (K, B)
-        share = torch.softmax(logits, 2, out=logits)
-        ctx.save_for_backward(queries, keys, share)
-        ctx.temperature = temperature
+        top = logits.amax(2, keepdim=True)
+        mass = logits.sub_(top).exp2_()  # (K, B, N / K)
+        total = mass.sum(2)  # (K, B)
+        log_mass = (top.squeeze(2) + total.log2()).mul_(LN2).add_(log_weights)
+        positive, negative = _logsumexp(similarity), _logsumexp(log_mass)  # (B,)
+        excess = negative - positive
+        ctx.save_for_backward(
+            queries, candidates, keys, mass, rows, codes,
+            excess.sigmoid() / (B * temperature),
+            (similarity - positive).exp_(),
+            (log_mass - negative).exp_().div_(total),
+        )  # fmt: skip
+        ctx.sizes = len(interests), len(items)
         ctx.low = torch.is_autocast_enabled(queries.device.type)
-        # the largest share is exp(its logit - log mass): cheaper than a second sum of exponentials
-        return top - share.amax(2).log()
+        return F.softplus(excess).mean()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of queries and keys."""
-        queries, keys, share = ctx.saved_tensors
-        weight = (gradients[0] / ctx.temperature)[..., None]  # (K, B, 1)
+        """Gradients of interests and items."""
+        queries, candidates, keys, mass, rows, codes, slope, share, weight = ctx.saved_tensors
+        D, slope = queries.shape[2], slope * gradients[0]
+        to_target, to_mass = (share * -slope)[..., None], (weight * slope)[..., None]  # (K, B, 1)
         with torch.autocast(queries.device.type, torch.bfloat16, enabled=ctx.low):
-            of_queries = weight * (share @ keys)
-            of_keys = share.transpose(1, 2) @ (weight * queries)
-        return of_queries, of_keys, None, None, None
+            of_queries = mass @ keys
+            of_keys = mass.transpose(1, 2) @ (to_mass * queries)
+        of_queries = (to_mass * of_queries).addcmul_(to_target, candidates)
+        of_items = torch.cat([(to_target * queries).sum(0), of_keys.to(keys.dtype).view(-1, D)])
+        n_interests, n_items = ctx.sizes
+        return (
+            keys.new_zeros(n_interests, D).index_add_(0, rows, of_queries.view(-1, D)),
+            keys.new_zeros(n_items, D).index_add_(0, codes, of_items),
+            *[None] * 7,
+        )
 
 
 def sampled_softmax(
@@ -101,32 +151,48 @@ def sampled_softmax(
     Tensor, a scalar
     """
     K, D = interests.shape[1:]
-    B, device = len(places), items.device
+    device = items.device
     at = to_device(places, device)
-    codes = to_device(np.concatenate([targets, negatives]), device)
-    candidates, keys = items.index_select(0, codes).split([B, len(negatives)])
-
-    # The negatives are dealt into K groups. Group g goes to interest g modulo the number in use;
-    # one that gets c of the K groups stands for all negatives with the weight K / c.
     n_used = mask.sum(1).index_select(0, at)  # (B,)
-    ranks = torch.arange(K, device=device)[:, None]  # (K, 1)
-    group = ranks % n_used  # (K, B)
-    n_groups = (K - group + n_used - 1).div(n_used, rounding_mode="floor")  # (K, B)
-    rows = (at * K + group).view(-1)
-    queries = interests.view(-1, D).index_select(0, rows).view(K, B, D)
-
-    # the first groups are the interests in use, each once
-    similarity = (queries * candidates).sum(2) / temperature  # (K, B)
-    positive = _logsumexp(similarity.masked_fill(ranks >= n_used, MASKED))  # (B,)
-    log_mass = _LogMass.apply(
-        queries,
-        keys.view(K, -1, D),
+    group, unused, log_weights = (part.index_select(1, n_used - 1) for part in _dealing(K, device))
+    return _Mixture.apply(
+        interests.reshape(-1, D),
+        items,
+        (at * K + group).view(-1),
+        to_device(np.concatenate([targets, negatives]), device),
+        unused,
+        log_weights,
         -to_device(log_expected, device).view(K, -1),
         to_device(_hits(targets, negatives, K), device),
         temperature,
-    )  # (K, B)
-    log_total = _logsumexp(log_mass + (K / n_groups).log())  # (B,)
-    return F.softplus(log_total - positive).mean()
+    )
+
+
+@cache
+def _dealing(K: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """How the negatives are dealt into K groups, if 1 to K interests are in use.
+
+    Group g goes to interest g modulo the number in use; one that gets c of the K groups stands for
+    all negatives with the weight K / c.
+
+    Returns
+    -------
+    interests : Tensor of shape (K, K), int64
+        The interest of each group (row) with so many in use (column).
+    unused : Tensor of shape (K, K), bool
+        Groups whose interest has another one before: each is compared with the target once.
+    log_weights : Tensor of shape (K, K)
+    """
+    ranks = np.arange(K)[:, None]
+    n_used = np.arange(1, K + 1)
+    interests = ranks % n_used
+    n_groups = (K - interests + n_used - 1) // n_used
+    log_weights = np.log(K / n_groups).astype(np.float32)
+    return (
+        to_device(interests, device),
+        to_device(ranks >= n_used, device),
+        to_device(log_weights, device),
+    )
 
 
 def _logsumexp(x: Tensor) -> Tensor:
@@ -139,8 +205,9 @@ def _hits(targets: np.ndarray, negatives: np.ndarray, n_groups: int) -> np.ndarr
     order = negatives.argsort(kind="stable")
     ordered = negatives[order]
     first = ordered.searchsorted(targets)
-    n_found = ordered.searchsorted(targets, side="right") - first  # (B,)
-    rows = np.repeat(np.arange(len(targets)), n_found)
-    turn = np.arange(len(rows)) - (n_found.cumsum() - n_found)[rows]
-    group, place = np.divmod(order[first[rows] + turn], len(negatives) // n_groups)
-    return (group * len(targets) + rows) * (len(negatives) // n_groups) + place
+    hit = np.flatnonzero(ordered.take(first, mode="clip") == targets)
+    first = first[hit]
+    n_found = ordered.searchsorted(targets[hit], side="right") - first
+    turn = np.arange(n_found.sum()) - np.repeat(n_found.cumsum() - n_found, n_found)
+    group, place = np.divmod(order[np.repeat(first, n_found) + turn], len(negatives) // n_groups)
+    return (group * len(targets) + np.repeat(hit, n_found)) * (len(negatives) // n_groups) + place

@@ -40,20 +40,32 @@ class Interests(NamedTuple):
 
     Attributes
     ----------
-    vectors : Tensor of shape (B, Q, K, D)
-        The interests, of unit length; zero where not in use.
+    capsules : Tensor of shape (B, Q, K, D)
+        What points where the interests do; zero where not in use.
     mask : Tensor of shape (B, Q, K), bool
         Interests in use.
     weights : Tensor of shape (B, K, L)
         Weight of each history item in each interest of the first query, who sees them all.
-    norms : Tensor of shape (B, K)
-        Length of each interest of the first query before it was normalised.
+    is_squashed : bool
+        Whether the lengths of ``capsules`` are final; where nothing is added, only `norms` needs
+        them.
     """
 
-    vectors: Tensor
+    capsules: Tensor
     mask: Tensor
     weights: Tensor
-    norms: Tensor
+    is_squashed: bool
+
+    @property
+    def vectors(self) -> Tensor:
+        """The interests (B, Q, K, D), of unit length; zero where not in use."""
+        return unit(self.capsules)
+
+    @property
+    def norms(self) -> Tensor:
+        """Length (B, Q, K) of each interest before it was normalised."""
+        capsules = self.capsules if self.is_squashed else squash(self.capsules)
+        return capsules.norm(dim=-1)
 
 
 def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> nn.Parameter:
@@ -83,8 +95,12 @@ def _views(there: Tensor, Q: int, dropped: Tensor | None) -> tuple[Tensor, Tenso
 
 def _by_age(values: Tensor, age: Tensor) -> Tensor:
     """Values (K, L) of interests by age, for items of these ages (Q, L): (Q, K, L)."""
-    Q, L = age.shape
-    return values.T.index_select(0, age.reshape(-1)).view(Q, L, -1).transpose(1, 2)
+    return values.index_select(1, age.reshape(-1)).view(-1, *age.shape).transpose(0, 1)
+
+
+def _at(rows: Tensor, table: Tensor) -> Tensor:
+    """Rows of a table, shape (*rows.shape, D); the gradient is cheaper than an embedding's."""
+    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
 
 
 class FeatureBag(nn.Module):
@@ -300,16 +316,15 @@ class MINDNet(nn.Module):
         state = None
         if self.layers:
             seen = present & there[:, None]
-            state = self._states(F.embedding(history, items), seen, age, Q)  # (B, Q, D)
+            state = self._states(_at(history, items), seen, age, Q)  # (B, Q, D)
         age, present = age[:Q], present[:, :Q]
         left = lengths[:, None] - places[:Q]  # (B, Q): not positive in the padding
         mask = interest_mask(left, config.n_interests, config.adaptive_interests)
         projected = self._projected(history, items) * there[..., None]
         some = mask if config.adaptive_interests else mask[:1]
         sums, weights = self._routed(projected, present, some, age)
-        plain = state is None and profile is None
-        # squash keeps the direction: where nothing is added, only the lengths need it
-        capsules = squash(sums[:, :1] if plain else sums)
+        is_plain = state is None and profile is None
+        capsules = sums if is_plain else squash(sums)
         if state is not None:
             first = capsules[:, :, :1] + state[:, :, None]
             capsules = torch.cat([first, capsules[:, :, 1:]], 2)
@@ -317,9 +332,9 @@ class MINDNet(nn.Module):
             capsules = capsules.masked_fill(unknown[..., None, None], 0)
         if profile is not None:
             capsules = (capsules + profile[:, None, None]) * mask[..., None]
-        vectors, norms = unit(sums if plain else capsules), capsules[:, 0].norm(dim=-1)
-        found = Interests(vectors, mask, weights * there[:, None], norms)
-        return found if every else found._replace(vectors=vectors[:, 0], mask=mask[:, 0])
+        if not every:
+            capsules, mask = capsules[:, 0], mask[:, 0]
+        return Interests(capsules, mask, weights * there[:, None], not is_plain)
 
     def _routed(
         self, projected: Tensor, present: Tensor, mask: Tensor, age: Tensor
@@ -349,8 +364,8 @@ class MINDNet(nn.Module):
     def _projected(self, history: Tensor, items: Tensor) -> Tensor:
         """``S e`` of each history item, shape (B, L, D); once an item if these are fewer."""
         if history.numel() < len(items):
-            return F.embedding(history, items) @ self.bilinear.T
-        return F.embedding(history, items @ self.bilinear.T)
+            return _at(history, items) @ self.bilinear.T
+        return _at(history, items @ self.bilinear.T)
 
     def _states(self, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
         """What the encoder adds to the first capsule, shape (B, Q, D); nothing without items."""

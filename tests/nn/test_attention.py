@@ -41,6 +41,25 @@ def test_equals_plain_loops(power, K):
 
 
 @pytest.mark.parametrize("power", ["hard", 5.0])
+def test_lengths_of_capsules_do_not_matter(power):
+    interests, mask, targets = problem()
+    factors = np.random.default_rng(1).uniform(1e-3, 1e3, size=(*mask.shape, 1))
+    before = label_aware(*map(torch.tensor, (interests, mask, targets)), power)
+    after = label_aware(*map(torch.tensor, (interests * factors, mask, targets)), power)
+    torch.testing.assert_close(before, after)
+
+
+def test_capsules_of_zeros_lose_and_stay_finite():
+    capsules = torch.tensor([[[0.0, 0.0], [0.5, 0.1]], [[0.0, 0.0], [0.0, 0.0]]]).requires_grad_()
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    found = label_aware(capsules, torch.ones(2, 2, dtype=torch.bool), targets, "hard")
+    torch.testing.assert_close(found[0], capsules[0, 1] / capsules[0, 1].norm())
+    assert not found[1].any()
+    found.sum().backward()
+    assert capsules.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("power", ["hard", 5.0])
 def test_masked_interests_never_win(power):
     interests, mask, targets = problem()
     tempting = np.where(mask[:, :, None], interests, targets[:, None, :])  # cosine 1, not in use
