@@ -13,6 +13,7 @@ import pandas as pd
 from .exceptions import IdTypeError, InvalidInputError
 
 PART = 2**19  # rows of a table that are converted together
+SPREAD = 4  # of integer ids, times their number: up to this a table is faster than a hash table
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 _IDS = "ids", "drop these rows or give them an id"
 _TIMES = "times", "drop these rows, or set time_col=None to use row order"
@@ -90,7 +91,7 @@ def _column_at(X: Any, position: int) -> Any:
 def _series(values: Any) -> pd.Series:
     """A column of any library, an array or a list as a Series with a fresh index."""
     if isinstance(values, pd.Series):
-        return values.reset_index(drop=True)
+        return _native(values.reset_index(drop=True))
     if isinstance(values, np.ndarray):
         return _inferred(values)
     if hasattr(values, "to_pylist"):  # pyarrow
@@ -101,6 +102,13 @@ def _series(values: Any) -> pd.Series:
             return pd.Series(values.to_list(), dtype=object)
         return pd.Series(values.to_numpy())
     return _inferred(pd.Series(list(values), dtype=object))
+
+
+def _native(values: Any) -> Any:
+    """Numbers in this machine's order of bytes, as pandas needs them; some files have the other."""
+    if isinstance(values.dtype, np.dtype) and not values.dtype.isnative:
+        return values.astype(values.dtype.newbyteorder("="))
+    return values
 
 
 @contextmanager
@@ -125,7 +133,7 @@ def _inferred(values: pd.Series | np.ndarray) -> pd.Series:
         If a text is none in Unicode, on which pandas and files would fail.
     """
     with legal_text():
-        inferred = pd.Series(values).infer_objects()
+        inferred = pd.Series(_native(values)).infer_objects()
         if inferred.dtype == object:
             for value in inferred:
                 if isinstance(value, str):
@@ -169,6 +177,29 @@ def id_array(ids: Any, name: str) -> np.ndarray:
     return values
 
 
+def factorize(values: Any) -> tuple[np.ndarray, Any]:
+    """`pandas.factorize`, through a table in place of a hash table where ids are close integers.
+
+    Returns
+    -------
+    codes : ndarray of shape (n,), int
+        Positions in ``ids``; -1 for missing values.
+    ids : ndarray or Index of shape (n_ids,)
+        Sorted if they went through a table, else in the order of their first appearance.
+    """
+    if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "iu" or not len(values):
+        return pd.factorize(values)
+    array = np.asarray(values)
+    low, high = int(array.min()), int(array.max())
+    if high - low >= SPREAD * len(array) or high > np.iinfo(np.int64).max:
+        return pd.factorize(values)
+    places = np.subtract(array, low, dtype=np.int64, casting="unsafe")
+    is_there = np.zeros(high - low + 1, dtype=bool)
+    is_there[places] = True
+    rank = np.cumsum(is_there, dtype=np.int32) - 1
+    return rank[places], (np.flatnonzero(is_there) + low).astype(array.dtype)
+
+
 def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """An id column in parts: the distinct ids of each, and where they are.
 
@@ -176,10 +207,10 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
 
     Yields
     ------
-    codes : ndarray of shape (n_rows,), int64
+    codes : ndarray of shape (n_rows,), int
         Positions in ``ids``.
     ids : ndarray of shape (n_ids,)
-        In the order of their first appearance in the part.
+        Each once; see `factorize`.
 
     Raises
     ------
@@ -190,7 +221,7 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
     missing = _Missing()
     for part in _parts(X, _find(X, column, parameter), name):
         try:
-            codes, distinct = pd.factorize(part)
+            codes, distinct = factorize(part)
         except (TypeError, NotImplementedError):  # lists, which the next line names, have no hash
             codes, distinct = pd.factorize(scalar_array(part, name, "id"))
         ids = distinct

@@ -15,6 +15,7 @@ from skmind._validation import (
     check_option,
     check_real,
     column_names,
+    factorize,
     id_array,
     id_kind,
     id_parts,
@@ -589,6 +590,29 @@ def test_ids_in_parts_are_those_of_the_whole_column(monkeypatch, X, part):
     for codes, ids in parts:
         assert len(set(ids.tolist())) == len(ids)
         assert codes.tolist() == [ids.tolist().index(one) for one in ids[codes].tolist()]
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize("spread", [1, 3, 4, 5, 1000])
+def test_integers_are_factorized_alike_with_and_without_a_table(dtype, spread):
+    rng = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    width = min(20 * spread, int(limits.max) - int(limits.min))
+    for low in (0, int(limits.min), int(limits.max) - width):
+        draws = rng.integers(0, width, size=20, endpoint=True, dtype=np.uint64).tolist()
+        values = np.array([low + draw for draw in [0, width, *draws]]).astype(dtype)
+        for column in (values, pd.Series(values)):
+            codes, ids = factorize(column)
+            assert ids[codes].tolist() == values.tolist()
+            assert len(set(ids.tolist())) == len(ids) == codes.max() + 1
+            assert ids.dtype == column.dtype
+
+
+def test_close_integers_take_a_table_and_come_sorted():
+    codes, ids = factorize(np.array([9, 2, 9, 5]))
+    assert (codes.tolist(), ids.tolist()) == ([2, 0, 2, 1], [2, 5, 9])
+    codes, ids = factorize(np.array([900, 2, 900, 5]))  # too far apart
+    assert (codes.tolist(), ids.tolist()) == ([0, 1, 0, 2], [900, 2, 5])
 
 
 def test_ids_of_an_array_in_parts(monkeypatch):

@@ -18,6 +18,7 @@ import os
 import platform
 import resource
 import shlex
+import statistics
 import sys
 import tempfile
 import time
@@ -122,14 +123,19 @@ def prepared(n_rows: int, folder: Path | None) -> dict[str, float]:
     X = open_log(n_rows, folder)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts afresh
     before, wall = memory("VmRSS"), time.perf_counter()
-    start = resource.getrusage(resource.RUSAGE_SELF)
-    result = prepare(FittedRecommender()._check_table(X, reset=True), Schema(*COLUMNS))
-    wall, stop = time.perf_counter() - wall, resource.getrusage(resource.RUSAGE_SELF)
-    system = stop.ru_stime - start.ru_stime
-    cpu = system + stop.ru_utime - start.ru_utime
-    peak = (memory("VmHWM") - before) / n_rows
-    assert len(result.interactions.items) == n_rows
-    return {"wall": wall, "cpu": cpu, "system": system, "peak": peak}
+
+    def seconds() -> tuple[float, float]:
+        """Of the processor, and of these of the system."""
+        start = resource.getrusage(resource.RUSAGE_SELF)
+        result = prepare(FittedRecommender()._check_table(X, reset=True), Schema(*COLUMNS))
+        stop = resource.getrusage(resource.RUSAGE_SELF)
+        assert len(result.interactions.items) == n_rows
+        system = stop.ru_stime - start.ru_stime
+        return system + stop.ru_utime - start.ru_utime, system
+
+    cpu, system = seconds()
+    wall, peak = time.perf_counter() - wall, (memory("VmHWM") - before) / n_rows
+    return {"wall": wall, "cpu": cpu, "system": system, "again": seconds()[0], "peak": peak}
 
 
 def held(n_rows: int, folder: Path | None) -> dict[str, float]:
@@ -161,10 +167,10 @@ def epoch(n_rows: int, folder: Path | None, n_samples: int | None) -> dict[str, 
 
 
 def measure(n_rows: int, folder: Path | None, n_samples: int | None, repeats: int) -> dict:
-    """The three stages of a log; the time of preparing is the least of several."""
+    """The three stages of a log; of preparing, the medians of several."""
     runs = [in_process(prepared, n_rows, folder) for _ in range(repeats)]
-    least = min(runs, key=lambda run: run["cpu"])
-    found = {"n_rows": n_rows, "source": "frame" if folder is None else "Parquet", **least}
+    found = {"n_rows": n_rows, "source": "frame" if folder is None else "Parquet"}
+    found |= {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     found |= in_process(held, n_rows, folder)
     found["epoch"] = in_process(epoch, n_rows, folder, n_samples)
     print(found, flush=True)
@@ -179,6 +185,7 @@ def row(found: dict) -> str:
         f"{found['wall']:.2f}",
         f"{found['cpu']:.2f}",
         f"{found['system']:.2f}",
+        f"{found['again']:.2f}",
         f"{found['peak']:.1f}",
         f"{found['log']:.1f}",
         f"{found['held']:.1f}",
@@ -192,15 +199,12 @@ def row(found: dict) -> str:
 
 def growth(small: dict, large: dict) -> str:
     """How times grew, over how the log did."""
-    before, after = (
-        np.array([found["cpu"], found["cpu"] - found["system"], found["epoch"]["seconds"]])
-        for found in (small, large)
-    )
-    prepare, own, training = after / before / (large["n_rows"] / small["n_rows"])
+    n_times = large["n_rows"] / small["n_rows"]
+    first, again = (large[name] / small[name] / n_times for name in ("cpu", "again"))
+    epochs = large["epoch"]["seconds"] / small["epoch"]["seconds"] / n_times
     return (
         f"{small['source']}, from {small['n_rows']:,} to {large['n_rows']:,} interactions: prepare "
-        f"{prepare:.2f} × linear ({own:.2f} without the system), epoch "
-        f"{training:.2f} × linear."
+        f"{first:.2f} × linear, again in the same process {again:.2f} ×, epoch {epochs:.2f} ×."
     )
 
 
@@ -216,18 +220,19 @@ def report(rows: list[dict], command: str) -> str:
         f"integers for ids and times; rows in random order; files of {PART:,} rows.",
         "",
         "Prepare: all that `fit` does before training; part of the processor's time is the "
-        "system's, which hands out memory. Its peak is that of the resident memory "
-        "(`VmHWM`, set back before), less what was there before: the frame, where there is one. "
+        "system's, which hands out memory; medians of several processes. Again: the processor's "
+        "time when the same process prepares the log once more. The peak is that of the resident "
+        "memory (`VmHWM`, set back before), less what was there: the frame, where there is one. "
         "Log: item codes and times, what grows with interactions. Held: what tracemalloc finds "
         "after `fit`, per interaction, all of the model included. Epoch: "
         + ", ".join(f"`{name}={value}`" for name, value in SETTINGS.items())
         + f"; of the largest log, `samples_per_epoch={SAMPLED}`. Peak: of the whole process, "
         "libraries and frame included.",
         "",
-        "| interactions | from | prepare, s | of the processor | of the system "
+        "| interactions | from | prepare, s | of the processor | of the system | again, s "
         "| peak, B/interaction | log, B | held, B | samples an epoch | epoch, s | samples/s "
         "| peak, GiB |",
-        "|---:|---|" + "---:|" * 10,
+        "|---:|---|" + "---:|" * 11,
         *map(row, rows),
         "",
         *(growth(a, b) for a, b in pairs if b["n_rows"] == 10 * a["n_rows"] < LARGE),
@@ -239,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--output", type=Path, help="file that the table is written to")
     parser.add_argument("--quick", action="store_true", help="small logs")
-    parser.add_argument("--repeats", type=int, default=3, help="of preparing, the best counts")
+    parser.add_argument("--repeats", type=int, default=5, help="of preparing, but for the largest")
     parser.add_argument("--scratch", type=Path, help="folder for the files, 2 GB at the most")
     a = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -250,7 +255,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=a.scratch) as folder:
             log = write(n_rows, Path(folder, "log"))
             n_samples = SAMPLED if n_rows == LARGE else None
-            rows.append(measure(n_rows, log, n_samples, a.repeats))
+            repeats = 1 if n_rows == LARGE else a.repeats
+            rows.append(measure(n_rows, log, n_samples, repeats))
     text = report(rows, shlex.join(["python", *sys.argv]))
     if a.output:
         a.output.write_text(text, encoding="utf-8")

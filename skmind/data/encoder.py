@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._validation import id_array, id_kind, join_scalars
+from .._validation import factorize, id_array, id_kind, join_scalars
 from ..exceptions import IdTypeError, InvalidInputError
 
 UNKNOWN = -1
@@ -55,7 +55,7 @@ class IdEncoder:
         Codes follow the sorted order of the ids; ids that can't be compared with each other
         (text beside numbers) keep the order of their first appearance.
         """
-        return cls.fit_parts([pd.factorize(ids)], len(ids), name)
+        return cls.fit_parts([factorize(ids)], len(ids), name)
 
     @classmethod
     def fit_parts(
@@ -63,8 +63,9 @@ class IdEncoder:
     ) -> tuple[IdEncoder, np.ndarray]:
         """`fit` on the codes and distinct ids of successive parts, of `id_parts`."""
         codes = np.empty(n_rows, dtype=np.int32)
-        filled: list[np.ndarray] = []
-        found: list[np.ndarray] = []
+        filled: list[np.ndarray] = []  # the codes of each part
+        found: list[np.ndarray] = []  # the ids of those before, then of each part since
+        moves: list[list[np.ndarray]] = []  # where the ids of each ``found`` are in the next one
         stop = 0
         for part, ids in parts:
             start, stop = stop, stop + len(part)
@@ -72,16 +73,20 @@ class IdEncoder:
             filled.append(codes[start:stop])
             found.append(ids)
             if sum(map(len, found)) > 3 * len(found[0]):  # seldom: linear, and little to hold
-                found = [_merge(found, filled)]
-        distinct = _merge(found, filled)
+                found = [_merge(found, moves)]
+        distinct = _merge(found, moves)
         try:
             order = np.argsort(distinct, kind="stable")
         except TypeError:
-            return cls(distinct, name), codes
+            order = np.arange(len(distinct))
         rank = np.empty(len(order), dtype=np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
-        for part in filled:
-            part[:] = rank[part]
+        for before, *since in reversed(moves):
+            for places in reversed(since):
+                part = filled.pop()
+                part[:] = rank[places][part]
+            rank = rank[before]
+        filled[0][:] = rank[filled[0]]
         return cls(distinct[order], name), codes
 
     def extended(self, ids: np.ndarray) -> IdEncoder:
@@ -131,12 +136,11 @@ class IdEncoder:
             )
 
 
-def _merge(found: list[np.ndarray], codes: list[np.ndarray]) -> np.ndarray:
-    """All ids of ``found``, each once; the codes of its last parts, but the first, are changed."""
+def _merge(found: list[np.ndarray], moves: list[list[np.ndarray]]) -> np.ndarray:
+    """All ids of ``found``, each once; to ``moves`` is added where those of each array are now."""
     if len(found) == 1:
         return found[0]
-    joined, distinct = pd.factorize(np.concatenate(found))
-    places = np.split(joined, np.cumsum([len(ids) for ids in found[:-1]]))
-    for part, place in zip(codes[1 - len(found) :], places[1:], strict=True):
-        part[:] = place[part]
+    places, distinct = factorize(np.concatenate(found))
+    ends = np.cumsum([len(ids) for ids in found[:-1]])
+    moves.append(np.split(places.astype(np.int32, copy=False), ends))
     return distinct

@@ -11,7 +11,7 @@ from ..exceptions import InvalidInputError
 
 PADDING = -1
 BLOCK = 2**16  # interactions that are sorted together; users too, so that uint16 numbers them
-CHUNK = 2**20  # rows that are counted, or dealt to blocks, together
+CHUNK = 2**17  # rows that are counted, or dealt to blocks, together
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,8 @@ class ParquetTable:
 
     def parts(self, position: int) -> Iterator[Any]:
         """The column in Arrays of 1 to `PART` rows."""
+        import pyarrow as pa
+
         batches = self._data.to_batches(  # none is read ahead: less to hold, and the work is after
             columns=self._only(position),
             batch_size=PART,
@@ -84,6 +86,7 @@ class ParquetTable:
             use_threads=False,
         )
         yield from (batch.column(0) for batch in batches if batch.num_rows)
+        pa.default_memory_pool().release_unused()  # which it would keep for what it reads next
 
     def take(self, position: int, rows: np.ndarray) -> Any:
         """Cells of a column, of which little more is held, as a ChunkedArray."""

@@ -148,7 +148,7 @@ def test_tables_in_small_parts_give_the_same_interactions(make, day, monkeypatch
     test_tables_of_every_kind_give_the_same_interactions(make, day)
 
 
-@pytest.mark.parametrize("dtype", [int, float, np.int16])
+@pytest.mark.parametrize("dtype", [int, float, np.int16, ">i8", ">f4"])
 def test_arrays_of_numbers(dtype):
     users, items, days = random_rows()
     users = [int(user[1:]) for user in users]
