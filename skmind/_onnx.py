@@ -58,8 +58,7 @@ class _Tower(nn.Module):
         items = F.embedding(history, self.item_vectors) * F.embedding(history, self.item_lengths)
         places = torch.arange(B * L).view(B, L)
         found = self.net(places, lengths, items.view(B * L, -1), profile)
-        vectors = found.vectors
-        return vectors, found.mask & (vectors != 0).any(-1)
+        return found.vectors, found.used
 
     def example(self) -> dict[str, Tensor]:
         """Inputs of the graph, by name."""

@@ -223,7 +223,7 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
         try:
             codes, distinct = factorize(part)
         except (TypeError, NotImplementedError):  # lists, which the next line names, have no hash
-            codes, distinct = pd.factorize(scalar_array(part, name, "id"))
+            codes, distinct = factorize(scalar_array(part, name, "id"))
         ids = distinct
         if not isinstance(part, np.ndarray):
             ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")

@@ -227,9 +227,9 @@ def report(rows: list[dict], command: str) -> str:
         "Prepare: all that `fit` does before training; part of the processor's time is the "
         "system's, which hands out memory, touched before by the process and given back, so that "
         "a virtual machine need not ask its host; medians of several processes. Again: the "
-        "processor's "
-        "time when the same process prepares the log once more. The peak is that of the resident "
-        "memory (`VmHWM`, set back before), less what was there: the frame, where there is one. "
+        "processor's time when the same process prepares the log once more. The peak is that of "
+        "the resident memory (`VmHWM`, set back before), less what was there: the frame, where "
+        "there is one. "
         "Log: item codes and times, what grows with interactions. Held: what tracemalloc finds "
         "after `fit`, per interaction, all of the model included. Epoch: "
         + ", ".join(f"`{name}={value}`" for name, value in SETTINGS.items())

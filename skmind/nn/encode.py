@@ -74,9 +74,7 @@ def encode(
         net.item_vectors(codes.astype(np.int64)),
         net.profiles(user_features),
     )
-    vectors = found.vectors
-    used = found.mask & (vectors != 0).any(-1)
-    parts = vectors, used, found.weights, found.norms
+    parts = found.vectors, found.used, found.weights, found.norms
     return Encoded(*(part.cpu().numpy() for part in parts))
 
 

@@ -62,6 +62,11 @@ class Interests(NamedTuple):
         return unit(self.capsules)
 
     @property
+    def used(self) -> Tensor:
+        """Interests (B, Q, K) in use that are not zero, as without history and profile."""
+        return self.mask & (self.capsules != 0).any(-1)
+
+    @property
     def norms(self) -> Tensor:
         """Length (B, Q, K) of each interest before it was normalised."""
         capsules = self.capsules if self.is_squashed else squash(self.capsules)
