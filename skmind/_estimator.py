@@ -16,23 +16,23 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._checkpoint import Checkpoint, claimed, fingerprint
-from ._fitted import FittedModel
-from ._growth import grown_model, with_replay
+from ._model import FittedModel
 from ._recommender import FittedRecommender
-from ._training import Trainer, TrainingSettings
-from ._validation import check_count
-from .data.growth import append, grow
+from .data.extend import append, grow
 from .data.interactions import Interactions
+from .data.negatives import STRATEGIES
 from .data.prepare import Prepared, Schema, prepare
-from .data.sampling import STRATEGIES
+from .data.tables import check_count
 from .exceptions import InvalidInputError, NothingToLearnWarning
-from .index.faiss import load_faiss
 from .nn.device import resolve_device
-from .nn.encode import unit_items
-from .nn.model import MINDNet, NetConfig
+from .nn.encoder import SelfAttention
+from .nn.inference import unit_items
+from .nn.network import MINDNet, NetConfig
 from .nn.optim import grow_moments
-from .nn.sequence import SelfAttention
+from .retrieval.faiss import load_faiss
+from .training.checkpoint import Checkpoint, claimed, fingerprint
+from .training.extend import grown_model, with_replay
+from .training.trainer import Trainer, TrainingSettings
 
 SAMPLES_A_WEIGHT = 10  # the old rule of ten events a variable
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._fitted import FittedModel
-from ._retrieval import nearest_users
-from ._validation import check_count
-from .data.encoder import IdEncoder
+from ._model import FittedModel
+from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.prepare import result_name
+from .data.tables import check_count
 from .exceptions import UnknownIdError
-from .index.protocol import Hits, Index, ItemLists
-from .nn.encode import explain
-from .nn.model import MINDNet
+from .nn.inference import explain
+from .nn.network import MINDNet
+from .retrieval.base import Hits, Index, ItemLists
+from .retrieval.search import nearest_users
 
 
 class ItemQueries:

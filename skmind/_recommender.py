@@ -13,25 +13,25 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import _persistence
-from ._fitted import FittedModel
 from ._item_queries import ItemQueries, hits_table
-from ._onnx import export
-from ._request import Wanted, eligible, read_quotas, read_weights, warn_of_shortage
-from ._retrieval import retrieve
-from ._validation import check_count, check_option, check_real, column_names, id_array, is_frame
-from .data.encoder import IdEncoder
+from ._model import FittedModel
+from .data.histories import read_histories, score_task
+from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
 from .data.prepare import profile_rows, read_column, read_rows, result_name
-from .data.queries import read_histories, score_task
+from .data.tables import check_count, check_option, check_real, column_names, id_array, is_frame
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
-from .index.approximate import ApproximateIndex
-from .index.exact import ExactIndex
-from .index.plan import N_USERS, Plan, Sample, recalls
-from .index.protocol import Hits, Index, ItemLists
 from .nn.device import drop_forked_threads, resolve_device
-from .nn.model import MINDNet
+from .nn.network import MINDNet
+from .persistence import model as persistence
+from .persistence.onnx import export
+from .retrieval.approximate import ApproximateIndex
+from .retrieval.base import Hits, Index, ItemLists
+from .retrieval.calibration import N_USERS, Plan, Sample, recalls
+from .retrieval.exact import ExactIndex
+from .retrieval.query import Wanted, eligible, read_quotas, read_weights, warn_of_shortage
+from .retrieval.search import retrieve
 from .scoring import _UNSEEN, _find_ranks, _mean_values
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
@@ -171,7 +171,7 @@ class FittedRecommender(
             columns, a RandomState), or ``index=True`` and there is none.
         """
         check_is_fitted(self, "items_")
-        return _persistence.save(self, path, index)
+        return persistence.save(self, path, index)
 
     @classmethod
     def load(
@@ -204,7 +204,7 @@ class FittedRecommender(
         DeviceFallbackWarning
             If ``device`` names a CUDA device and there is none: the CPU answers.
         """
-        return _persistence.load(cls, path, manifest_sha256, mmap)
+        return persistence.load(cls, path, manifest_sha256, mmap)
 
     # vectors
 

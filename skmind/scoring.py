@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 
-from ._validation import check_count, check_option
+from .data.tables import check_count, check_option
 from .exceptions import InvalidInputError
 from .metrics import _METRICS, _parse_metrics
 

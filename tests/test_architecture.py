@@ -15,13 +15,12 @@ PACKAGE = "skmind"
 # A unit (a top-level module or subpackage) imports only from units of the layers before its own.
 LAYERS = [
     {"exceptions"},
-    {"_validation", "_store"},
-    {"metrics", "model_selection", "datasets"},
-    {"data", "nn", "index", "scoring"},
-    {"_checkpoint"},
-    {"_training", "_retrieval", "_request", "_fitted", "_manifest"},
-    {"_item_queries", "_growth"},
-    {"_persistence", "_onnx", "inspection"},
+    {"data", "nn"},
+    {"metrics", "model_selection", "datasets", "retrieval"},
+    {"_model", "scoring"},
+    {"persistence"},
+    {"training"},
+    {"_item_queries", "inspection"},
     {"_recommender"},
     {"_estimator"},
     {"__init__"},
@@ -30,14 +29,14 @@ LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in unit
 
 # Who may import a library that the rest of the code must not depend on.
 CONFINED = {
-    "annoy": ("index/annoy.py",),
-    "faiss": ("index/faiss.py",),
-    "matplotlib": ("inspection.py",),
+    "annoy": ("retrieval/annoy.py",),
+    "faiss": ("retrieval/faiss.py",),
+    "matplotlib": ("inspection/",),
     "pyarrow": ("data/parquet.py",),
-    "onnx_ir": ("_onnx.py",),
-    "onnxruntime": ("_onnx.py",),
-    "onnxscript": ("_onnx.py",),
-    "torch": ("nn/", "_checkpoint.py", "_training.py", "_onnx.py"),
+    "onnx_ir": ("persistence/onnx.py",),
+    "onnxruntime": ("persistence/onnx.py",),
+    "onnxscript": ("persistence/onnx.py",),
+    "torch": ("nn/", "training/", "persistence/onnx.py"),
 }
 
 MAX_MODULE_LINES = 399
@@ -258,7 +257,7 @@ def test_the_sources_are_found():
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("exceptions.py", "from ._validation import check"),  # up
+        ("exceptions.py", "from .data.tables import check_count"),  # up
         ("metrics.py", "from skmind._estimator import MINDRecommender"),
         ("metrics.py", "import skmind._estimator"),
         ("metrics.py", "from . import _estimator"),
@@ -270,8 +269,8 @@ def test_the_sources_are_found():
         ("data/batches.py", "from ..nn.model import MINDNet"),
         ("data/batches.py", "from .. import nn"),
         ("data/__init__.py", "from ..nn import MINDNet"),
-        ("nn/model.py", "def f():\n    from skmind._training import Trainer"),  # lazily
-        ("_onnx.py", "from . import inspection"),
+        ("nn/model.py", "def f():\n    from skmind.training.trainer import Trainer"),  # lazily
+        ("persistence/onnx.py", "from .. import inspection"),
         ("_helpers.py", ""),  # not in the table
         ("new/__init__.py", ""),
     ],
@@ -283,12 +282,12 @@ def test_layer_violations_are_caught(path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("_validation.py", "from .exceptions import InvalidInputError"),
-        ("metrics.py", "from skmind import exceptions\nimport skmind._validation, numpy"),
+        ("data/tables.py", "from ..exceptions import InvalidInputError"),
+        ("metrics.py", "from skmind import exceptions\nimport skmind.data.tables, numpy"),
         ("data/batches.py", "from .encoder import Encoder\nfrom . import sampling"),
-        ("data/batches.py", "from ..exceptions import A\nfrom .. import _validation"),
+        ("data/batches.py", "from ..exceptions import A\nfrom . import tables"),
         ("data/__init__.py", "from .encoder import Encoder\nfrom . import sampling"),
-        ("_training.py", "from .nn.model import MINDNet"),
+        ("training/trainer.py", "from ..nn.network import MINDNet"),
         ("__init__.py", "from ._estimator import MINDRecommender\nfrom . import metrics"),
     ],
 )
@@ -299,16 +298,16 @@ def test_imports_from_below_are_legal(path, source):
 @pytest.mark.parametrize(
     ("path", "source", "n_expected"),
     [
-        ("index/exact.py", "import annoy", 1),
-        ("index/exact.py", "from annoy import AnnoyIndex", 1),
-        ("index/exact.py", "from .annoy import Annoy", 0),  # our module of that name
-        ("index/annoy.py", "from annoy import AnnoyIndex", 0),
-        ("_retrieval.py", "import torch", 1),
-        ("_retrieval.py", "import torch.nn.functional as F", 1),
+        ("retrieval/exact.py", "import annoy", 1),
+        ("retrieval/exact.py", "from annoy import AnnoyIndex", 1),
+        ("retrieval/exact.py", "from .annoy import Annoy", 0),  # our module of that name
+        ("retrieval/annoy.py", "from annoy import AnnoyIndex", 0),
+        ("retrieval/search.py", "import torch", 1),
+        ("retrieval/search.py", "import torch.nn.functional as F", 1),
         ("data/batches.py", "def f():\n    from torch import nn", 1),
-        ("index/annoy.py", "import torch", 1),
+        ("retrieval/annoy.py", "import torch", 1),
         ("nn/model.py", "from torch import nn", 0),
-        ("_training.py", "import torch", 0),
+        ("training/trainer.py", "import torch", 0),
         ("_estimator.py", "import torch", 1),
         ("metrics.py", "import torchlike, numpy", 0),
     ],

@@ -9,12 +9,13 @@ import pytest
 import torch
 from scipy import sparse
 
-from skmind import MINDRecommender, _training
-from skmind.data.sampling import STRATEGIES, NegativeSampler
+from skmind import MINDRecommender
+from skmind.data.negatives import STRATEGIES, NegativeSampler
 from skmind.datasets import make_interactions
 from skmind.metrics import ndcg_at_k
 from skmind.model_selection import LeaveLastOut
-from skmind.nn.model import MINDNet, NetConfig
+from skmind.nn.network import MINDNet, NetConfig
+from skmind.training import trainer
 
 N_USERS, N_ITEMS, N_TOPICS = 300, 90, 6
 COLD_ITEMS, COLD_USERS = np.arange(0, N_ITEMS, 5), np.arange(0, N_USERS, 5)
@@ -107,8 +108,8 @@ def test_without_features_nothing_is_left_out(planted, monkeypatch):
     options = LEARNING | {"max_epochs": 1}
     tables = {"items": planted.topics}, {"users": planted.tastes}, {}
     before = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
-    monkeypatch.setattr(_training, "BARE_ITEMS", 0.9)
-    monkeypatch.setattr(_training.Trainer, "_unknown", lambda *_: None)
+    monkeypatch.setattr(trainer, "BARE_ITEMS", 0.9)
+    monkeypatch.setattr(trainer.Trainer, "_unknown", lambda *_: None)
     after = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
     same = [
         np.array_equal(a.item_embeddings_, b.item_embeddings_)

@@ -18,7 +18,7 @@ import torch
 
 import skmind._estimator
 import skmind._recommender
-import skmind.index.plan
+import skmind.retrieval.calibration
 from skmind import MINDRecommender
 from skmind.datasets import fetch_movielens, make_interactions
 from skmind.exceptions import (
@@ -1077,12 +1077,12 @@ def test_annoy_with_an_exhaustive_search_is_exact(X, fitted):
 def test_auto_builds_a_forest_for_large_catalogues_only(X, fitted, monkeypatch, limit, n_forests):
     built = []
 
-    class Spy(skmind.index.plan.AnnoyIndex):
+    class Spy(skmind.retrieval.calibration.AnnoyIndex):
         def __init__(self, vectors, n_trees, search_k, *rest):
             built.append((n_trees, search_k))
             super().__init__(vectors, n_trees, search_k, *rest)
 
-    monkeypatch.setattr(skmind.index.plan, "AnnoyIndex", Spy)
+    monkeypatch.setattr(skmind.retrieval.calibration, "AnnoyIndex", Spy)
     monkeypatch.setattr(skmind._recommender, "AUTO_EXACT_ITEMS", limit)
     rec = MINDRecommender(**SMALL, n_trees=7, search_k=10**6).fit(X)
     assert built == [(7, 10**6)] * n_forests
@@ -1163,7 +1163,7 @@ def test_a_fit_that_fails_changes_nothing(X, fitted, monkeypatch, state, cause):
         monkeypatch.setattr(skmind._estimator.Trainer, "fit", interrupted)
         error = KeyboardInterrupt
     if cause == "late":
-        monkeypatch.setattr(skmind.index.plan, "ExactIndex", interrupted)
+        monkeypatch.setattr(skmind.retrieval.calibration, "ExactIndex", interrupted)
         error = KeyboardInterrupt
     before = dict(vars(rec))
     with pytest.raises(error):

@@ -19,7 +19,7 @@ from skmind.exceptions import (
     InvalidInputError,
     ShortageWarning,
 )
-from skmind.index.plan import Plan
+from skmind.retrieval.calibration import Plan
 
 SMALL = {"embedding_dim": 8, "max_epochs": 1, "random_state": 0}
 
@@ -83,8 +83,8 @@ INDEXES = {
 def test_a_calibrated_index_is_rebuilt_bit_by_bit(large, index, monkeypatch):
     if index == "faiss":
         pytest.importorskip("faiss")
-    monkeypatch.setattr("skmind.index.plan.KS", (10,))
-    monkeypatch.setattr("skmind.index.annoy.AnnoyIndex.MOST", 1.0)
+    monkeypatch.setattr("skmind.retrieval.calibration.KS", (10,))
+    monkeypatch.setattr("skmind.retrieval.annoy.AnnoyIndex.MOST", 1.0)
     rec = MINDRecommender(**SMALL, index=index, **INDEXES[index]).fit(large)
     plan = rec._model.plan
     assert (rec.index_, plan.kind, plan.n_trees, plan.search_k) == (index, index, rec.n_trees, None)

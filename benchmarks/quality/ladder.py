@@ -24,17 +24,17 @@ from scipy import special
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skmind import _training
-from skmind.data.sampling import NegativeSampler
-from skmind.index.exact import ExactIndex
-from skmind.nn import capsules, losses, model
+from skmind.data.negatives import NegativeSampler
+from skmind.nn import losses, network, routing
+from skmind.retrieval.exact import ExactIndex
+from skmind.training import trainer
 
 SEED = 0
 COMMON = "max_epochs=6"
 RESULTS = Path(__file__).parents[1] / "results"
 TEMPERATURE = 0.1  # the default
 PENALTY, HARDNESS = 10.0, 0.5  # of REMI: of its routing's variance, and of its negatives
-route, initialise, states = capsules.route, model.MINDNet.__init__, model.MINDNet._states
+route, initialise, states = routing.route, network.MINDNet.__init__, network.MINDNet._states
 sampled_softmax, draw = losses.sampled_softmax, NegativeSampler.draw
 shared: list[Any] = []  # what one patch leaves to another
 
@@ -58,7 +58,7 @@ def last_item_residual(*a: Any) -> tuple[Tensor, Tensor]:
     """The newest item is added to every capsule; `as_it_is` then keeps their lengths."""
     sums, weights = route(*a)
     newest = a[0][:, : sums.shape[1], None]
-    return (capsules.squash(sums) + newest) * a[2][..., None], weights
+    return (routing.squash(sums) + newest) * a[2][..., None], weights
 
 
 def as_it_is(sums: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def through_routing(*a: Any) -> tuple[Tensor, Tensor]:
         weights = b.softmax(2) * scale
         sums = weights.view(B, Q * K, L) @ projected
         if i < n_iter - 1:
-            b = b + (capsules.squash(sums) @ projected.transpose(1, 2)).view(B, Q, K, L)
+            b = b + (routing.squash(sums) @ projected.transpose(1, 2)).view(B, Q, K, L)
     return sums.view(B, Q, K, D) * interests[..., None], weights
 
 
@@ -98,13 +98,13 @@ def farthest_point(*a: Any) -> tuple[Tensor, Tensor]:
     B, L, D = projected.shape
     if n_iter > 1:
         with torch.no_grad():
-            found = capsules.squash(weights.view(B, Q * K, L) @ projected)
+            found = routing.squash(weights.view(B, Q * K, L) @ projected)
             start = start + (found @ projected.transpose(1, 2)).view(B, Q, K, L)
         weights = (start + off[..., None]).softmax(2) * present[:, :, None] * recency
     return (weights.view(B, Q * K, L) @ projected).view(B, Q, K, D), weights
 
 
-def learned_logits(self: model.MINDNet, *a: Any) -> None:
+def learned_logits(self: network.MINDNet, *a: Any) -> None:
     """The initial routing logits are learned; only `through_routing` brings them a gradient."""
     initialise(self, *a)
     start = self.logits.clone()
@@ -112,7 +112,7 @@ def learned_logits(self: model.MINDNet, *a: Any) -> None:
     self.logits = nn.Parameter(start)
 
 
-def with_positions(self: model.MINDNet, *a: Any) -> None:
+def with_positions(self: network.MINDNet, *a: Any) -> None:
     """A learned vector for each age, for `positions`."""
     initialise(self, *a)
     self.positions = nn.Parameter(torch.zeros(self.config.max_history, self.config.embedding_dim))
@@ -135,7 +135,7 @@ def positions(*a: Any) -> tuple[Tensor, Tensor]:
         z = (weights.view(B, Q * K, L) @ e).view(B, Q, K, D)
         sums = z + torch.einsum("bqkl,qld->bqkd", weights, p)
         if not last:
-            found = capsules.squash(sums).detach()
+            found = routing.squash(sums).detach()
             b = b + (found.view(B, Q * K, D) @ e.transpose(1, 2)).view(B, Q, K, L)
             b = b + torch.einsum("bqkd,qld->bqkl", found, p)
     return sums, weights
@@ -200,25 +200,25 @@ def score_by_sum(self: ExactIndex, queries: np.ndarray, start: int, out: np.ndar
     out[:] = special.logsumexp(cosines / TEMPERATURE, axis=1)
 
 
-def newest_only(self: model.MINDNet, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
+def newest_only(self: network.MINDNet, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
     """Nothing but the newest item goes into the state: the encoder sees no order."""
     return states(self, x, present & (age == 0), age, Q)
 
 
 PATCHES = {
-    "no_recency": (model, "route", no_recency),
-    "half_life": (model, "route", half_life),
-    "last_item_residual": (model, "route", last_item_residual),
-    "as_it_is": (model, "squash", as_it_is),
-    "through_routing": (model, "route", through_routing),
-    "farthest_point": (model, "route", farthest_point),
-    "learned_logits": (model.MINDNet, "__init__", learned_logits),
-    "newest_only": (model.MINDNet, "_states", newest_only),
-    "with_positions": (model.MINDNet, "__init__", with_positions),
-    "positions": (model, "route", positions),
-    "balanced_routing": (model, "route", balanced_routing),
-    "regularised": (_training, "sampled_softmax", regularised),
-    "hard_negatives": (_training, "sampled_softmax", hard_negatives),
+    "no_recency": (network, "route", no_recency),
+    "half_life": (network, "route", half_life),
+    "last_item_residual": (network, "route", last_item_residual),
+    "as_it_is": (network, "squash", as_it_is),
+    "through_routing": (network, "route", through_routing),
+    "farthest_point": (network, "route", farthest_point),
+    "learned_logits": (network.MINDNet, "__init__", learned_logits),
+    "newest_only": (network.MINDNet, "_states", newest_only),
+    "with_positions": (network.MINDNet, "__init__", with_positions),
+    "positions": (network, "route", positions),
+    "balanced_routing": (network, "route", balanced_routing),
+    "regularised": (trainer, "sampled_softmax", regularised),
+    "hard_negatives": (trainer, "sampled_softmax", hard_negatives),
     "uncorrected": (NegativeSampler, "draw", uncorrected),
     "score_by_sum": (ExactIndex, "_score", score_by_sum),
 }

@@ -24,11 +24,11 @@ import torch
 from scipy import sparse
 
 from skmind import MINDRecommender
-from skmind._training import Trainer, TrainingSettings
 from skmind.data.interactions import Interactions
 from skmind.nn import optim
-from skmind.nn.encode import unit_items
-from skmind.nn.model import MINDNet, NetConfig
+from skmind.nn.inference import unit_items
+from skmind.nn.network import MINDNet, NetConfig
+from skmind.training.trainer import Trainer, TrainingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "quality"))
 from harness import in_processes, make_task, measure, peak

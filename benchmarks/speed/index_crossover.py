@@ -30,11 +30,11 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skmind.index.annoy import AnnoyIndex
-from skmind.index.approximate import ApproximateIndex
-from skmind.index.exact import ExactIndex
-from skmind.index.faiss import FaissIndex
-from skmind.index.protocol import Hits, Index, ItemLists
+from skmind.retrieval.annoy import AnnoyIndex
+from skmind.retrieval.approximate import ApproximateIndex
+from skmind.retrieval.base import Hits, Index, ItemLists
+from skmind.retrieval.exact import ExactIndex
+from skmind.retrieval.faiss import FaissIndex
 
 RESULT = Path(__file__).parents[1] / "results" / "index_crossover.md"
 D, K, N_TREES, SEED = 64, 4, 50, 0

@@ -31,10 +31,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from skmind import MINDRecommender
-from skmind._training import Trainer
 from skmind.data.batches import Batch
 from skmind.data.interactions import Interactions
 from skmind.datasets import make_interactions
+from skmind.training.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "quality"))
 from harness import make_task

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._validation import join_scalars, legal_text, scalar_array
 from ..exceptions import IgnoredDataWarning, InvalidInputError
+from .tables import join_scalars, legal_text, scalar_array
 
 _LISTS = list | tuple | set | frozenset | np.ndarray
 _LARGEST = np.finfo(np.float32).max

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import PART
 from ..exceptions import InvalidInputError
+from .tables import PART
 
 _LAYOUT = {"format": "parquet", "partitioning": "hive"}
 

@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._validation import (
+from ..exceptions import IgnoredDataWarning, InvalidInputError
+from .features import Column, FeatureEncoder, Features
+from .ids import IdEncoder
+from .interactions import Interactions, count
+from .tables import (
     column_names,
     id_array,
     id_parts,
@@ -20,10 +24,6 @@ from .._validation import (
     take_column,
     time_column,
 )
-from ..exceptions import IgnoredDataWarning, InvalidInputError
-from .encoder import IdEncoder
-from .features import Column, FeatureEncoder, Features
-from .interactions import Interactions, count
 
 
 class Schema(NamedTuple):

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from skmind._validation import take_column
 from skmind.data.features import Column, FeatureEncoder, scale_rows, select_rows
+from skmind.data.tables import take_column
 from skmind.exceptions import IdTypeError, IgnoredDataWarning, InvalidInputError
 
 KIND = {"color": "category", "year": "category", "price": "number", "tags": "multiple"}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from skmind.data.sampling import NegativeSampler
+from skmind.data.negatives import NegativeSampler
 from skmind.nn.losses import sampled_softmax
 
 TAU = 0.5

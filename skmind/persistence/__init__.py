@@ -1,0 +1,1 @@
+"""A fitted model ↔ files: its own format, and ONNX."""

@@ -1,0 +1,1 @@
+"""Interactions and a network → trained weights: the loop, checkpoints, growth."""

@@ -1,0 +1,200 @@
+import datetime as dt
+import pickle
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from skmind.data.ids import UNKNOWN, IdEncoder
+from skmind.data.tables import id_array
+from skmind.exceptions import IdTypeError, InvalidInputError
+
+
+def fit(ids, name="user"):
+    return IdEncoder.fit(id_array(ids, "x"), name)
+
+
+def random_ids(kind, n, rng):
+    numbers = rng.integers(-30, 30, n)
+    if kind == "integer":
+        return numbers.tolist()
+    if kind == "float":
+        return (numbers / 4).tolist()
+    if kind == "text":
+        return [f"id{number}" for number in numbers]
+    if kind == "date":
+        return [dt.datetime(2020, 1, 1) + dt.timedelta(days=int(number)) for number in numbers]
+    return [f"id{number}" if number % 2 else int(number) for number in numbers]
+
+
+KINDS = pytest.mark.parametrize("kind", ["integer", "float", "text", "date", "mixed"])
+
+
+@KINDS
+@pytest.mark.parametrize("seed", range(5))
+def test_codes_equal_those_of_a_dictionary(kind, seed):
+    rng = np.random.default_rng(seed)
+    ids = random_ids(kind, 80, rng)
+    encoder, codes = fit(ids)
+    order = list(dict.fromkeys(ids)) if kind == "mixed" else sorted(set(ids))
+    oracle = {one: code for code, one in enumerate(order)}
+    assert codes.dtype == np.int32
+    assert codes.tolist() == [oracle[one] for one in ids]
+    assert len(encoder) == len(oracle)
+
+    asked = random_ids(kind, 200, rng)
+    found = encoder.encode(asked)
+    assert found.dtype == np.int32
+    assert found.tolist() == [oracle.get(one, UNKNOWN) for one in asked]
+    assert {True, False} == set((found == UNKNOWN).tolist())  # both cases occurred
+
+
+@KINDS
+def test_ids_of_codes_are_the_ids(kind):
+    ids = id_array(random_ids(kind, 60, np.random.default_rng(0)), "x")
+    encoder, codes = IdEncoder.fit(ids, "item")
+    assert (encoder.ids[codes] == ids).all()
+    assert encoder.encode(encoder.ids).tolist() == list(range(len(encoder)))
+
+
+@KINDS
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_fitting_in_parts_is_fitting_the_whole(kind, size):
+    ids = id_array(random_ids(kind, 200, np.random.default_rng(1)), "x")
+    oracle, codes = IdEncoder.fit(ids, "item")
+    parts = [pd.factorize(ids[start : start + size]) for start in range(0, len(ids), size)]
+    encoder, joined = IdEncoder.fit_parts(iter(parts), len(ids), "item")
+    assert joined.dtype == np.int32
+    assert joined.tolist() == codes.tolist()
+    assert encoder.ids.tolist() == oracle.ids.tolist()
+    assert encoder.ids.dtype == oracle.ids.dtype
+
+
+def test_the_codes_do_not_depend_on_the_order_of_the_ids():
+    ids = np.array(["b", "c", "a", "b"], dtype=object)
+    for seed in range(5):
+        shuffled = np.random.default_rng(seed).permutation(ids)
+        assert IdEncoder.fit(shuffled, "user")[0].ids.tolist() == ["a", "b", "c"]
+
+
+def test_large_integers_are_told_apart():
+    encoder, codes = fit([2**62 + 1, 2**62])
+    assert codes.tolist() == [1, 0]
+    assert encoder.encode([2**62, 2**62 + 1, 2**62 + 2]).tolist() == [0, 1, -1]
+    encoder, _ = fit([2**64 - 1, 1])
+    assert encoder.encode([1, 2**64 - 1]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [2, 9],
+        (2, 9),
+        np.array([2.0, 9.5]),
+        np.array([2, 9], dtype=np.uint8),
+        pd.Series([2, 9], dtype="Int64"),
+        pd.Series([2, 9], dtype="category"),
+        pd.Index([2, 9]),
+        pl.Series([2, 9]),
+        pa.array([2, 9]),
+        [Decimal(2), Decimal("2.5")],
+        [2, "a"],
+    ],
+    ids=lambda asked: f"{type(asked).__module__}.{type(asked).__name__}",
+)
+def test_known_and_unknown_ids_of_any_kind_of_list(asked):
+    assert fit([1, 2, 3])[0].encode(asked).tolist() == [1, -1]
+
+
+def test_dates_match_whatever_their_unit():
+    encoder, _ = fit(np.array(["2020-01-01", "2020-01-02"], dtype="M8[ns]"))
+    for unit in ("D", "s", "us", "ns"):
+        asked = np.array(["2020-01-02", "2021-01-01"], dtype=f"M8[{unit}]")
+        assert encoder.encode(asked).tolist() == [1, -1]
+
+
+@pytest.mark.parametrize("ids", [[1, 2], ["a", "b"], [0.5], [1, "a"]])
+def test_no_ids_have_no_codes(ids):
+    assert fit(ids)[0].encode([]).tolist() == []
+
+
+def test_an_encoder_without_ids_knows_none():
+    encoder, codes = fit([])
+    assert (len(encoder), codes.tolist()) == (0, [])
+    assert encoder.encode([1]).tolist() == [-1]
+    assert encoder.encode(["a"]).tolist() == [-1]
+
+
+@pytest.mark.parametrize(
+    ("fitted", "asked", "kinds"),
+    [
+        ([1, 2], ["1"], "kind text .*'1'.* kind number"),
+        (["1", "2"], [1], "kind number .* kind text .*'1'"),
+        (["1"], [0.5], "kind number .* kind text"),
+        ([1, 2], [True], "kind boolean .* kind number"),
+        ([True, False], [1], "kind number .* kind boolean"),
+        (["a"], [b"a"], "kind bytes .* kind text"),
+        (["2020-01-01"], pd.to_datetime(["2020-01-01"]), "kind datetime64 .* kind text"),
+        ([dt.date(2020, 1, 1)], pd.to_datetime(["2020-01-01"]), "kind datetime64 .* kind date"),
+    ],
+)
+def test_ids_that_could_never_be_found_are_an_error(fitted, asked, kinds):
+    with pytest.raises(IdTypeError, match=f"item ids are of {kinds}.*; convert them to the same"):
+        fit(fitted, "item")[0].encode(asked)
+
+
+def test_mixed_ids_may_be_asked_for_by_any_kind():
+    encoder, _ = fit(["a", 1, "1"])
+    assert encoder.encode([1]).tolist() == [1]
+    assert encoder.encode(["1"]).tolist() == [2]
+    assert encoder.encode([2, "b"]).tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("single", ["u1", b"u1", 1, 1.5, None, dt.date(2020, 1, 1), np.int64(1)])
+def test_a_single_id_is_an_error(single):
+    with pytest.raises(
+        InvalidInputError, match=r"user ids must be a list .* single value .*write \["
+    ):
+        fit(["u1"])[0].encode(single)
+
+
+def test_missing_ids_are_an_error():
+    with pytest.raises(InvalidInputError, match="the list of user ids has 1 missing"):
+        fit([1, 2])[0].encode([1, None])
+
+
+def test_ids_in_a_table_are_an_error():
+    with pytest.raises(InvalidInputError, match="the list of user ids must have one dimension"):
+        fit(["a"])[0].encode(pd.DataFrame({"a": ["a"]}))
+
+
+@KINDS
+def test_a_pickled_encoder_is_the_same_and_ready_for_threads(kind):
+    encoder, codes = fit(random_ids(kind, 80, np.random.default_rng(0)))
+    again = pickle.loads(pickle.dumps(encoder))
+    assert again.__getstate__().keys() == {"ids", "name"}
+    for one in (encoder, again):
+        assert one._index._engine.is_mapping_populated  # by one thread, before any looks up
+        assert one.encode(encoder.ids).tolist() == list(range(len(encoder)))
+
+
+def test_an_id_twice_is_an_error():
+    with pytest.raises(InvalidInputError, match="the item id 'b' is there twice; name each once"):
+        IdEncoder(np.array(["a", "b", "c", "b"], dtype=object), "item")
+
+
+def test_an_extended_encoder_keeps_its_codes():
+    encoder, _ = fit([5, 3])
+    more = encoder.extended(np.array([9, 3, 1, 9]))
+    assert more.ids.tolist() == [3, 5, 1, 9]
+    assert encoder.ids.tolist() == [3, 5]
+    assert encoder.extended(np.array([5])) is encoder
+    assert encoder.extended(np.array([7.0])).ids.dtype == encoder.ids.dtype
+    assert encoder.extended(np.array([7.5])).ids.tolist() == [3, 5, 7.5]
+    text, _ = fit(["b"])
+    assert text.extended(np.array(["c", "a"], dtype=object)).ids.tolist() == ["b", "a", "c"]
+    with pytest.raises(IdTypeError, match="ids are of kind number"):
+        text.extended(np.array([1]))

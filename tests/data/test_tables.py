@@ -1,0 +1,668 @@
+import datetime as dt
+import decimal
+import fractions
+import uuid
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from skmind.data import tables
+from skmind.data.ids import IdEncoder
+from skmind.data.tables import (
+    check_count,
+    check_option,
+    check_real,
+    column_names,
+    factorize,
+    id_array,
+    id_kind,
+    id_parts,
+    is_frame,
+    scalar_array,
+    take_cells,
+    take_column,
+    time_array,
+)
+from skmind.exceptions import IdTypeError, InvalidInputError
+
+COLUMNS = {"user": ["b", "a", "b"], "item": [3, 1, 2]}
+
+
+def structured(columns):
+    types = [(name, np.array(values).dtype) for name, values in columns.items()]
+    return np.array(list(zip(*columns.values(), strict=True)), dtype=types)
+
+
+FRAMES = {
+    "pandas": pd.DataFrame,
+    "pandas, odd index": lambda columns: pd.DataFrame(columns, index=[7, 7, 0]),
+    "pandas, nullable": lambda columns: pd.DataFrame(columns).convert_dtypes(),
+    "pandas, pyarrow": lambda c: pd.DataFrame(c).convert_dtypes(dtype_backend="pyarrow"),
+    "polars": pl.DataFrame,
+    "pyarrow table": pa.table,
+    "pyarrow batch": lambda columns: pa.RecordBatch.from_pydict(columns),
+    "structured array": structured,
+    "record array": lambda columns: structured(columns).view(np.recarray),
+}
+EVERY_FRAME = pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES)
+
+
+# ------------------------------------------------------------------ tables
+
+
+@EVERY_FRAME
+def test_frames_have_named_columns(make):
+    frame = make(COLUMNS)
+    assert is_frame(frame)
+    assert column_names(frame) == ["user", "item"]
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 2)), [[1, 2]], np.array([["a", 1]], dtype=object)])
+def test_arrays_and_lists_are_no_frames(array):
+    assert not is_frame(array)
+
+
+def test_multiindex_columns_are_an_error():
+    frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
+    with pytest.raises(InvalidInputError, match="MultiIndex; flatten them"):
+        column_names(frame)
+    with pytest.raises(InvalidInputError, match="MultiIndex; flatten them"):
+        take_column(frame, ("a", "x"), "user_col")
+
+
+@EVERY_FRAME
+@pytest.mark.parametrize(("column", "name"), [("user", "user"), (0, "user"), (np.int64(1), "item")])
+def test_columns_are_taken_by_name_or_position(make, column, name):
+    taken = take_column(make(COLUMNS), column, "user_col")
+    assert isinstance(taken, pd.Series)
+    assert taken.index.tolist() == [0, 1, 2]
+    assert taken.tolist() == COLUMNS[name]
+
+
+def test_columns_of_an_array_keep_their_own_kind():
+    array = np.array([["a", 1, 0.5], [2, 2, 1.5]], dtype=object)
+    assert take_column(array, 0, "user_col").tolist() == ["a", 2]
+    assert take_column(array, 1, "item_col").dtype == np.int64
+    assert take_column(array, 2, "time_col").dtype == np.float64
+
+
+def test_a_position_means_the_position_even_if_names_are_integers_or_repeat():
+    assert take_column(pd.DataFrame({5: [1], 0: [2]}), 0, "user_col").tolist() == [1]
+    repeated = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    assert take_column(repeated, 1, "user_col").tolist() == [2]
+    assert take_column(pa.Table.from_pandas(pd.DataFrame({"a": [1]})), 0, "x").tolist() == [1]
+    arrow = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    assert take_column(arrow, 1, "user_col").tolist() == [2]
+
+
+@EVERY_FRAME
+def test_a_missing_column_names_those_there_are_and_the_parameter(make):
+    message = r"no column 'users'; it has \['user', 'item'\].* set user_col= to one"
+    with pytest.raises(InvalidInputError, match=message):
+        take_column(make(COLUMNS), "users", "user_col")
+
+
+def test_a_repeated_column_name_is_an_error():
+    frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    with pytest.raises(InvalidInputError, match="more than one column 'a'"):
+        take_column(frame, "a", "user_col")
+
+
+@pytest.mark.parametrize("column", [-1, 2, True, np.int64(9)])
+def test_an_illegal_position_in_a_frame_is_an_error(column):
+    message = r"time_col=.* is not a column .* the columns \['user', 'item'\]; .* from 0 to 1"
+    with pytest.raises(InvalidInputError, match=message):
+        take_column(pd.DataFrame(COLUMNS), column, "time_col")
+
+
+@pytest.mark.parametrize("column", [-1, 2, True, "user", None, 0.0])
+def test_an_illegal_position_in_an_array_is_an_error(column):
+    with pytest.raises(InvalidInputError, match=r"item_col=.* which has 2 columns; .* from 0 to 1"):
+        take_column(np.zeros((3, 2)), column, "item_col")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pl.DataFrame, pa.table, lambda columns: pd.DataFrame(columns, dtype=object)],
+    ids=["polars", "pyarrow", "pandas"],
+)
+def test_missing_integers_are_not_turned_into_floats(make):
+    large = 2**60 + 1  # a float would lose the 1
+    taken = take_column(make({"x": [large, None, 2]}), "x", "item_features")
+    assert taken.dtype == object
+    assert taken[0] == large
+    assert taken.isna().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table, pd.DataFrame])
+def test_floats_with_gaps_stay_floats(make):
+    taken = take_column(make({"x": [0.5, None]}), "x", "item_features")
+    assert taken.dtype == np.float64
+    assert taken.isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table, pd.DataFrame])
+def test_cells_of_lists_stay_lists(make):
+    taken = take_column(make({"x": [["a", "b"], [], None]}), "x", "item_features")
+    assert list(taken[0]) == ["a", "b"]
+    assert len(taken[1]) == 0
+    assert taken[2] is None
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+def test_cells_with_fields_become_dicts(make):
+    assert take_column(make({"x": [{"a": 1}]}), "x", "item_features").tolist() == [{"a": 1}]
+
+
+# ------------------------------------------------------------------ ids
+
+INTEGERS = {
+    "list": [3, 1, 2],
+    "tuple": (3, 1, 2),
+    "int32": np.array([3, 1, 2], dtype=np.int32),
+    "uint8": np.array([3, 1, 2], dtype=np.uint8),
+    "object": np.array([3, 1, 2], dtype=object),
+    "Series": pd.Series([3, 1, 2], index=[5, 5, 5]),
+    "Index": pd.Index([3, 1, 2]),
+    "Int64": pd.Series([3, 1, 2], dtype="Int64"),
+    "pyarrow-backed": pd.Series([3, 1, 2], dtype=pd.ArrowDtype(pa.int64())),
+    "categorical": pd.Series(pd.Categorical([3, 1, 2])),
+    "categorical array": pd.Categorical([3, 1, 2]),
+    "sparse": pd.Series(pd.arrays.SparseArray([3, 1, 2])),
+    "polars": pl.Series([3, 1, 2]),
+    "pyarrow array": pa.array([3, 1, 2]),
+    "pyarrow chunks": pa.chunked_array([[3], [1, 2]]),
+}
+TEXTS = {
+    "list": ["3", "é", ""],
+    "numpy text": np.array(["3", "é", ""]),
+    "object": np.array(["3", "é", ""], dtype=object),
+    "str": pd.Series(["3", "é", ""]),
+    "object Series": pd.Series(["3", "é", ""], dtype=object),
+    "string[python]": pd.Series(["3", "é", ""], dtype="string[python]"),
+    "string[pyarrow]": pd.Series(["3", "é", ""], dtype="string[pyarrow]"),
+    "pyarrow-backed": pd.Series(["3", "é", ""], dtype=pd.ArrowDtype(pa.string())),
+    "categorical": pd.Series(["3", "é", ""], dtype="category"),
+    "pyarrow dictionary": pa.array(["3", "é", ""]).dictionary_encode(),
+    "polars": pl.Series(["3", "é", ""]),
+    "polars categorical": pl.Series(["3", "é", ""], dtype=pl.Categorical),
+    "polars enum": pl.Series(["3", "é", ""], dtype=pl.Enum(["é", "3", ""])),
+}
+
+
+@pytest.mark.parametrize("ids", INTEGERS.values(), ids=INTEGERS)
+def test_integer_ids_of_every_kind_become_integers(ids):
+    array = id_array(ids, "x")
+    assert array.dtype.kind in "iu"
+    assert array.tolist() == [3, 1, 2]
+    assert id_kind(array) == "number"
+
+
+@pytest.mark.parametrize("ids", TEXTS.values(), ids=TEXTS)
+def test_text_ids_of_every_kind_become_python_text(ids):
+    array = id_array(ids, "x")
+    assert array.dtype == object
+    assert array.tolist() == ["3", "é", ""]
+    assert {type(value) for value in array.tolist()} <= {str, np.str_}
+    assert id_kind(array) == "text"
+
+
+def test_large_integers_keep_every_digit():
+    ids = [2**62 + 1, -(2**62) - 1]
+    assert id_array(ids, "x").tolist() == ids
+    assert id_array(pa.array(ids), "x").tolist() == ids
+    assert id_array([2**64 - 1, 1], "x").tolist() == [2**64 - 1, 1]
+    assert id_array([2**70, 1], "x").tolist() == [2**70, 1]
+
+
+def test_text_beside_numbers_keeps_both():
+    array = id_array(["1", 1, 2.5], "x")
+    assert array.tolist() == ["1", 1, 2.5]
+    assert id_kind(array) == "mixed"
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind"),
+    [
+        ([1.5, 2.0], "number"),
+        ([-1, 2**70], "number"),
+        ([decimal.Decimal("1.5")], "number"),
+        ([True, False], "boolean"),
+        ([b"a"], "bytes"),
+        ([dt.date(2020, 1, 1)], "date"),
+        (pd.to_datetime(["2020-01-01"]), "datetime64"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), "datetime64"),
+        (np.array([1], dtype="m8[s]"), "timedelta64"),
+        ([uuid.UUID(int=1)], "mixed"),
+    ],
+)
+def test_kinds(ids, kind):
+    assert id_kind(id_array(ids, "x")) == kind
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_dates_with_a_zone_become_utc(zone):
+    moments = pd.Series(pd.to_datetime(["2020-01-01 12:00"], utc=True))
+    local = moments.dt.tz_localize(None) if zone is None else moments.dt.tz_convert(zone)
+    expected = np.array(["2020-01-01T12:00"], dtype="M8[ns]")
+    for ids in (local, local.astype(object), local.astype("category"), local.tolist()):
+        assert (id_array(ids, "x") == expected).all()
+
+
+def test_the_callers_ids_are_not_changed():
+    for ids in (np.array([2, 1]), np.array(["b", "a"], dtype=object), pd.Series([2, 1])):
+        before = ids.copy()
+        id_array(ids, "x")
+        assert type(ids) is type(before)
+        assert (ids == before).all()
+
+
+def test_no_ids():
+    for ids in ([], (), np.array([]), pd.Series([], dtype="int64"), pa.array([]), pl.Series([])):
+        assert len(id_array(ids, "x")) == 0
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [1, None, 3],
+        [1.0, np.nan, np.nan],
+        [1.0, np.inf, 2.0],
+        [1.0, -np.inf],
+        ["a", None],
+        ["a", float("nan")],
+        [pd.NaT],
+        pd.Series([1, None], dtype="Int64"),
+        pd.Series([1, None], dtype=pd.ArrowDtype(pa.int64())),
+        pd.Series(["a", None], dtype="string"),
+        pd.Series(pd.Categorical([1, None])),
+        pd.Series(pd.Categorical(["a", None])),
+        pd.Series(pd.to_datetime(["2020-01-01", None])),
+        pd.Series(pd.to_datetime(["2020-01-01", None], utc=True)),
+        pd.Series(pd.to_datetime(["2020-01-01", None], utc=True)).astype("category"),
+        pl.Series([1, None]),
+        pa.array(["a", None]),
+    ],
+    ids=str,
+)
+def test_missing_ids_are_an_error(ids):
+    row = 0 if len(ids) == 1 else 1
+    n = len(ids) - 1 if len(ids) > 1 and not pd.notna(list(ids)[-1]) else 1
+    message = f"column 'u' has {n} missing or infinite ids, the first in row {row}; drop"
+    with pytest.raises(InvalidInputError, match=message):
+        id_array(ids, "column 'u'")
+
+
+@pytest.mark.parametrize(
+    "part", [(1, 2), [1], {"a": 1}, {1}, frozenset({1}), np.array([1, 2]), pa.scalar(1)], ids=str
+)
+@pytest.mark.parametrize("others", [[], ["a"], [1]])
+def test_ids_that_are_no_scalars_are_an_error(part, others):
+    ids = np.empty(len(others) + 1, dtype=object)
+    ids[:-1], ids[-1] = others, part
+    kind = type(part).__name__
+    message = f"column 'u' has the id .* of type {kind}, but the argument must be a string, num"
+    with pytest.raises(IdTypeError, match=message):
+        id_array(ids, "column 'u'")
+    with pytest.raises(IdTypeError, match=message.replace("the id", "the value")):
+        scalar_array(list(ids), "column 'u'")
+
+
+def test_an_index_of_several_levels_has_no_ids():
+    with pytest.raises(IdTypeError, match="of type tuple"):
+        id_array(pd.MultiIndex.from_tuples([(1, 2)]), "x")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.array([[1, 2]]),
+        np.array(1),
+        pd.DataFrame({"a": [1]}),
+        pl.DataFrame({"a": [1]}),
+        pa.table({"a": [1]}),
+        structured(COLUMNS),
+    ],
+    ids=lambda ids: type(ids).__module__,
+)
+def test_ids_have_one_dimension(ids):
+    message = f"user_ids must have one dimension, .* is a {type(ids).__name__}; pass one of its"
+    with pytest.raises(InvalidInputError, match=message):
+        id_array(ids, "user_ids")
+
+
+def test_scalars_may_be_missing():
+    array = scalar_array(pd.Series(["a", None]), "x")
+    assert array[0] == "a"
+    assert pd.isna(array[1])
+
+
+# ------------------------------------------------------------------ times
+
+STAMPS = ["2020-01-02 12:30:00.25", "1969-12-31 23:59:59.5"]
+NANOSECONDS = [1577968200250000000, -500000000]
+UTC = [pd.Timestamp(stamp, tz="UTC") for stamp in STAMPS]
+NAIVE = [stamp.tz_localize(None) for stamp in UTC]
+TOKYO = [stamp.tz_convert("Asia/Tokyo") for stamp in UTC]
+MOMENTS = {
+    "ns": pd.Series(np.array(NAIVE, dtype="M8[ns]")),
+    "us": pd.Series(np.array(NAIVE, dtype="M8[us]")),
+    "ms": pd.Series(np.array(NAIVE, dtype="M8[ms]")),
+    "UTC": pd.Series(UTC),
+    "Tokyo": pd.Series(TOKYO),
+    "mixed zones": pd.Series([UTC[0], TOKYO[1]], dtype=object),
+    "zone beside none": pd.Series([NAIVE[0], TOKYO[1]], dtype=object),
+    "datetime": pd.Series([stamp.to_pydatetime() for stamp in NAIVE], dtype=object),
+    "datetime, Tokyo": pd.Series([stamp.to_pydatetime() for stamp in TOKYO], dtype=object),
+    "categorical": pd.Series(TOKYO).astype("category"),
+    "pyarrow-backed": pd.Series(NAIVE, dtype=pd.ArrowDtype(pa.timestamp("us"))),
+    "pyarrow-backed, Tokyo": pd.Series(
+        TOKYO, dtype=pd.ArrowDtype(pa.timestamp("us", "Asia/Tokyo"))
+    ),
+    "polars": take_column(pl.DataFrame({"t": NAIVE}), "t", "time_col"),
+    "polars, Tokyo": take_column(
+        pl.DataFrame({"t": UTC}).with_columns(pl.col("t").dt.convert_time_zone("Asia/Tokyo")),
+        "t",
+        "time_col",
+    ),
+    "pyarrow, Tokyo": take_column(
+        pa.table({"t": pa.array(UTC, pa.timestamp("ns", "Asia/Tokyo"))}), "t", "time_col"
+    ),
+}
+DAYS = {
+    "object": pd.Series([dt.date(2020, 1, 2), dt.date(1969, 12, 31)]),
+    "polars": take_column(
+        pl.DataFrame({"t": [dt.date(2020, 1, 2), dt.date(1969, 12, 31)]}), "t", "time_col"
+    ),
+    "pyarrow": take_column(
+        pa.table({"t": [dt.date(2020, 1, 2), dt.date(1969, 12, 31)]}), "t", "time_col"
+    ),
+    "pyarrow-backed": pd.Series(
+        [dt.date(2020, 1, 2), dt.date(1969, 12, 31)], dtype=pd.ArrowDtype(pa.date32())
+    ),
+    "numpy": take_column(
+        np.array([("2020-01-02",), ("1969-12-31",)], dtype=[("t", "M8[D]")]), "t", "time_col"
+    ),
+}
+
+
+@pytest.mark.parametrize("times", MOMENTS.values(), ids=MOMENTS)
+def test_moments_become_nanoseconds_of_utc(times):
+    array = time_array(times, "x")
+    assert array.dtype == "datetime64[ns]"
+    assert array.tolist() == NANOSECONDS
+
+
+@pytest.mark.parametrize("times", DAYS.values(), ids=DAYS)
+def test_dates_become_nanoseconds(times):
+    assert time_array(times, "x").tolist() == [18263 * 86400 * 10**9, -86400 * 10**9]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint32", "int64", "Int64", "int64[pyarrow]", "uint64", "object", "category"]
+)
+def test_integer_times_stay_integers(dtype):
+    array = time_array(pd.Series([3, 1]).astype(dtype), "x")
+    assert array.dtype == np.int64
+    assert array.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "Float64", "double[pyarrow]", "object"])
+def test_float_times_stay_floats(dtype):
+    array = time_array(pd.Series([2.5, -1.0]).astype(dtype), "x")
+    assert array.dtype == np.float64
+    assert array.tolist() == [2.5, -1.0]
+
+
+def test_nanoseconds_as_integers_keep_every_digit():
+    assert time_array(pd.Series([2**62 + 1]), "x").tolist() == [2**62 + 1]
+
+
+def test_unsigned_times_beyond_int64_keep_their_order():
+    times = time_array(pd.Series([2**63 + 2**20, 5], dtype="uint64"), "x")
+    assert times[0] > times[1] > 0
+
+
+@pytest.mark.parametrize("values", [[], [dt.date(2020, 1, 1)][:0]])
+def test_no_times(values):
+    for dtype in ("int64", "float64", "M8[ns]"):
+        assert len(time_array(pd.Series(values, dtype=dtype), "x")) == 0
+    with pytest.raises(InvalidInputError, match="values of type empty but must be numeric"):
+        time_array(pd.Series(values, dtype=object), "x")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.Series([1.0, np.nan]),
+        pd.Series([1.0, np.inf]),
+        pd.Series([1, None], dtype="Int64"),
+        pd.Series(pd.to_datetime(["2020-01-01", None])),
+        pd.Series(pd.to_datetime(["2020-01-01", None], utc=True)),
+        pd.Series([dt.date(2020, 1, 1), None]),
+        pd.Series(["2020-01-01", None]),
+        pd.Series([1, None], dtype=object),
+    ],
+    ids=str,
+)
+def test_missing_times_are_an_error(times):
+    message = "column 't' has 1 missing or infinite times, the first in row 1; .*time_col=None"
+    with pytest.raises(InvalidInputError, match=message):
+        time_array(times, "column 't'")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["2020-01-01"], "string"),
+        ([True], "boolean"),
+        ([decimal.Decimal(1)], "decimal"),
+        ([dt.timedelta(1)], "timedelta64"),
+        ([dt.time(1)], "time"),
+        (pd.period_range("2020", periods=1), "period"),
+        ([1, "a"], "mixed-integer"),
+    ],
+)
+def test_times_of_another_kind_are_an_error(values, kind):
+    message = f"column 't' has values of type {kind}, such as .*, but must be numeric or datetime"
+    with pytest.raises(InvalidInputError, match=message):
+        time_array(pd.Series(values), "column 't'")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.Series([dt.date(1500, 1, 1)]),
+        pd.Series([dt.datetime(9999, 12, 31)], dtype=object),
+        pd.Series(np.array(["1500-01-01"], dtype="M8[s]")),
+        pd.Series(np.array(["2500-01-01"], dtype="M8[us]")),
+    ],
+)
+def test_dates_that_nanoseconds_cannot_hold_are_an_error(times):
+    with pytest.raises(InvalidInputError, match="column 't' has a date outside the years 1678 to"):
+        time_array(times, "column 't'")
+
+
+# ------------------------------------------------------------------ parameters
+
+
+@pytest.mark.parametrize("value", [1, 7, np.int32(1), np.uint8(200)])
+def test_counts(value):
+    count = check_count(value, "k")
+    assert type(count) is int
+    assert count == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, True, np.float64(2), [1]])
+def test_illegal_counts(value):
+    with pytest.raises(InvalidInputError, match="k=.* must be an integer of at least 1"):
+        check_count(value, "k")
+
+
+def test_the_minimum_of_a_count():
+    assert check_count(0, "k", minimum=0) == 0
+    with pytest.raises(InvalidInputError, match="k=1 must be an integer of at least 2"):
+        check_count(1, "k", minimum=2)
+
+
+@pytest.mark.parametrize(
+    "value", [0, 1, 0.5, np.float32(0.25), np.int64(1), fractions.Fraction(1, 3)]
+)
+def test_reals(value):
+    real = check_real(value, "diversity", 0, 1)
+    assert type(real) is float
+    assert real == float(value)
+
+
+@pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5]])
+def test_illegal_reals(value):
+    with pytest.raises(InvalidInputError, match="diversity=.* must be a number from 0 to 1"):
+        check_real(value, "diversity", 0, 1)
+
+
+def test_options():
+    assert check_option("drop", "unknown", ("error", "drop")) == "drop"
+
+
+@pytest.mark.parametrize("value", ["Drop", "", None, 1, ["drop"], b"drop"])
+def test_illegal_options(value):
+    with pytest.raises(InvalidInputError, match="unknown=.* is not one of 'error', 'drop'"):
+        check_option(value, "unknown", ("error", "drop"))
+
+
+# ------------------------------------------------------------------ in parts
+
+INTEGERS = [5, 3, 5, 5, -2, 3, 8, 5, -2]
+TEXT = ["b", "a", "b", "ü", "b", "c", "a", "d", "b"]
+DAYS = pd.to_datetime(pd.Series(INTEGERS) * 86_400, unit="s")
+ID_COLUMNS = {
+    "integers": pd.DataFrame({"id": INTEGERS}),
+    "integers beside floats": pd.DataFrame({"id": pd.Series([1, 1.0, 2, 2.5, 1], dtype=object)}),
+    "large integers beside floats": pd.DataFrame(
+        {"id": pd.Series([2**53 + 1, 2**53, 0, 0.5, 2**53 + 1], dtype=object)}
+    ),
+    "truth beside integers": pd.DataFrame({"id": pd.Series([1, True, 0, False, 2], dtype=object)}),
+    "text beside integers": pd.DataFrame({"id": pd.Series([1, "1", 2, "b", 1], dtype=object)}),
+    "objects of text": pd.DataFrame({"id": pd.Series(TEXT, dtype=object)}),
+    "text": pd.DataFrame({"id": pd.Series(TEXT, dtype="str")}),
+    "string": pd.DataFrame({"id": pd.Series(TEXT, dtype="string")}),
+    "arrow text": pd.DataFrame({"id": pd.Series(TEXT, dtype=pd.ArrowDtype(pa.string()))}),
+    "categories": pd.DataFrame({"id": pd.Series(TEXT, dtype="category")}),
+    "categories of mixed objects": pd.DataFrame(
+        {"id": pd.Series(pd.Categorical(pd.Series([1, "a", 1, 2, "b"], dtype=object)))}
+    ),
+    "nullable": pd.DataFrame({"id": pd.Series(INTEGERS, dtype="Int16")}),
+    "sparse": pd.DataFrame({"id": pd.arrays.SparseArray(INTEGERS)}),
+    "booleans": pd.DataFrame({"id": [True, False, False, True]}),
+    "days in Tokyo": pd.DataFrame({"id": DAYS.dt.tz_localize("Asia/Tokyo")}),
+    "days": pd.DataFrame({"id": DAYS.dt.date}),
+    "periods": pd.DataFrame({"id": DAYS.dt.to_period("M")}),
+    "no rows": pd.DataFrame({"id": np.empty(0, dtype=np.int64)}),
+    "polars text": pl.DataFrame({"id": TEXT}),
+    "polars categories": pl.DataFrame({"id": pl.Series(TEXT, dtype=pl.Categorical)}),
+    "polars decimals": pl.DataFrame({"id": [decimal.Decimal(one) for one in INTEGERS]}),
+    "arrow dictionaries": pa.table({"id": pa.array(TEXT).dictionary_encode()}),
+    "arrow integers": pa.table({"id": pa.array(INTEGERS, pa.int8())}),
+    "structured": np.array([(one,) for one in INTEGERS], dtype=[("id", "i2")]),
+}
+
+
+@pytest.mark.parametrize("part", [1, 2, 4, 100])
+@pytest.mark.parametrize("X", ID_COLUMNS.values(), ids=ID_COLUMNS)
+def test_ids_in_parts_are_those_of_the_whole_column(monkeypatch, X, part):
+    monkeypatch.setattr(tables, "PART", part)
+    whole = id_array(take_column(X, "id", "user_col"), "x")
+    parts = list(id_parts(X, "id", "user_col"))
+    assert len(parts) == max(-(-len(whole) // part), 1)
+    joined = np.concatenate([ids[codes] for codes, ids in parts])
+    assert joined.dtype == whole.dtype
+    assert joined.tolist() == whole.tolist()
+    oracle, whole_codes = IdEncoder.fit(whole, "user")
+    encoder, codes = IdEncoder.fit_parts(parts, len(whole), "user")
+    assert encoder.ids.dtype == oracle.ids.dtype
+    assert [(type(one), one) for one in encoder.ids.tolist()] == [
+        (type(one), one) for one in oracle.ids.tolist()
+    ]
+    assert codes.tolist() == whole_codes.tolist()
+    for codes, ids in parts:
+        assert len(set(ids.tolist())) == len(ids)
+        assert codes.tolist() == [ids.tolist().index(one) for one in ids[codes].tolist()]
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize("spread", [1, 3, 4, 5, 1000])
+def test_integers_are_factorized_alike_with_and_without_a_table(dtype, spread):
+    rng = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    width = min(20 * spread, int(limits.max) - int(limits.min))
+    for low in (0, int(limits.min), int(limits.max) - width):
+        draws = rng.integers(0, width, size=20, endpoint=True, dtype=np.uint64).tolist()
+        values = np.array([low + draw for draw in [0, width, *draws]]).astype(dtype)
+        for column in (values, pd.Series(values)):
+            codes, ids = factorize(column)
+            assert ids[codes].tolist() == values.tolist()
+            assert len(set(ids.tolist())) == len(ids) == codes.max() + 1
+            assert ids.dtype == column.dtype
+
+
+def test_close_integers_take_a_table_and_come_sorted():
+    codes, ids = factorize(np.array([9, 2, 9, 5]))
+    assert (codes.tolist(), ids.tolist()) == ([2, 0, 2, 1], [2, 5, 9])
+    codes, ids = factorize(np.array([900, 2, 900, 5]))  # too far apart
+    assert (codes.tolist(), ids.tolist()) == ([0, 1, 0, 2], [900, 2, 5])
+
+
+def test_ids_of_an_array_in_parts(monkeypatch):
+    monkeypatch.setattr(tables, "PART", 2)
+    X = np.array([["a", 3], ["b", 1], ["a", 2]], dtype=object)
+    assert [ids[codes].tolist() for codes, ids in id_parts(X, 0, "x")] == [["a", "b"], ["a"]]
+    assert [ids[codes].tolist() for codes, ids in id_parts(X, 1, "x")] == [[3, 1], [2]]
+
+
+MISSING_IDS = {
+    "floats": pd.DataFrame({"id": [0.5, 1.5, np.nan, np.inf, 2.5, -np.inf]}),
+    "objects": pd.DataFrame({"id": pd.Series([1, "a", None, np.nan, 2, pd.NaT], dtype=object)}),
+    "text": pd.DataFrame({"id": pd.Series(["a", "b", None, None, "b", None], dtype="str")}),
+    "nullable": pd.DataFrame({"id": pd.Series([1, 2, None, None, 1, None], dtype="Int64")}),
+    "categories": pd.DataFrame({"id": pd.Series([1, 2, None, None, 1, None], dtype="category")}),
+    "days": pd.DataFrame({"id": pd.to_datetime(["2020", "2021", None, None, "2020", None])}),
+    "polars": pl.DataFrame({"id": [1, 2, None, None, 1, None]}),
+    "arrow": pa.table({"id": [1, 2, None, None, 1, None]}),
+}
+
+
+@pytest.mark.parametrize("part", [1, 3, 100])
+@pytest.mark.parametrize("X", MISSING_IDS.values(), ids=MISSING_IDS)
+def test_missing_ids_are_counted_over_all_parts(monkeypatch, X, part):
+    monkeypatch.setattr(tables, "PART", part)
+    message = "column 'id' has 3 missing or infinite ids, the first in row 2; drop these rows"
+    with pytest.raises(InvalidInputError, match=message):
+        list(id_parts(X, "id", "user_col"))
+    with pytest.raises(InvalidInputError, match=message):
+        id_array(take_column(X, "id", "user_col"), "column 'id'")
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        pd.DataFrame({"id": pd.Series([[1], [2]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))}),
+        pd.DataFrame({"id": [[1], [2]]}),
+        pd.DataFrame({"id": [(1, 2), 3]}),
+        pl.DataFrame({"id": [[1], [2]]}),
+        pa.table({"id": [{"a": 1}, {"a": 2}]}),
+    ],
+    ids=["arrow-backed", "lists", "tuples", "polars", "pyarrow"],
+)
+def test_ids_with_parts_are_an_error_in_parts_too(X):
+    with pytest.raises(IdTypeError, match="column 'id' has the id .* argument must be a string"):
+        list(id_parts(X, "id", "user_col"))
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_cells_are_taken_in_the_order_asked(make):
+    X = make({"a": [1, 2, 3], "x": ["p", None, "r"]})
+    assert take_cells(X, "x", np.array([2, 0, 2]), "item_features").tolist() == ["r", "p", "r"]
+    assert take_cells(X, 0, np.array([1]), "item_features").tolist() == [2]

@@ -1,0 +1,706 @@
+"""Saved, pickled and copied models answer as the original; forged ones are refused."""
+
+import copy
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from dataclasses import fields, is_dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from skops import io as skops
+
+from skmind import MINDRecommender
+from skmind import _recommender as recommender
+from skmind.exceptions import (
+    DeviceFallbackWarning,
+    ForkedThreadsWarning,
+    InvalidInputError,
+    ModelFileError,
+)
+from skmind.persistence.store import MANIFEST, file_name, npy_header
+from skmind.retrieval import calibration
+from skmind.retrieval.annoy import AnnoyIndex
+
+STORED = Path(__file__).parents[1] / "data"
+LOG = pd.DataFrame(
+    {
+        "user_id": ["ann"] * 4 + ["bob"] * 3 + ["Zoë"] * 3 + ["東"] * 2,
+        "item_id": [3, 1, 2, 5, 1, 4, 3, 2, 5, 1, 6, 2],
+        "timestamp": pd.date_range("2024-02-01", periods=12, freq="D"),
+    }
+)
+ITEMS = pd.DataFrame(
+    {
+        "item_id": [1, 2, 3, 9],
+        "color": ["red", "blue", None, "red"],
+        "tags": [["x"], ["y", "x"], ["z"], None],
+        "price": [1.5, None, 4.0, 8.0],
+        "year": pd.to_datetime(["1999", "2001", "1999", None], format="%Y"),
+    }
+)
+USERS = pd.DataFrame({"user_id": ["bob", "ann", "new"], "age": [30, 50, 30]})
+SETTINGS = {
+    "n_interests": 2, "embedding_dim": 4, "max_history": 5, "max_epochs": 1, "batch_size": 4,
+    "n_encoder_layers": 1, "random_state": 0, "device": "cpu",
+}  # fmt: skip
+
+
+def rich(**options):
+    return MINDRecommender(**SETTINGS, **options).fit(LOG, users=USERS, items=ITEMS)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return rich()
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # takes time; test_store tests it
+
+
+@pytest.fixture(scope="module")
+def saved_once(fitted, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model"
+    fitted.save(path)
+    return path
+
+
+@pytest.fixture
+def saved(saved_once, tmp_path):
+    return shutil.copytree(saved_once, tmp_path / "model")
+
+
+def assert_same(a, b, where="model"):
+    """All that two fitted estimators hold is equal, types included; network and index aside."""
+    if isinstance(a, np.ndarray):  # or mapped
+        assert a.dtype == b.dtype, where
+        np.testing.assert_array_equal(a, b, err_msg=where)
+        if a.dtype == object:
+            assert [type(value) for value in a] == [type(value) for value in b], where
+        return
+    assert type(a) is type(b), where
+    if sparse.issparse(a):
+        for part in ("data", "indices", "indptr"):
+            assert_same(getattr(a, part), getattr(b, part), f"{where}.{part}")
+    elif isinstance(a, dict):
+        assert list(a) == list(b), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}[{key!r}]")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}[{i}]")
+    elif is_dataclass(a):
+        for field in fields(a):
+            assert_same(getattr(a, field.name), getattr(b, field.name), f"{where}.{field.name}")
+    elif hasattr(a, "__getstate__") and type(a).__module__.startswith("skmind"):
+        x, y = a.__getstate__(), b.__getstate__()
+        assert x.keys() == y.keys(), where
+        for key in x:
+            assert_same(x[key], y[key], f"{where}.{key}")
+    else:
+        assert a == b, where
+
+
+def assert_answers_alike(a, b):
+    pd.testing.assert_frame_equal(a.recommend(k=3), b.recommend(k=3))
+    pd.testing.assert_frame_equal(
+        a.recommend_from_history([[1, 5], []], k=3, users=None),
+        b.recommend_from_history([[1, 5], []], k=3, users=None),
+    )
+    np.testing.assert_array_equal(a.interests(a.users_), b.interests(b.users_))
+    first = a._ready()[1].state_dict()
+    for name, value in b._ready()[1].state_dict().items():
+        assert torch.equal(value, first[name]), name
+
+
+# ------------------------------------------------------------------ round trips
+
+
+def through_joblib(mode):
+    def there_and_back(estimator, path):
+        joblib.dump(estimator, path / "model.joblib")
+        return joblib.load(path / "model.joblib", mmap_mode=mode)
+
+    return there_and_back
+
+
+def through_skops(estimator, path):
+    skops.dump(estimator, path / "model.skops")
+    trusted = skops.get_untrusted_types(file=path / "model.skops")
+    ours = [name for name in trusted if not name.startswith("skmind.")]
+    assert ours == ["scipy.sparse._csr.csr_matrix"]  # docs/persistence.md says so
+    return skops.load(path / "model.skops", trusted=trusted)
+
+
+def through_directory(**options):
+    def there_and_back(estimator, path):
+        digest = estimator.save(path / "model")
+        return type(estimator).load(path / "model", manifest_sha256=digest, **options)
+
+    return there_and_back
+
+
+WAYS = {
+    "save": through_directory(),
+    "save, mapped": through_directory(mmap=True),
+    "pickle": lambda estimator, _: pickle.loads(pickle.dumps(estimator)),
+    "deepcopy": lambda estimator, _: copy.deepcopy(estimator),
+    "joblib": through_joblib(None),
+    "joblib, mapped": through_joblib("r"),
+    "joblib, copied on write": through_joblib("c"),
+    "skops": through_skops,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_round_trips_keep_the_whole_state(fitted, tmp_path, way):
+    again = WAYS[way](fitted, tmp_path)
+    assert_same(again, fitted)
+    assert_answers_alike(again, fitted)
+    (tmp_path / "twice").mkdir()  # joblib would write to the very file that is mapped
+    twice = WAYS[way](again, tmp_path / "twice")
+    assert_answers_alike(twice, fitted)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_round_trips_of_a_model_without_features_times_and_names(tmp_path, way):
+    table = LOG[["user_id", "item_id"]].to_numpy(dtype=object)
+    rec = MINDRecommender(**SETTINGS | {"time_col": None}).fit(table)
+    again = WAYS[way](rec, tmp_path)
+    assert again._model.interactions.times is None
+    assert not hasattr(again, "feature_names_in_")
+    assert_same(again, rec)
+    assert_answers_alike(again, rec)
+
+
+def test_a_clone_of_a_loaded_model_is_an_unfitted_copy_of_its_parameters(fitted, saved):
+    loaded = MINDRecommender.load(saved)
+    assert loaded.get_params() == fitted.get_params()
+    copied = clone(loaded)
+    assert not hasattr(copied, "items_")
+    assert_same(copied.fit(LOG, users=USERS, items=ITEMS)._model, fitted._model)
+
+
+def test_a_loaded_model_can_be_fitted_on_and_saved_over_the_files_that_it_maps(fitted, saved):
+    loaded = MINDRecommender.load(saved, mmap=True)
+    kept = loaded.recommend(k=3)
+    weights = {name: value.copy() for name, value in loaded._model.weights.items()}
+    other = copy.deepcopy(loaded).set_params(warm_start=True).fit(LOG, users=USERS, items=ITEMS)
+    assert (other._model.weights["bilinear"] != weights["bilinear"]).any()
+    other.save(saved)
+    pd.testing.assert_frame_equal(loaded.recommend(k=3), kept)
+    for name, value in loaded._model.weights.items():
+        assert (value == weights[name]).all()
+    assert_same(MINDRecommender.load(saved), other)
+
+
+IDS = {
+    "int8": np.array([-3, 5, 7], dtype=np.int8),
+    "uint64": np.array([1, 2**64 - 1, 2**63], dtype=np.uint64),
+    "float": np.array([-0.5, 1e300, 3.0]),
+    "float32": np.array([0.1, 1.5, 3.0], dtype=np.float32),
+    "bool": np.array([True, False, True]),
+    "datetimes": pd.to_datetime(["2020-01-01 01:02", "1999-05-05 12:30", "2020-01-02 00:00"]),
+    "seconds": np.array(["2020-01-01", "2020-01-02", "2021-01-01"], dtype="M8[s]"),
+    "durations": pd.to_timedelta([1, 2, 3], unit="h"),
+    "text": ["a", "ß\u2028\x00", "東"],
+    "mixed": pd.Series(["1", 1, 2.5], dtype=object),
+    "huge": pd.Series([10**30, -(10**30), 5], dtype=object),
+    "numpy scalars": pd.Series([np.int64(3), "3", np.float32(0.1)], dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_ids_of_every_kind(tmp_path, kind):
+    ids = IDS[kind]
+    log = pd.DataFrame({"user_id": ids, "item_id": [1, 2, 1]})
+    both = pd.concat([log, log.assign(item_id=[2, 3, 3])], ignore_index=True)
+    both = both.astype({"user_id": log["user_id"].dtype})
+    for columns in ({}, {"user_col": "item_id", "item_col": "user_id"}):
+        rec = MINDRecommender(**SETTINGS | columns, time_col=None).fit(both)
+        rec.save(tmp_path / "model")
+        loaded = MINDRecommender.load(tmp_path / "model")
+        for name in ("users_", "items_"):
+            mine, theirs = getattr(rec, name), getattr(loaded, name)
+            assert mine.dtype == theirs.dtype
+            assert mine.tolist() == theirs.tolist()
+        pd.testing.assert_frame_equal(
+            loaded.recommend(rec.users_, k=1, exclude_seen=False),
+            rec.recommend(rec.users_, k=1, exclude_seen=False),
+        )
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([date(2020, 1, 1), date(2020, 1, 2)], r"the users hold datetime.date\(.* of type date, w"),
+        (
+            [Decimal("1.5"), Decimal(2)],
+            "the users hold Decimal.* of type Decimal, which is n",
+        ),
+        ([b"a", b"b"], "the users hold b'a' of type bytes.*; make them text or numbers and fit"),
+    ],
+)
+def test_ids_that_are_not_stored(tmp_path, ids, message):
+    log = pd.DataFrame({"user_id": pd.Series(ids), "item_id": [1, 2]})
+    rec = MINDRecommender(**SETTINGS, time_col=None).fit(pd.concat([log, log.iloc[::-1]]))
+    with pytest.raises(InvalidInputError, match=message):
+        rec.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "alter", [lambda v: v.astype("f8"), lambda v: v[:3], lambda v: v.astype("O")]
+)
+def test_a_state_that_could_not_be_read_is_not_saved(fitted, tmp_path, alter):
+    changed = copy.deepcopy(fitted)
+    changed.item_embeddings_ = alter(changed.item_embeddings_)
+    with pytest.raises(InvalidInputError, match=r"item_embeddings is an array of .* \(7, 4\); fit"):
+        changed.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_ids_that_are_no_text_are_not_saved(fitted, tmp_path):
+    changed = copy.deepcopy(fitted)
+    changed._model.users.ids[0] = "\ud800"
+    with pytest.raises(InvalidInputError, match="ud800' has half of a surrogate pair, which no fi"):
+        changed.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_only_a_fitted_model_is_saved(tmp_path):
+    with pytest.raises(ValueError, match="not fitted"):
+        MINDRecommender().save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+# ------------------------------------------------------------------ the index
+
+
+def test_a_stored_index_is_mapped_if_the_manifest_is_vouched_for(tmp_path):
+    rec = rich(index="annoy", n_trees=3, search_k=50)
+    digest = rec.save(tmp_path / "m", index=True)
+    built = MINDRecommender.load(tmp_path / "m")  # nobody vouches for it: built again
+    assert "/m/index-" not in Path("/proc/self/maps").read_text()
+    mapped = MINDRecommender.load(tmp_path / "m", manifest_sha256=digest)
+    assert "/m/index-" in Path("/proc/self/maps").read_text()
+    assert type(mapped._index) is type(built._index) is AnnoyIndex
+    pd.testing.assert_frame_equal(mapped.recommend(k=3), built.recommend(k=3))
+    without = mapped.save(tmp_path / "m")  # takes the index away
+    assert not list((tmp_path / "m").glob("index*"))
+    MINDRecommender.load(tmp_path / "m", manifest_sha256=without)
+
+
+def test_an_exact_search_has_no_index_to_save(fitted, tmp_path):
+    with pytest.raises(InvalidInputError, match="searches exactly and has none; leave it out"):
+        fitted.save(tmp_path / "model", index=True)
+
+
+# ------------------------------------------------------------------ devices
+
+
+def test_a_model_fitted_on_cuda_answers_from_the_cpu(fitted, saved, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def on_cuda(manifest, _):
+        manifest["parameters"]["device"] = "cuda"
+
+    forge(saved, on_cuda)
+    with pytest.warns(DeviceFallbackWarning, match="finds no CUDA device.*answers from the CPU"):
+        loaded = MINDRecommender.load(saved)
+    assert loaded.device == "cuda"
+    pd.testing.assert_frame_equal(loaded.recommend(k=3), fitted.recommend(k=3))
+    copied = pickle.loads(pickle.dumps(loaded))
+    with pytest.warns(DeviceFallbackWarning, match="'cuda'"):
+        pd.testing.assert_frame_equal(copied.recommend(k=3), fitted.recommend(k=3))
+    with pytest.raises(InvalidInputError, match="finds no CUDA device; use 'auto'"):
+        loaded.fit(LOG)
+
+
+# ------------------------------------------------------------------ memory
+
+
+def test_a_mapped_model_has_no_copy_of_its_arrays(saved):
+    loaded = MINDRecommender.load(saved, mmap=True)
+    weights = loaded._ready()[1].state_dict()
+    shared = [(loaded._model.weights[name], value.numpy()) for name, value in weights.items()]
+    shared += [
+        (loaded.item_embeddings_, loaded._index.vectors),
+        (loaded.items_, loaded._model.items._index.values),
+    ]
+    for stored, used in shared:
+        assert np.shares_memory(stored, used)
+    for array in (loaded.item_embeddings_, loaded._model.interactions.items, loaded.items_):
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        assert isinstance(array, np.memmap)
+
+
+def test_read_only_weights_are_copied_without_a_warning(fitted, tmp_path):
+    again = through_joblib("r")(fitted, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net = again._ready()[1]
+    assert not np.shares_memory(net.bilinear.detach().numpy(), again._model.weights["bilinear"])
+
+
+# ------------------------------------------------------------------ threads and processes
+
+
+def test_threads_get_what_one_thread_gets(fitted, monkeypatch):
+    copied = pickle.loads(pickle.dumps(fitted))  # network and index are still to be built
+    users = fitted.users_.tolist()
+    expected = [fitted.recommend([user], k=3, output="arrays") for user in users]
+    built, wrong = [], []
+    build = calibration.ExactIndex
+    monkeypatch.setattr(calibration, "ExactIndex", lambda v: built.append(0) or build(v))
+
+    def ask(start):
+        gate.wait()
+        for i in range(start, start + 5):
+            ids, scores = copied.recommend([users[i % len(users)]], k=3, output="arrays")
+            theirs = expected[i % len(users)]
+            if not (np.array_equal(ids, theirs[0], equal_nan=True) and (scores == theirs[1]).all()):
+                wrong.append(i)
+
+    gate = threading.Barrier(16)
+    threads = [threading.Thread(target=ask, args=[start]) for start in range(16)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+    assert built == [0]
+
+
+def in_child(action, seconds=60):
+    """What `action` returns in a forked process; None if it hangs."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writer, json.dumps(action()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    stop = time.monotonic() + seconds
+    while not os.waitpid(child, os.WNOHANG)[0]:
+        if time.monotonic() > stop:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            break
+        time.sleep(0.01)
+    with open(reader, "rb") as file:
+        return json.loads(file.read() or b"null")
+
+
+def test_a_fork_after_torch_used_threads_is_warned_of_and_does_not_hang(fitted):
+    table = torch.ones(600, 600)
+    expected = fitted.recommend(k=3).to_json()
+
+    def ask():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            answer = fitted.recommend(k=3).to_json()
+            fitted.recommend(k=3)
+        names = [(type(w.message).__name__, str(w.message)) for w in caught]
+        total = (table @ table).sum() + table.exp().sum()  # would wait for the lost threads
+        return [names, answer == expected, torch.get_num_threads(), float(total) > 0]
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        (table @ table).sum() + table.exp().sum()
+        names, same, n_left, computed = in_child(ask)
+    finally:
+        torch.set_num_threads(n_threads)
+    ((name, message),) = names
+    assert name == ForkedThreadsWarning.__name__
+    assert "torch uses 2 threads" in message
+    assert same
+    assert n_left == 1
+    assert computed
+    assert in_child(ask)[0] == []  # with one thread there is nothing to warn of
+
+
+def test_a_fork_while_another_thread_builds(fitted):
+    copied = pickle.loads(pickle.dumps(fitted))
+    expected = fitted.recommend(k=3).to_json()
+    lock = recommender._BUILDING.setdefault(os.getpid(), threading.Lock())
+    with lock:
+        assert in_child(lambda: copied.recommend(k=3).to_json()) == expected
+
+
+# ------------------------------------------------------------------ forgery, with hashes that fit
+
+
+def forge(path, change):
+    """Let ``change`` alter manifest and files (raw bytes by name), and make all hashes fit."""
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    del manifest["sha256"]
+    raw = {
+        name: (path / file_name(name, entry["sha256"])).read_bytes()
+        for name, entry in manifest["files"].items()
+    }
+    before = dict(raw)
+    change(manifest, raw)
+    for name, content in raw.items():
+        if type(manifest["files"]) is not dict:
+            break
+        entry = manifest["files"].setdefault(name, {"dtype": None, "shape": None})
+        if name not in before or content != before[name]:
+            entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            (path / file_name(name, entry["sha256"])).write_bytes(content)
+    body = json.dumps(manifest).encode()[1:]
+    digest = hashlib.sha256(body).hexdigest()
+    (path / MANIFEST).write_bytes(f'{{"sha256": "{digest}",'.encode() + body)
+
+
+def with_fact(*keys, value):
+    def change(manifest, _):
+        for key in keys[:-1]:
+            manifest = manifest[key]
+        manifest[keys[-1]] = value
+
+    return change
+
+
+def with_array(name, alter, whole=True):
+    """A change of an array; ``whole``: what the manifest says of it is changed as well."""
+
+    def change(manifest, raw):
+        entry = manifest["files"][f"{name}.npy"]
+        header = npy_header(entry["dtype"], entry["shape"])
+        values = np.frombuffer(raw[f"{name}.npy"][len(header) :], entry["dtype"])
+        values = np.ascontiguousarray(alter(values.reshape(entry["shape"]).copy()))
+        dtype = values.dtype.str if whole else entry["dtype"]
+        shape = list(values.shape) if whole else entry["shape"]
+        entry |= {"dtype": dtype, "shape": shape}
+        raw[f"{name}.npy"] = npy_header(dtype, shape) + values.tobytes()
+
+    return change
+
+
+def put(at, value):
+    def alter(values):
+        values.flat[at] = value
+        return values
+
+    return alter
+
+
+def without(*names):
+    def change(manifest, raw):
+        for name in names:
+            del manifest["files"][name], raw[name]
+
+    return change
+
+
+def with_text(name, text):
+    def change(_, raw):
+        raw[name] = text.encode() if isinstance(text, str) else text
+
+    return change
+
+
+def columns_first(n):
+    header = npy_header("<f4", (n, n)).replace(b"False", b"True ")
+    return header + bytes(4 * n * n)
+
+
+TABLE = "weights.item_embedding"
+FORGERIES = {
+    "format 0": (with_fact("format", value=0), "of format 0, but skmind .* reads format 1"),
+    "format 2": (with_fact("format", value=2), "of format 2, .*; load it with what saved it: "),
+    "no format": (lambda m, _: m.pop("format"), "of format None"),
+    "huge format": (with_fact("format", value=10**300), "of format 1000"),
+    "format as text": (with_fact("format", value="1"), "of format '1'"),
+    "true format": (with_fact("format", value=True), "of format True"),
+    "another class": (with_fact("class", value="Pipeline"), "'Pipeline'; only MINDRecommender is"),
+    "a class with a path": (with_fact("class", value="os.system"), "'os.system'; only"),
+    "no class": (lambda m, _: m.pop("class"), "class in manifest.json is None"),
+    "an unknown fact": (with_fact("hook", value="x"), "must have the keys"),
+    "files as a list": (with_fact("files", value=[]), "files in manifest.json is .* of type dict"),
+    "an unknown parameter": (with_fact("parameters", "alpha", value=1), "no parameters alpha"),
+    "an illegal parameter": (with_fact("parameters", "n_trees", value=-1), "'n_trees' parameter"),
+    "an unknown device": (with_fact("parameters", "device", value="tpu"), "'tpu' is not supported"),
+    "an unknown attribute": (with_fact("attributes", "predict", value=1), "must have the keys"),
+    "history as text": (with_fact("attributes", "history_", value="x"), "history_ in attributes"),
+    "no schema": (with_fact("schema", value=None), "schema in manifest.json is None"),
+    "a schema of lists": (with_fact("schema", "user", value=[]), "user in schema"),
+    "sizes as text": (with_fact("sizes", "n_users", value="5"), "n_users in sizes"),
+    "more users": (with_fact("sizes", "n_users", value=6), r"\(7,\) are expected"),
+    "less interactions": (with_fact("sizes", "n_interactions", value=11), r"\(11,\) are expected"),
+    "negative size": (with_fact("sizes", "n_interactions", value=-1), r"\(-1,\) are expected"),
+    "more items": (with_fact("config", "n_items", value=9), "are expected"),
+    "no item": (with_fact("config", "n_items", value=0), r"n_items=0 in manifest.json is not in"),
+    "large table": (with_fact("config", "embedding_dim", value=2**20), "are expected"),
+    "huge table": (with_fact("config", "embedding_dim", value=2**30), "Storage size calculation"),
+    "too huge table": (with_fact("config", "embedding_dim", value=2**60), "is not in"),
+    "negative dimension": (with_fact("config", "embedding_dim", value=-1), "is not in"),
+    "many layers": (with_fact("config", "n_encoder_layers", value=10**6), "more layers than files"),
+    "one more layer": (with_fact("config", "n_encoder_layers", value=2), r"lacks the files \['wei"),
+    "no layer": (with_fact("config", "n_encoder_layers", value=0), r"unknown ones \['weights.lay"),
+    "interests as a float": (with_fact("config", "n_interests", value=2.0), "n_interests in conf"),
+    "negative seed": (with_fact("seed", value=-1), "seed=-1"),
+    "feature without a name": (with_fact("user_features", 0, "name", value=None), "name in a feat"),
+    "feature of a new kind": (with_fact("user_features", 0, "kind", value="code"), "is illegal"),
+    "features as text": (with_fact("user_features", value="age"), "user_features in manifest"),
+    "feature as text": (with_fact("user_features", value=["age"]), "a feature in manifest.json"),
+    "wide feature": (with_fact("user_features", 0, "width", value=2**62), "is illegal"),
+    "number of three": (with_fact("item_features", 2, "width", value=3), "are expected"),
+    "no weights": (without(f"{TABLE}.npy"), r"lacks the files \['weights.item_embedding.npy'\]"),
+    "no users": (without("users.json"), r"lacks the files \['users.json'\]"),
+    "no card": (without("README.md"), r"lacks the files \['README.md'\]"),
+    "a file more": (with_text("hook.json", "[]"), r"unknown ones \['hook.json'\]"),
+    "a file elsewhere": (
+        lambda m, _: m["files"].update({"../x.npy": m["files"]["items.npy"]}), "'../x.npy', which"
+    ),
+    "transposed": (with_array(TABLE, np.transpose), "are expected"),
+    "columns first": (
+        with_text("weights.bilinear.npy", columns_first(4)), "weights.bilinear.npy is no array of"
+    ),
+    "other type": (with_array(TABLE, lambda w: w.astype("f8")), "is of type <f8 and shape"),
+    "other type of the same size": (with_array(TABLE, lambda w: w.view("i4")), "is of type <i4"),
+    "wrong shape": (with_array(TABLE, lambda w: w[:, :3]), r"shape \(7, 3\), but <f4 and \(7, 4\)"),
+    "short table in secret": (with_array(TABLE, lambda w: w[:3], False), "bytes and the sha256"),
+    "nan": (with_array(TABLE, put(5, np.nan)), "holds nan, infinity or missing values"),
+    "infinity": (with_array("item_embeddings", put(5, -np.inf)), "holds nan, infinity"),
+    "nan in a feature": (with_array("item_features.data", put(1, np.nan)), "holds nan"),
+    "no time": (with_array("interactions.times", put(1, np.datetime64("NaT"))), "missing values"),
+    "an item twice": (with_array("items", put(1, 1)), "the item id 1 is there twice"),
+    "an item of nothing": (with_array("items", lambda i: i[:-1]), r"shape \(6,\), but"),
+    "a user twice": (
+        with_text("users.json", '["a", "b", "c", "d", "a"]'), "the user id 'a' is there twice"
+    ),
+    "a user missing": (with_text("users.json", '["a", "b"]'), "users.json has 2 values, not 5"),
+    "a user of nothing": (with_text("users.json", '["a", null, "b", "c", "d"]'), "is no list of"),
+    "a user of nan": (with_text("users.json", '["a", NaN, 1, 2, 3]'), "users.json holds nan"),
+    "half a surrogate pair": (
+        with_text("users.json", r'["a", "b", "c", "d", "\ud800"]'), "half of a surrogate pair"
+    ),
+    "users in a dict": (with_text("users.json", '{"a": 1}'), "users.json is no list of text"),
+    "deep users": (with_text("users.json", "[" * 10_000 + "]" * 10_000), "is no legal JSON"),
+    "broken text": (with_text("users.json", b'["\xff"]'), "is no legal JSON"),
+    "a pickle": (with_text("items.npy", pickle.dumps([1] * 100)), "bytes and the sha256|no array"),
+    "an unknown item": (with_array("interactions.items", put(3, 7)), "none of the 7 items has"),
+    "a negative item": (with_array("interactions.items", put(3, -1)), "none of the 7 items has"),
+    "late offsets": (with_array("interactions.offsets", put(0, 1)), "don't divide 12 interactions"),
+    "short offsets": (with_array("interactions.offsets", put(-1, 11)), "don't divide"),
+    "offsets back": (with_array("interactions.offsets", put(2, 100)), "don't divide"),
+    "features elsewhere": (
+        with_array("item_features.indices", put(0, 99)),
+        "holds no legal model: (indices must|column index values)",
+    ),
+    "negative features": (with_array("item_features.indices", put(0, -1)), "holds no legal model"),
+    "features back": (with_array("item_features.indptr", put(1, 10**6)), "holds no legal model"),
+    "presence": (with_array("item_features.presence", put(0, 5)), "presence is not from 0 to 4"),
+    "a category twice": (
+        with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' is the"
+    ),
+    "no deviation": (
+        with_array("item_features.vocabulary.2", put(1, 0)), "'price' has no mean and deviation"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_forgeries_are_refused(saved, forgery):
+    change, message = FORGERIES[forgery]
+    forge(saved, change)
+    before = {path: path.read_bytes() for path in saved.parent.rglob("*") if path.is_file()}
+    for mmap in (False, True):
+        with pytest.raises(ModelFileError, match=message):
+            MINDRecommender.load(saved, mmap=mmap)
+    after = {path: path.read_bytes() for path in saved.parent.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_only_a_known_hash_tells_a_model_of_other_numbers(fitted, tmp_path):
+    digest = fitted.save(tmp_path / "m")
+    forge(tmp_path / "m", with_array("weights.recency", lambda w: w[::-1]))
+    MINDRecommender.load(tmp_path / "m")
+    with pytest.raises(ModelFileError, match="it is not the model that was expected"):
+        MINDRecommender.load(tmp_path / "m", manifest_sha256=digest)
+
+
+def test_forging_nothing_changes_nothing(fitted, saved):
+    forge(saved, lambda *_: None)
+    assert_same(MINDRecommender.load(saved), fitted)
+
+
+def test_a_forged_index_is_not_looked_at_unless_vouched_for(tmp_path):
+    rec = rich(index="annoy", n_trees=3, search_k=50)
+    rec.save(tmp_path / "m", index=True)
+    before = MINDRecommender.load(tmp_path / "m").recommend(k=3)
+    forge(tmp_path / "m", with_text("index.ann", b"\xff" * 1001))
+    pd.testing.assert_frame_equal(MINDRecommender.load(tmp_path / "m").recommend(k=3), before)
+    digest = hashlib.sha256((tmp_path / "m" / MANIFEST).read_bytes()).hexdigest()
+    with pytest.raises(ModelFileError, match="holds no legal model: .*"):
+        MINDRecommender.load(tmp_path / "m", manifest_sha256=digest)
+
+
+def test_an_index_of_another_model_is_refused(tmp_path):
+    rec = rich(index="annoy", n_trees=3, search_k=50)
+    rec.save(tmp_path / "m", index=True)
+    index = next((tmp_path / "m").glob("index-*")).read_bytes()
+    other = MINDRecommender(**SETTINGS | {"index": "annoy", "search_k": 50}).fit(
+        LOG
+    )  # of six items
+    other.save(tmp_path / "m", index=True)
+    forge(tmp_path / "m", with_text("index.ann", index))
+    digest = hashlib.sha256((tmp_path / "m" / MANIFEST).read_bytes()).hexdigest()
+    with pytest.raises(ModelFileError, match="has 7 items, not 6; build the index again"):
+        MINDRecommender.load(tmp_path / "m", manifest_sha256=digest)
+
+
+def test_a_subclass_loads_its_own_models_only(fitted, saved, tmp_path):
+    class Ours(MINDRecommender):
+        pass
+
+    with pytest.raises(ModelFileError, match="is a 'MINDRecommender'; only Ours is loaded"):
+        Ours.load(saved)
+    ours = Ours(**SETTINGS).fit(LOG, users=USERS, items=ITEMS)
+    ours.save(tmp_path / "ours")
+    assert type(Ours.load(tmp_path / "ours")) is Ours
+    with pytest.raises(ModelFileError, match="is a 'Ours'; only MINDRecommender"):
+        MINDRecommender.load(tmp_path / "ours")
+
+
+# ------------------------------------------------------------------ models of earlier versions
+
+
+@pytest.mark.parametrize("version", [1])
+def test_models_of_every_format_are_read(version):
+    """`rich()` as each version saved it, and what it recommended then."""
+    loaded = MINDRecommender.load(STORED / f"model-v{version}")
+    expected = pd.read_json(STORED / f"model-v{version}.json", orient="table")
+    got = loaded.recommend(loaded.users_[:3], k=3)
+    pd.testing.assert_frame_equal(got, expected, check_dtype=False, atol=1e-5)
+    assert loaded.users_.tolist() == ["Zoë", "ann", "bob", "new", "東"]
+    assert loaded.get_params()["max_history"] == 5
+    assert loaded.history_[0]["epoch"] == 1

@@ -1,0 +1,261 @@
+"""An exported model against the fitted one, and against the example that serves it."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from skmind import MINDRecommender
+from skmind.datasets import fetch_movielens, make_interactions
+from skmind.exceptions import DatasetUnavailableError, ExportError, InvalidInputError
+from skmind.persistence import onnx
+
+needed = "the ONNX export is optional: pip install skmind[onnx]"
+onnxruntime = pytest.importorskip("onnxruntime", reason=needed)
+pytest.importorskip("onnxscript", reason=needed)
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = ROOT / "examples" / "serve_onnx.py"
+
+PLANTED = make_interactions(40, 30, n_topics=5, n_interests=2, random_state=0)
+X = PLANTED.interactions
+SMALL = {
+    "embedding_dim": 8,
+    "max_history": 6,
+    "n_routing_iter": 1,  # which halves the time of an export
+    "max_epochs": 1,
+    "random_state": 0,
+}
+JOBS = ["cook", "nurse", None, "pilot"]
+LIKES = [["sea"], ["sea", "wood"], []]
+USERS = pd.DataFrame(
+    {
+        "user_id": range(40),
+        "age": [np.nan, *np.linspace(20, 60, 39)],
+        "job": JOBS * 10,
+        "likes": [LIKES[i % 3] for i in range(40)],
+    }
+)
+
+
+def example():
+    spec = importlib.util.spec_from_file_location("serve_onnx", SERVER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def exported(rec, data, folder):
+    """The fitted model, its export, and the item ids of each user, oldest first."""
+    rec.export_onnx(folder)
+    ordered = data.sort_values("timestamp", kind="stable")
+    return SimpleNamespace(
+        rec=rec,
+        folder=folder,
+        tower=onnxruntime.InferenceSession(folder / "user_tower.onnx"),
+        server=example().Server(folder),
+        histories=ordered.groupby("user_id")["item_id"].agg(list).loc[rec.users_].tolist(),
+    )
+
+
+@pytest.fixture(scope="module")
+def with_features(tmp_path_factory):
+    """Text ids, features of both sides, the encoder, all interests always."""
+    table = X.astype({"item_id": str})
+    topics = PLANTED.item_table[["item_id", "topic"]].astype({"item_id": str})
+    settings = {"n_interests": 3, "adaptive_interests": False, "n_encoder_layers": 1}
+    rec = MINDRecommender(**SMALL, **settings).fit(table, users=USERS, items=topics)
+    return exported(rec, table, tmp_path_factory.mktemp("onnx") / "features")
+
+
+@pytest.fixture(scope="module")
+def movielens(tmp_path_factory):
+    home = os.environ.get("SKMIND_DATA") or ROOT.parent / "shared" / "data"
+    try:
+        data = fetch_movielens("100k", data_home=home, download_if_missing=False).interactions
+    except DatasetUnavailableError:
+        pytest.skip("MovieLens 100K is neither in $SKMIND_DATA nor in shared/data by the project")
+    rec = MINDRecommender(max_epochs=1, random_state=0).fit(data)
+    return exported(rec, data, tmp_path_factory.mktemp("onnx") / "movielens")
+
+
+def inputs(made):
+    """What the graph is to be given for all users, by the definition of its inputs."""
+    codes = {item: code for code, item in enumerate(made.rec.items_.tolist())}
+    L = made.rec.max_history
+    history = np.full((len(made.histories), L), 7)  # any code may stand in the padding
+    for row, items in zip(history, made.histories, strict=True):
+        newest = [codes[item] for item in items[::-1][:L]]
+        row[: len(newest)] = newest
+    lengths = np.array([min(len(items), L) for items in made.histories])
+    matrix = made.rec._model.prepared.user_features.matrix.toarray()
+    given = {"history": history, "lengths": lengths, "features": matrix}
+    return {node.name: given[node.name] for node in made.tower.get_inputs()}
+
+
+@pytest.mark.parametrize("name", ["with_features", "movielens"])
+def test_the_graph_gives_the_interests_of_every_user(request, name):
+    made = request.getfixturevalue(name)
+    interests, mask = made.tower.run(None, inputs(made))
+    expected = made.rec.interests(made.rec.users_)
+    assert interests.dtype == np.float32
+    assert interests.shape == expected.shape
+    np.testing.assert_allclose(interests, expected, atol=1e-5)
+    np.testing.assert_array_equal(mask, (expected != 0).any(2))
+    assert mask[:, 0].all()
+    assert np.abs(expected[:, 0] - expected[:1, 0]).max() > 0.1  # users differ
+
+
+def test_the_example_recommends_the_same_to_every_user_of_movielens(movielens):
+    rec = movielens.rec
+    ids, scores = rec.recommend(k=10, output="arrays")
+    found = movielens.server.recommend(movielens.histories, k=10)
+    assert [[item for item, _ in row] for row in found] == ids.tolist()
+    np.testing.assert_allclose([[score for _, score in row] for row in found], scores, atol=1e-5)
+    some = rec.items_[:2].tolist()
+    found = agrees(movielens, [some, [-1, *some, 10**30], []], k=5)
+    assert found[0] == found[1]  # what is unknown, or negative, is no item at all
+
+
+def test_item_vectors_are_stored_once(movielens):
+    vectors = np.load(movielens.folder / "item_vectors.npy")
+    np.testing.assert_array_equal(vectors, movielens.rec.item_embeddings_)
+    sizes = {path.name: path.stat().st_size for path in movielens.folder.iterdir()}
+    names = ["about.json", *(f"item_{x}.npy" for x in ("counts", "ids", "vectors"))]
+    assert sorted(sizes) == [*names, "user_tower.onnx"]
+    assert sizes["user_tower.onnx"] < vectors.nbytes / 4
+    assert sizes["item_vectors.npy"] < vectors.nbytes + 1000
+
+
+def agrees(made, asked, k, users=None):
+    """Whether the example returns what `recommend_from_history` does."""
+    table = None if users is None else pd.DataFrame(users).assign(user_id=range(len(users)))
+    expected = made.rec.recommend_from_history(asked, k=k, users=table)
+    found = made.server.recommend(asked, k, users)
+    for person, row in enumerate(found):
+        wanted = expected[expected["user_id"] == person]
+        assert [item for item, _ in row] == wanted["item_id"].tolist()
+        np.testing.assert_allclose([score for _, score in row], wanted["score"], atol=1e-5)
+    return found
+
+
+def test_the_example_serves_odd_histories(with_features):
+    everything = [str(item) for item in range(30)]
+    asked = [["3", "1"], ["1", "3"], ["3"], everything, everything[:-4], ["5"] * 3]
+    asked += [["99", "3", "-1", ""], []]
+    found = agrees(with_features, asked, k=6)
+    assert [len(row) for row in found] == [6, 6, 6, 0, 4, 6, 6, 6]
+    assert found[6] == found[2]  # what is unknown, or negative, is no item at all
+    assert found[7] == agrees(with_features, [["-1"]], k=6)[0]
+    by_count = X["item_id"].value_counts()
+    assert found[7][0][1] == pytest.approx(by_count.max() / len(X))
+
+
+def test_the_example_serves_user_features(with_features):
+    people = [
+        {"age": 33.5, "job": "nurse", "likes": ["wood", "sea", "sky"]},
+        {"age": None, "job": "never heard of", "likes": []},
+        {"age": 58.0, "job": None, "likes": ["sea"]},
+        {"age": 40.0, "job": "pilot", "likes": None},
+    ]
+    asked = [["3", "1"], ["3", "1"], ["2"], []]
+    found = agrees(with_features, asked, k=5, users=people)
+    bare = agrees(with_features, asked, k=5)
+    assert found[1] == bare[1]  # nothing known about them
+    assert found[0] != bare[0]
+    assert found[3] != bare[3]
+    known = USERS.drop(columns="user_id").replace({np.nan: None}).to_dict("records")
+    again = with_features.server.recommend(with_features.histories, 5, known)
+    ids, _ = with_features.rec.recommend(k=5, output="arrays")
+    assert [[item for item, _ in row] for row in again] == ids.tolist()
+
+
+def test_the_example_needs_neither_torch_nor_skmind(with_features):
+    missing = ("torch", "skmind", "pandas", "sklearn", "scipy")
+    code = (
+        f"import runpy, sys; sys.modules.update(dict.fromkeys({missing}));"
+        "runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    )
+    asked = [["3", "1"], []]
+    command = [sys.executable, "-c", code, SERVER, with_features.folder, json.dumps(asked)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    answer = [[tuple(pair) for pair in json.loads(line)] for line in output.splitlines()]
+    assert answer == with_features.server.recommend(asked)
+
+
+def test_a_history_longer_than_the_model_knows_is_refused(with_features):
+    long = {name: value[:1] for name, value in inputs(with_features).items()}
+    long |= {"history": np.zeros((1, 7), dtype=np.int64), "lengths": np.array([7])}
+    with pytest.raises(Exception, match="out of data bounds, idx=6"):
+        with_features.tower.run(None, long)
+
+
+@pytest.mark.parametrize(("factor", "error"), [(-1, r"[012]\.\d+"), (np.nan, "nan")])
+def test_a_graph_that_disagrees_is_not_written(monkeypatch, with_features, tmp_path, factor, error):
+    def write(tower, folder, _):
+        shutil.copy(with_features.folder / "user_tower.onnx", folder)
+        np.save(folder / "item_vectors.npy", np.float32(factor) * tower.item_vectors.numpy())
+
+    monkeypatch.setattr(onnx, "_write_graph", write)
+    with pytest.raises(ExportError, match=rf"by {error} for histories of shape \(1, 1\), where"):
+        with_features.rec.export_onnx(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, with_features):
+    """In parts, where they don't fit into memory together; the last has no item."""
+    monkeypatch.setattr("skmind.nn.inference.PAIRS", 100 * 6**2)
+    asked = []
+
+    class Session:
+        def run(self, _, inputs):
+            asked.append((inputs["history"].shape, inputs["lengths"]))
+            return with_features.tower.run(None, inputs)
+
+    model = with_features.rec._model
+    onnx._compare(model, model.network(), Session())
+    shapes = [shape for shape, _ in asked]
+    assert {(1, 1), (2, 1), (257, 1), (1, 6), (2, 6), (100, 6), (57, 6)} < set(shapes)
+    assert shapes.count((100, 6)) == 2
+    lengths = np.concatenate([lengths for (B, L), lengths in asked if L == 6 and B > 2])
+    assert (len(lengths), lengths[0], lengths[-1]) == (257, 6, 0)
+
+
+def test_nothing_is_overwritten(with_features):
+    with pytest.raises(InvalidInputError, match="path='.*features' exists; remove it or name a"):
+        with_features.rec.export_onnx(str(with_features.folder))
+
+
+@pytest.mark.parametrize(
+    "odd", [("b", 1), ("b", "a\0"), (b"b", b"a"), pd.date_range("2020", periods=2)]
+)
+def test_ids_that_need_pickle_are_refused(tmp_path, odd):
+    table = pd.DataFrame({"user_id": [1, 1], "item_id": odd, "timestamp": [1, 2]})
+    rec = MINDRecommender(**SMALL).fit(table)
+    with pytest.raises(InvalidInputError, match="item ids must be numbers or text to be exported"):
+        rec.export_onnx(tmp_path / "model")
+
+
+@pytest.mark.parametrize("odd", [pd.date_range("2020", periods=40), [b"x", b"y"] * 20])
+def test_features_that_json_cannot_hold_are_refused(tmp_path, odd):
+    rec = MINDRecommender(**SMALL).fit(X, users=USERS[["user_id"]].assign(since=odd))
+    with pytest.raises(InvalidInputError, match="user feature 'since' must hold numbers or text"):
+        rec.export_onnx(tmp_path / "model")
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path, with_features):
+    with pytest.raises(NotFittedError):
+        MINDRecommender().export_onnx(tmp_path / "model")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"needs onnxruntime and .*pip install skmind\[onnx\]"):
+        with_features.rec.export_onnx(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

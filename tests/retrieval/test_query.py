@@ -1,0 +1,170 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmind.data.ids import IdEncoder
+from skmind.data.interactions import Interactions
+from skmind.data.prepare import Schema
+from skmind.exceptions import IdTypeError, InvalidInputError, ShortageWarning, UnknownIdError
+from skmind.retrieval.base import Hits
+from skmind.retrieval.query import Wanted, eligible, read_quotas, read_weights, warn_of_shortage
+
+SCHEMA = Schema("user_id", "item_id", "timestamp")
+ITEMS = IdEncoder(np.array([f"i{code}" for code in range(6)], dtype=object), "item")
+USERS = np.array([10, 11, 12, 10])  # one is asked for twice
+SEEN = Interactions(np.array([0, 1, 2, 0], dtype=np.int32), np.array([0, 1, 3, 3, 4]))
+
+MASK = np.array([[True, True, False], [True, True, True], [False, False, False]])
+
+
+def as_lists(lists):
+    if lists is None:
+        return None
+    return [part.tolist() for part in np.split(lists.codes, lists.offsets[1:-1])]
+
+
+def asked(**wanted):
+    excluded, allowed, lists = eligible(Wanted(3, **wanted), SEEN, USERS, SCHEMA, ITEMS)
+    return as_lists(excluded), None if allowed is None else allowed.tolist(), as_lists(lists)
+
+
+def as_frame(lists):
+    pairs = [(user, item) for user, items in lists.items() for item in items]
+    return pd.DataFrame(pairs, columns=["user_id", "item_id"])
+
+
+# ------------------------------------------------------------------ lists
+
+
+def test_by_default_what_was_seen_is_excluded():
+    assert asked() == ([[0], [1, 2], [], [0]], None, None)
+    assert asked(exclude_seen=False) == ([[]] * 4, None, None)
+
+
+def test_lists_for_all_are_masks():
+    assert asked(items=["i1", "i4", "unknown"])[1] == [code in (1, 4) for code in range(6)]
+    assert asked(exclude_items=["i1", "unknown"])[1] == [code != 1 for code in range(6)]
+    both = asked(items=["i1", "i4"], exclude_items=["i1"])
+    assert both[1] == [code == 4 for code in range(6)]
+
+
+@pytest.mark.parametrize("form", [dict, as_frame])
+def test_a_block_list_a_user(form):
+    lists = form({10: ["i3", "i0", "unknown"], 12: ["i5", "i4"], 99: ["i1"]})
+    assert asked(exclude_items=lists) == ([[0, 3], [1, 2], [4, 5], [0, 3]], None, None)
+
+
+@pytest.mark.parametrize("form", [dict, as_frame])
+def test_an_allow_list_a_user(form):
+    lists = form({10: ["i3", "i0", "i3", "unknown"], 12: ["i5", "i4"], 99: ["i1"]})
+    assert asked(items=lists)[2] == [[3], [], [4, 5], [3]]  # i0 was seen; 11 has no entry
+    assert asked(items=lists, exclude_seen=False)[2] == [[0, 3], [], [4, 5], [0, 3]]
+    assert asked(items=lists, exclude_items=["i5"])[2] == [[3], [], [4], [3]]
+    assert asked(items=lists, exclude_items={12: ["i4"]})[2] == [[3], [], [5], [3]]
+
+
+def test_a_list_for_all_and_one_for_each():
+    found = asked(items=["i3", "i4"], exclude_items={10: ["i3"]})
+    assert found[0] == [[0, 3], [1, 2], [], [0, 3]]
+    assert found[1] == [code in (3, 4) for code in range(6)]
+
+
+def test_empty_lists_of_users():
+    assert asked(items={})[2] == [[]] * 4
+    assert asked(exclude_items={10: []})[0] == [[0], [1, 2], [], [0]]
+
+
+def test_illegal_lists():
+    with pytest.raises(UnknownIdError, match="items= has 2 ids, none of which was in fit"):
+        asked(items=["x", "y"])
+    with pytest.raises(InvalidInputError, match="items must hold a list of item ids per person, g"):
+        asked(items={10: "i1"})
+    with pytest.raises(InvalidInputError, match="write {user: "):
+        asked(exclude_items={10: 3})
+    with pytest.raises(IdTypeError, match=r"user ids are of kind text \(such as '10'\)"):
+        asked(items={"10": ["i1"]})
+    with pytest.raises(InvalidInputError, match="no column 'item_id'"):
+        asked(items=pd.DataFrame({"user_id": [10], "thing": ["i1"]}))
+
+
+# ------------------------------------------------------------------ weights and quotas
+
+
+def test_weights_of_all_and_of_each():
+    for weights in ([0, 1, 2.5], [[0, 1, 2.5]] * 3):
+        found = read_weights(weights, MASK)
+        assert found.dtype == np.float32
+        assert found.tolist() == [[0, 1, 2.5]] * 3
+
+
+@pytest.mark.parametrize(
+    "weights", [[-1, 1, 1], [np.nan, 1, 1], [np.inf, 1, 1], [0, 0, 0], [[1, 1, 1]] * 2 + [[0] * 3]]
+)
+def test_illegal_weights(weights):
+    with pytest.raises(InvalidInputError, match="interest_weights has values from .* at least 0"):
+        read_weights(weights, MASK)
+
+
+@pytest.mark.parametrize(
+    "values", [1.0, [1, 1], [[1, 1, 1]] * 2, "high", [[1], [1, 2]], None, {"a": 1}]
+)
+def test_illegal_shapes(values):
+    with pytest.raises(InvalidInputError, match=r"interest_weights=.* = \(3,\) or .* = \(3, 3\)$"):
+        read_weights(values, MASK)
+    with pytest.raises(InvalidInputError, match=r'quotas=.* = \(3, 3\) or "equal"$'):
+        read_quotas(values, 3, MASK)
+
+
+def test_equal_quotas_are_those_of_interests_in_use():
+    assert read_quotas("equal", 7, MASK).tolist() == [[4, 3, 0], [3, 2, 2], [0, 0, 0]]
+    assert read_quotas("equal", 2, MASK).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    apart = np.array([[True, False, True]])
+    assert read_quotas("equal", 3, apart).tolist() == [[2, 0, 1]]
+
+
+def test_quotas_of_all_and_of_each():
+    assert read_quotas([0, 1, 2], 3, MASK).tolist() == [[0, 1, 2]] * 3
+    each = [[3, 0, 0], [1, 1, 1], [0, 0, 3]]
+    assert read_quotas(each, 3, MASK).tolist() == each
+
+
+@pytest.mark.parametrize(
+    "quotas", [[1, 1, 2], [1, 1, 0], [-1, 2, 2], [0.5, 1.5, 1], [np.inf, 1, 2]]
+)
+def test_illegal_quotas(quotas):
+    with pytest.raises(InvalidInputError, match=r'quotas=.* "equal", or integers .* up to k=3'):
+        read_quotas(quotas, 3, MASK)
+
+
+# ------------------------------------------------------------------ shortage
+
+
+def hits(*lengths, k=3):
+    codes = np.where(np.arange(k) < np.array(lengths)[:, None], np.arange(k), -1)
+    return Hits(codes, codes, codes)
+
+
+def test_nothing_is_said_of_full_rows():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_shortage(hits(3, 3), Wanted(3), 9, 1)
+        warn_of_shortage(hits(), Wanted(3), 9, 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ({}, "known items is left after exclude_seen=True; lower k"),
+        ({"exclude_seen": False}, "known items is left; lower k"),
+        ({"items": [1]}, "is left after exclude_seen=True and items=; lower"),
+        ({"exclude_seen": False, "exclude_items": {}}, "is left after exclude_items=; lower"),
+    ],
+)
+def test_a_shortage_has_its_numbers_and_reasons(wanted, why):
+    with pytest.warns(ShortageWarning, match="2 of 3 users get fewer than k=3 items") as record:
+        warn_of_shortage(hits(3, 1, 2), Wanted(3, **wanted), 9, 1)
+    assert record[0].filename == __file__
+    assert "the fewest 1: no other of the 9 known" in str(record[0].message)
+    assert why in str(record[0].message)

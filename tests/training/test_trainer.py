@@ -1,0 +1,887 @@
+import copy
+import logging
+import math
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch.nn import functional as F
+
+from skmind.data.batches import Batch
+from skmind.data.interactions import Interactions
+from skmind.datasets import make_interactions
+from skmind.exceptions import NothingToScoreWarning, TrainingDivergedError
+from skmind.nn import optim
+from skmind.nn.inference import encode, unit_items
+from skmind.nn.label_attention import label_aware
+from skmind.nn.network import MINDNet, NetConfig
+from skmind.training.checkpoint import Checkpoint
+from skmind.training.trainer import Trainer, TrainingSettings
+
+N_ITEMS, K, D, L = 80, 2, 16, 10
+
+SETTINGS = {
+    "max_epochs": 2,
+    "batch_size": 64,
+    "samples_per_epoch": None,
+    "horizon": 1,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "temperature": 0.1,
+    "label_attention": "mixture",
+    "dropout": 0.2,
+    "n_negatives": "all",
+    "negative_sampling": "uniform",
+    "early_stopping": False,
+    "validation_fraction": 0.5,
+    "n_iter_no_change": 3,
+    "precision": "float32",
+    "verbose": 0,
+}
+
+
+def planted(noise=0.1, n_users=300, n_items=N_ITEMS, seed=0):
+    """Histories of users who each hold two of eight topics; with noise=1, of none."""
+    table = make_interactions(
+        n_users,
+        n_items,
+        n_topics=8,
+        n_interests=2,
+        n_events=(8, 12),
+        noise=noise,
+        popularity_exponent=0,
+        random_state=seed,
+    ).interactions
+    users, items = (table[name].to_numpy(np.int32) for name in ("user_id", "item_id"))
+    return Interactions.from_codes(users, items, table["timestamp"].to_numpy(), n_users)
+
+
+def lists(*histories):
+    """Interactions with these histories."""
+    offsets = np.cumsum([0, *map(len, histories)])
+    return Interactions(np.concatenate(histories).astype(np.int32), offsets)
+
+
+def network(n_items=N_ITEMS, n_interests=K, item_width=0, user_width=0, layers=1, seed=0):
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((n_items, item_width)) < 0.5).astype(np.float32)
+    config = NetConfig(n_items, n_interests, D, L, 3, True, n_encoder_layers=layers)
+    share = np.full(n_items, 0.5 if item_width else 1.0)
+    return MINDNet(config, sparse.csr_matrix(dense), share, user_width, seed)
+
+
+def shaken(net, seed=0):
+    """The network with an encoder unlike the initial one, so that all of it has a gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.layers.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return net
+
+
+def trainer(net=None, user_features=None, seed=0, **changes):
+    settings = TrainingSettings(**(SETTINGS | changes))
+    rng = np.random.default_rng(seed)
+    return Trainer(network() if net is None else net, user_features, settings, rng)
+
+
+def samples(batch):
+    """(user, history newest first, target) of every sample of a batch, from its chunks."""
+    return [
+        (int(batch.users[row]), batch.history[row, q:n].tolist(), int(batch.targets[row, q]))
+        for row, n in enumerate(batch.lengths.tolist())
+        for q in range(n)
+    ]
+
+
+def watch(monkeypatch, one):
+    """Batches and learning rates of the steps that `one` takes, as lists that fill up."""
+    batches, rates, step = [], [], one._step
+
+    def spy(batch, sampler):
+        batches.append(batch)
+        rates.append([group["lr"] for part in one.optimizers for group in part.param_groups])
+        return step(batch, sampler)
+
+    monkeypatch.setattr(one, "_step", spy)
+    return batches, rates
+
+
+@pytest.fixture
+def all_known(monkeypatch):
+    """Training that leaves out neither items' own embeddings nor users' histories."""
+    monkeypatch.setattr("skmind.training.trainer.BARE_ITEMS", 0.0)
+    monkeypatch.setattr(Trainer, "_unknown", lambda *_: None)
+
+
+def test_the_earlier_an_event_the_more_often_features_alone_foretell_it():
+    n, nobody = 4000, np.empty((12_000, 3), dtype=np.int32)
+    lengths, n_before = np.tile([3, 1, 3], n), np.tile([0, 4, 0], n)
+    features = sparse.csr_matrix(np.tile([[1.0], [1.0], [0.0]], (n, 1)))
+    one = trainer(network(user_width=1), features)
+    unknown = one._unknown(Batch(nobody, nobody, lengths, np.arange(3 * n), n_before), features)
+    share = unknown.numpy().reshape(n, 3, 3).mean(0)
+    np.testing.assert_allclose(share[0], [1 / 4, 1 / 3, 1 / 2], atol=0.03)  # newest first
+    np.testing.assert_allclose(share[1, 0], 1 / 6, atol=0.03)
+    assert not share[2].any()  # without features
+
+
+# ------------------------------------------------------------------ learning
+
+
+def test_learns_planted_interests_and_nothing_from_noise():
+    results = {}
+    for noise in (0.1, 1.0):
+        one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=9)
+        history = one.fit(planted(noise))
+        losses = [record["loss"] for record in history]
+        assert losses == sorted(losses, reverse=True)  # from bad initial vectors to at least chance
+        results[noise] = losses[-1], max(record["validation_ndcg"] for record in history)
+    loss, ndcg = results[0.1]
+    # below: what knowing the topics but not the noise would give, roughly; above: well off chance
+    assert 2.9 < loss < math.log(N_ITEMS) - 0.15
+    assert 0.16 < ndcg < 0.42
+    loss, ndcg = results[1.0]
+    assert abs(loss - math.log(N_ITEMS)) < 0.15
+    chance = (1 / np.log2(np.arange(2, 12))).sum() / (N_ITEMS - 9)
+    assert abs(ndcg - chance) < 0.06
+
+
+@pytest.mark.parametrize("label_attention", ["mixture", "hard", 5.0])
+@pytest.mark.parametrize("negative_sampling", ["uniform", "popularity", "in_batch", "mixed"])
+def test_every_loss_learns(negative_sampling, label_attention):
+    one = trainer(
+        network(layers=0),  # the histories have no order
+        negative_sampling=negative_sampling,
+        label_attention=label_attention,
+        n_negatives=40,
+        early_stopping=True,
+        max_epochs=3,
+        learning_rate=0.02,
+    )
+    data = planted(n_users=250)
+    (users, targets), rest = one._hold_out(data)
+    before = one._validate(rest, users, targets)
+    chance = (1 / np.log2(np.arange(2, 12))).sum() / (N_ITEMS - 9)
+    assert abs(before - chance) < 0.05
+    history = one.fit(data)
+    assert chance + 0.05 < history[-1]["validation_ndcg"] < 0.42
+    assert history[-1]["loss"] < history[0]["loss"] - 0.5
+
+
+def walks(noise, n_items=40):
+    """Histories in which an item is followed by its successor, or with ``noise`` by any item."""
+    rng = np.random.default_rng(0)
+    successor = rng.permutation(n_items)
+    histories = []
+    for _ in range(200):
+        history = [rng.integers(n_items)]
+        for _ in range(11):
+            jump = rng.random() < noise
+            history.append(rng.integers(n_items) if jump else successor[history[-1]])
+        histories.append(history)
+    return lists(*histories)
+
+
+def test_the_encoder_learns_what_follows_and_nothing_from_noise():
+    last = {}
+    for noise, layers in [(0.2, 0), (0.2, 1), (1.0, 1)]:
+        net = network(40, layers=layers)
+        one = trainer(net, early_stopping=True, max_epochs=5, learning_rate=0.02, batch_size=32)
+        record = one.fit(walks(noise))[-1]
+        last[noise, layers] = record["loss"], record["validation_ndcg"]
+    # the least possible: the successor has p = 0.8 + 0.2 / 40, all the others share the rest
+    p = 0.805
+    least = -p * math.log(p) - (1 - p) * math.log((1 - p) / 39)
+    assert least - 0.1 < last[0.2, 1][0] < least + 0.15
+    assert last[0.2, 0][0] > least + 0.4  # the routing alone
+    assert 0.75 < last[0.2, 1][1] < 0.9
+    loss, ndcg = last[1.0, 1]
+    assert abs(loss - math.log(40)) < 0.15
+    chance = (1 / np.log2(np.arange(2, 12))).sum() / (40 - 10)  # about ten are seen: left out
+    assert abs(ndcg - chance) < 0.07
+
+
+def test_user_features_are_learned_from():
+    """The one thing that tells a user's topic is the feature: histories are a common item."""
+    rng = np.random.default_rng(0)
+    topics = rng.integers(4, size=300)
+    data = lists(*([0, 1, 4 + 4 * topic + rng.integers(4)] for topic in topics))
+    rows = sparse.csr_matrix(np.eye(4, dtype=np.float32)[topics])
+    last = {}
+    for features in (rows, None):
+        net = network(20, user_width=4)
+        before = net.user_values.weight.detach().clone()
+        one = trainer(net, features, early_stopping=True, max_epochs=8, batch_size=16)
+        last[features is None] = one.fit(data)[-1]["validation_ndcg"]
+        assert torch.equal(before, net.user_values.weight) == (features is None)
+    # one of four equal items of the topic: (1 + 1/log2(3) + 1/2 + 1/log2(5)) / 4; without, of 16
+    assert 0.55 < last[False] < 0.75
+    assert 0.2 < last[True] < 0.38
+
+
+# ------------------------------------------------------------------ one step
+
+
+def full_softmax(net, batch, attention, features=None):
+    """Mean cross-entropy over the samples of a batch, each encoded as a history of its own."""
+    items = net.item_vectors()
+    unit = F.normalize(items, dim=1)
+    losses = []
+    for user, history, target in samples(batch):
+        profile = net.profiles(None if features is None else features[[user]])
+        found = net(torch.tensor([history]), torch.tensor([len(history)]), items, profile)
+        interests, mask = found.vectors, found.mask
+        if attention != "mixture":
+            interests = label_aware(interests, mask, unit[[target]], attention)[:, None]
+            mask = mask[:, :1]
+        logits = interests[mask] @ unit.T / 0.1  # (interests in use, items)
+        losses.append(logits.logsumexp((0, 1)) - logits[:, target].logsumexp(0))
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("attention", "n_interests"), [("mixture", 1), ("mixture", 3), ("hard", 2), (3.0, 2)]
+)
+def test_a_step_is_adam_on_the_full_softmax(all_known, attention, n_interests, layers):
+    net = shaken(network(n_interests=n_interests, user_width=3, layers=layers))
+    reference = copy.deepcopy(net)
+    data = planted(n_users=20)
+    features = sparse.csr_matrix(np.random.default_rng(0).random((20, 3)).astype(np.float32))
+    one = trainer(net, features, label_attention=attention, dropout=0.0, weight_decay=0.01)
+    one._set_learning_rate(1)  # of two epochs: halfway from 0.01 to 0.001
+    batch = next(iter(one._batches(data)))
+    assert batch.lengths.min() < batch.lengths.max()
+    sampler = one._negatives(data)
+    if attention == "mixture":  # each group of negatives is every item: no estimate of the sum
+        items = np.tile(np.arange(N_ITEMS), n_interests)
+        draw = items, np.full(len(items), math.log(n_interests), dtype=np.float32)
+        sampler = SimpleNamespace(draw=lambda _: draw)
+    loss = one._step(batch, sampler)
+
+    expected = full_softmax(reference, batch, attention, features)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    expected.backward()
+    for name, parameter in net.named_parameters():
+        gradient = reference.get_parameter(name).grad
+        torch.testing.assert_close(parameter.grad, gradient, atol=2e-6, rtol=1e-4)
+        assert gradient.any(), name
+        encoder = name.startswith(("layers", "state"))
+        rate = 0.0055 * (0.1 if encoder else 1)
+        # Adam's first step is the sign of the gradient: its own, so as not to see rounding
+        before = reference.get_parameter(name).detach()
+        gradient = parameter.grad + 0.01 * before
+        wanted = before - rate * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(parameter.detach(), wanted, atol=1e-6, rtol=0)
+        assert (parameter - before).abs().max() > 0.9 * rate
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_every_parameter_is_trained_in_one_group(layers):
+    one = trainer(network(item_width=4, user_width=3, layers=layers))
+    (adam,) = one.optimizers
+    ids = [id(p) for group in adam.param_groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in one.net.parameters())
+    rest, *others = adam.param_groups  # no group is empty: each costs time at every step
+    dense = [p for group in others for p in group["params"]]
+    assert {id(p) for p in dense} == {id(p) for p in one.net.dense_parameters()}
+    assert len(dense) == (21 if layers else 0)
+    assert len(rest["params"]) == 6
+    assert len(others) == bool(layers)
+
+
+@pytest.mark.parametrize("negative_sampling", ["uniform", "mixed"])
+def test_looking_up_distinct_items_only_gives_the_same_step(
+    all_known, monkeypatch, negative_sampling
+):
+    """A catalogue larger than the batch's codes, against the whole table."""
+    rng = np.random.default_rng(0)
+    data = lists(*(rng.integers(3000, size=6) for _ in range(9)))
+    rows = sparse.csr_matrix(rng.random((9, 3)).astype(np.float32))
+    steps = []
+    for whole in (False, True):
+        one = trainer(
+            shaken(network(3000, item_width=4, user_width=3)),
+            rows,
+            n_negatives=30,
+            batch_size=16,
+            negative_sampling=negative_sampling,
+            dropout=0.0,
+        )
+        batch = next(iter(one._batches(data)))
+        looked_up = []
+
+        def compact(history, *codes, one=one, whole=whole, looked_up=looked_up):
+            found = Trainer._compact(one, history, *codes)
+            looked_up.append(found[0])
+            if whole:
+                return None, *(np.maximum(part, 0).astype(np.int64) for part in (history, *codes))
+            return found
+
+        monkeypatch.setattr(one, "_compact", compact)
+        loss = one._step(batch, one._negatives(data))
+        assert len(looked_up[0]) < 200
+        steps.append((loss, {name: p.grad for name, p in one.net.named_parameters()}))
+    (loss, gradients), (expected, expected_gradients) = steps
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-6, rtol=1e-4)
+        assert gradient.any(), name
+
+
+@pytest.fixture
+def all_large(monkeypatch):
+    """Every table as if it were too large for a step to move all its rows."""
+    monkeypatch.setattr(optim, "LARGE", 0)
+
+
+@pytest.mark.parametrize("n_negatives", [30, "all"])
+def test_large_tables_have_the_same_gradient_of_the_rows_in_use(monkeypatch, n_negatives):
+    rng = np.random.default_rng(0)
+    data = lists(*(rng.integers(3000, size=6) for _ in range(9)))
+    rows = sparse.csr_matrix(rng.random((9, 40)).astype(np.float32))
+    found = []
+    for largest in (10**9, 39):  # the tables of 3000 items and 40 values are large, that of 4 not
+        monkeypatch.setattr(optim, "LARGE", largest)
+        net = network(3000, item_width=4, user_width=40)
+        one = trainer(net, rows, n_negatives=n_negatives, batch_size=16)
+        before = copy.deepcopy(net)
+        loss = one._step(next(iter(one._batches(data))), one._negatives(data))
+        found.append((loss, net, before, one.optimizers))
+    (expected, dense, _, adam), (loss, net, before, optimizers) = found
+    assert len(adam) == 1
+    assert [type(part).__name__ for part in optimizers] == ["Adam", "RowAdam"]
+    large = [*optimizers[1].param_groups[0]["params"]]
+    assert [id(table) for table in large] == [id(net.item_embedding), id(net.user_values.weight)]
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    for name, parameter in net.named_parameters():
+        gradient = parameter.grad
+        assert gradient.is_sparse == any(parameter is table for table in large)
+        wanted = dense.get_parameter(name).grad
+        torch.testing.assert_close(gradient.to_dense(), wanted, atol=1e-6, rtol=1e-4)
+        if gradient.is_sparse:
+            moved = (parameter != before.get_parameter(name)).any(1)
+            assert torch.equal(moved, wanted.any(1))
+
+
+def test_large_tables_learn_as_much(all_large):
+    """The bounds are those of Adam, in the first test of this module."""
+    for noise, low, high in [(0.1, 0.16, 0.42), (1.0, 0.0, 0.125)]:
+        one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=9)
+        assert len(one.optimizers) == 2
+        history = one.fit(planted(noise))
+        assert low < max(record["validation_ndcg"] for record in history) < high
+
+
+def test_the_learning_rate_of_large_tables_falls_too(monkeypatch, all_large):
+    one = trainer()
+    _, rates = watch(monkeypatch, one)
+    one.fit(planted(n_users=40))
+    rest, dense, rows = np.array(rates).T
+    assert rest[0] == 0.01
+    assert rest[-1] < 0.003
+    np.testing.assert_array_equal(rows, rest)
+    np.testing.assert_allclose(dense, 0.1 * rest)
+
+
+# ------------------------------------------------------------------ precision
+
+
+@pytest.mark.parametrize("attention", ["mixture", "hard", 5.0])
+def test_a_step_in_bfloat16_is_close(attention):
+    found = []
+    for precision in ("float32", "bfloat16"):
+        net = shaken(network(user_width=3, item_width=4))
+        data = planted(n_users=40)
+        rows = sparse.csr_matrix(np.random.default_rng(0).random((40, 3)).astype(np.float32))
+        one = trainer(net, rows, precision=precision, label_attention=attention)
+        loss = one._step(next(iter(one._batches(data))), one._negatives(data))
+        assert loss.dtype == torch.float32
+        gradients = [parameter.grad for parameter in net.parameters()]
+        assert {gradient.dtype for gradient in gradients} == {torch.float32}
+        found.append((loss.item(), torch.cat([g.flatten() for g in gradients])))
+    (loss, gradient), (low_loss, low_gradient) = found
+    assert 0 < abs(low_loss - loss) < 0.02  # if it were 0, the precision would be the same
+    assert 0 < (low_gradient - gradient).norm() / gradient.norm() < 0.15
+
+
+def test_learns_as_much_in_bfloat16():
+    one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=9, precision="bfloat16")
+    history = one.fit(planted())
+    assert 0.16 < max(record["validation_ndcg"] for record in history) < 0.42
+    assert all(p.dtype == torch.float32 for p in one.net.parameters())
+
+
+def test_compact_points_to_the_same_items():
+    data = planted(n_users=20)
+    for n_items, compacted in [(N_ITEMS, False), (5000, True)]:
+        one = trainer(network(n_items), batch_size=64)
+        batch = next(iter(one._batches(data)))
+        negatives = np.array([5, 5, 79, 0])
+        wanted = batch.targets[batch.targets >= 0]
+        rows, history, targets, drawn = one._compact(batch.history, wanted, negatives)
+        assert (rows is not None) == compacted
+        codes = np.arange(n_items) if rows is None else rows
+        there = np.arange(batch.history.shape[1]) < batch.lengths[:, None]
+        assert (codes[history][there] == batch.history[there]).all()
+        assert (codes[targets] == wanted).all()
+        assert (codes[drawn] == negatives).all()
+        assert history.shape == batch.history.shape
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2, 0.6])
+def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
+    one = trainer(dropout=dropout, max_epochs=1)
+    masks, forward = [], one.net.forward
+
+    def spy(history, lengths, items, profile, dropped, unknown, every):
+        masks.append(dropped)
+        B, L = history.shape
+        assert dropped is None or dropped.shape == (B, L, L)
+        assert unknown is None  # there are no features
+        return forward(history, lengths, items, profile, dropped, unknown, every)
+
+    monkeypatch.setattr(one.net, "forward", spy)
+    one.fit(planted())
+    if not dropout:
+        assert set(masks) == {None}
+        return
+    share = torch.cat([mask.ravel() for mask in masks]).float().mean().item()
+    assert share == pytest.approx(dropout, abs=0.01)
+    # whether one sample leaves an item out tells nothing of the next sample or item
+    for axis in (0, 1, 2):
+        alike = torch.cat(
+            [
+                (
+                    mask.narrow(axis, 1, mask.shape[axis] - 1)
+                    & mask.narrow(axis, 0, mask.shape[axis] - 1)
+                ).ravel()
+                for mask in masks
+            ]
+        )
+        assert alike.float().mean().item() == pytest.approx(dropout**2, abs=0.01)
+
+
+def test_weight_decay_shrinks_what_is_not_trained():
+    data = lists(*([i, i + 1, i + 2] for i in range(20)))  # of 5,000 items
+    norms = {}
+    for decay in (0.0, 0.1):
+        net = network(5000)
+        before = net.item_embedding.detach().clone()
+        trainer(net, weight_decay=decay, n_negatives=10, negative_sampling="in_batch").fit(data)
+        norms[decay] = (net.item_embedding[100:].norm() / before[100:].norm()).item()
+    assert norms[0.0] == 1
+    assert norms[0.1] < 0.99
+
+
+# ------------------------------------------------------------------ negatives
+
+
+@pytest.mark.parametrize("negative_sampling", ["in_batch", "mixed"])
+def test_the_correction_counts_targets_only(negative_sampling):
+    """Over an epoch each item that is a target counts as often as every other: once a batch."""
+    rng = np.random.default_rng(0)
+    # item 0 comes first in every history, and rarely later: it is seldom a target
+    data = lists(*([0, *rng.integers(5, size=5)] for _ in range(100)))
+    one = trainer(
+        network(6, n_interests=1),
+        negative_sampling=negative_sampling,
+        n_negatives=1,
+        batch_size=50,
+    )
+    sampler, batches = one._negatives(data), one._batches(data)
+    mass, n_draws = np.zeros(6), 0
+    for _ in range(1 if negative_sampling == "in_batch" else 40):
+        for batch in batches:
+            targets = batch.targets[batch.targets >= 0]
+            codes, log_expected = sampler.draw(targets)
+            # batches differ in size; a larger one counts for more
+            np.add.at(mass, codes, len(targets) * np.exp(-log_expected.astype(np.float64)))
+            n_draws += len(targets)
+    tolerance = 1e-5 if negative_sampling == "in_batch" else 0.03
+    assert mass[:5] / n_draws == pytest.approx(1, abs=tolerance)
+    if negative_sampling == "mixed":  # the one that is no target is drawn uniformly, once in six
+        assert mass[5] / n_draws == pytest.approx(1, abs=0.5)
+
+
+@pytest.mark.parametrize(("attention", "groups"), [("mixture", K), ("hard", 1), (2.0, 1)])
+def test_negatives_are_dealt_to_the_interests_of_a_mixture(attention, groups):
+    one = trainer(label_attention=attention, n_negatives=31)
+    codes, _ = one._negatives(planted()).draw(np.arange(64))
+    assert len(codes) == 31 + 31 % groups
+
+
+# ------------------------------------------------------------------ epochs
+
+
+def test_history_records():
+    one = trainer(max_epochs=3)
+    data = planted()
+    history = one.fit(data)
+    assert [list(record) for record in history] == [
+        ["epoch", "loss", "seconds", "samples_per_second"]
+    ] * 3
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    n_samples = len(data.items) - data.n_users
+    for record in history:
+        assert all(type(record[name]) is float for name in list(record)[1:])
+        assert record["seconds"] > 0
+        assert record["seconds"] * record["samples_per_second"] == pytest.approx(n_samples)
+    stopped = trainer(early_stopping=True).fit(data)
+    assert all(0 <= record["validation_ndcg"] <= 1 for record in stopped)
+    assert all(type(record["validation_ndcg"]) is float for record in stopped)
+
+
+def test_the_loss_is_the_mean_over_samples(monkeypatch):
+    one = trainer(batch_size=100, max_epochs=1)
+    sizes, step = [], one._step
+
+    def numbered(batch, sampler):
+        step(batch, sampler)
+        sizes.append(len(samples(batch)))
+        return float(len(sizes))
+
+    monkeypatch.setattr(one, "_step", numbered)
+    (record,) = one.fit(planted())
+    assert len(set(sizes)) > 2
+    expected = np.average(np.arange(1, len(sizes) + 1), weights=sizes)
+    assert record["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_every_event_with_a_past_is_trained_on_once_an_epoch(monkeypatch):
+    one = trainer(max_epochs=1)
+    data = planted()
+    batches, _ = watch(monkeypatch, one)
+    one.fit(data)
+    trained = sorted((user, target) for b in batches for user, _, target in samples(b))
+    expected = [
+        (user, item)
+        for user in range(data.n_users)
+        for item in data.items[data.offsets[user] + 1 : data.offsets[user + 1]]
+    ]
+    assert trained == sorted(expected)
+
+
+def test_histories_are_cut_to_the_window(monkeypatch):
+    one = trainer(max_epochs=1)
+    batches, _ = watch(monkeypatch, one)
+    rng = np.random.default_rng(0)
+    one.fit(lists(*(rng.integers(N_ITEMS, size=30) for _ in range(5))))
+    lengths = {len(history) for batch in batches for _, history, _ in samples(batch)}
+    assert lengths == {*range(1, L + 1)}
+    assert max(batch.history.shape[1] for batch in batches) == L
+
+
+def test_steps_are_in_training_mode_after_validation_too(monkeypatch):
+    one = trainer(early_stopping=True)
+    modes, step = [], one._step
+    monkeypatch.setattr(one, "_step", lambda *a: modes.append(one.net.training) or step(*a))
+    one.net.eval()
+    one.fit(planted(n_users=40))
+    assert modes == [True] * len(modes)
+    assert not one.net.training  # the last thing was validation
+
+
+def test_learning_rate_falls_linearly_with_the_samples_to_a_tenth(monkeypatch):
+    one = trainer(max_epochs=4, learning_rate=0.02, batch_size=100)
+    batches, rates = watch(monkeypatch, one)
+    data = planted(n_users=40)
+    one.fit(data)
+    sizes = np.array([len(samples(batch)) for batch in batches])
+    n = 4 * (len(data.items) - data.n_users)
+    assert sizes.sum() == n
+    assert len(sizes) >= 12
+    assert sizes.max() > sizes.min() + 1
+    done = (np.cumsum(sizes) - sizes) / n  # before each step
+    expected = 0.02 * (1 - 0.9 * done)
+    np.testing.assert_allclose(rates, np.stack([expected, 0.1 * expected], 1), rtol=1e-9)
+    assert 0.002 < rates[-1][0] < 0.004
+
+
+def test_a_sampled_epoch_has_about_so_many_samples(monkeypatch):
+    one = trainer(max_epochs=2, learning_rate=0.02, batch_size=8, samples_per_epoch=50)
+    batches, rates = watch(monkeypatch, one)
+    history = one.fit(planted(n_users=40))
+    sizes = np.array([len(samples(batch)) for batch in batches])
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert 100 <= sizes.sum() < 2 * (50 + 12)
+    # More samples than planned, those of a user with many, don't turn the rate below its last.
+    one = trainer(max_epochs=1, learning_rate=0.02, batch_size=8, samples_per_epoch=1)
+    batches, rates = watch(monkeypatch, one)
+    one.fit(lists(range(60)))
+    assert len(batches) > 5
+    assert rates[0][0] == 0.02
+    np.testing.assert_allclose([rate for rate, _ in rates[1:]], 0.002)
+
+
+def test_a_batch_larger_than_the_data_is_one_step_an_epoch(monkeypatch):
+    one = trainer(batch_size=10**6, max_epochs=3)
+    batches, _ = watch(monkeypatch, one)
+    history = one.fit(planted(n_users=40))
+    assert len(batches) == 3
+    assert all(np.isfinite(record["loss"]) for record in history)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "size"), [(1, 32), (3299, 32), (3300, 33), (10_000, 100), (200_000, 1024)]
+)
+def test_the_automatic_batch_is_a_hundredth_within_limits(n_samples, size):
+    zeros = np.zeros(n_samples + 2, dtype=np.int32)
+    data = Interactions(zeros, np.array([0, 0, 1, n_samples + 2]))  # users of 0, 1 and n + 1 events
+    batches = trainer(batch_size="auto")._batches(data)
+    assert batches.n_samples == n_samples
+    assert batches.batch_size == size
+    assert trainer(batch_size=7)._batches(data).batch_size == 7
+    sampled = trainer(batch_size="auto", samples_per_epoch=5000)._batches(data)
+    assert sampled.n_samples == min(n_samples, 5000)
+    assert sampled.batch_size == min(size, 50)
+
+
+def test_one_sample_is_enough():
+    (record,) = trainer(max_epochs=1).fit(lists([3, 4]))
+    assert np.isfinite(record["loss"])
+
+
+# ------------------------------------------------------------------ early stopping
+
+
+def plant_scores(monkeypatch, one, scores):
+    """Let validation give `scores`; returns the list of the weights at each."""
+    seen, scores = [], iter(scores)
+
+    def validate(*_):
+        seen.append(copy.deepcopy(one.net.state_dict()))
+        return next(scores)
+
+    monkeypatch.setattr(one, "_validate", validate)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "n_epochs", "best"),
+    [
+        ([0.1, 0.5, 0.4, 0.5, 0.3, 0.9], 3, 5, 2),  # equal is no improvement
+        ([0.1, 0.5, 0.4, 0.6, 0.3, 0.2], 2, 6, 4),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6, 6),
+        ([0.9, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 2, 1),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 4, 5, 1),
+    ],
+)
+def test_early_stopping_restores_the_best_weights(monkeypatch, scores, patience, n_epochs, best):
+    one = trainer(early_stopping=True, max_epochs=6, n_iter_no_change=patience)
+    weights = plant_scores(monkeypatch, one, scores)
+    history = one.fit(planted(n_users=40))
+    assert [record["validation_ndcg"] for record in history] == scores[:n_epochs]
+    for name, value in one.net.state_dict().items():
+        assert torch.equal(value, weights[best - 1][name])
+    for other, state in enumerate(weights, 1):
+        same = torch.equal(state["bilinear"], one.net.bilinear)
+        assert same == (other == best)
+
+
+def test_without_early_stopping_the_last_weights_stay(monkeypatch):
+    one = trainer(max_epochs=3)
+    monkeypatch.setattr(one, "_validate", lambda *_: pytest.fail("nothing is held out"))
+    assert len(one.fit(planted(n_users=40))) == 3
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.25, 0.99])
+def test_held_out_events_are_never_trained_on(monkeypatch, fraction):
+    # user u ends with the item 100 + u, which is nowhere else; users 0 to 4 have too short a past
+    rng = np.random.default_rng(0)
+    short = [[0], [1, 100 + 1], [2, 100 + 2], [], [3]]
+    data = lists(*short, *([*rng.integers(50, size=4), 100 + u] for u in range(5, 65)))
+    one = trainer(network(200), early_stopping=True, validation_fraction=fraction, max_epochs=1)
+    batches, _ = watch(monkeypatch, one)
+    held_out = []
+    monkeypatch.setattr(one, "_validate", lambda _, *pair: held_out.append(pair) or 0.5)
+    one.fit(data)
+    users, targets = held_out[0]
+    assert len(users) == max(1, round(60 * fraction))
+    assert users.min() >= 5
+    assert (targets == 100 + users).all()
+    trained = np.concatenate([batch.targets.ravel() for batch in batches])
+    histories = np.concatenate([batch.history.ravel() for batch in batches])
+    assert not np.isin(targets, trained).any()
+    assert not np.isin(targets, histories).any()
+    others = np.setdiff1d(np.arange(5, 65), users)
+    assert np.isin(100 + others, trained).all()
+    assert np.isin([101, 102], trained).all()
+
+
+def test_too_short_histories_can_not_stop_early():
+    one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=1)
+    data = lists([1, 2], [3], [], [4, 5])
+    with pytest.warns(NothingToScoreWarning, match="holds out .* at least three"):
+        history = one.fit(data)
+    assert len(history) == 5
+    assert "validation_ndcg" not in history[0]
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features):
+    rng = np.random.default_rng(3)
+    n_users = 61
+    data = lists(*(rng.integers(30, size=rng.integers(1, 14)) for _ in range(n_users)))
+    rows = sparse.csr_matrix(rng.random((n_users, 4)).astype(np.float32))
+    net = network(30, user_width=4 if with_features else 0)
+    one = trainer(net, rows if with_features else None)
+    users = np.arange(0, n_users, 2)
+    targets = rng.integers(30, size=len(users))
+    targets[0] = data.items[data.offsets[users[0]]]  # an old item can be what is to be found
+    scores = []
+    vectors = unit_items(net)
+    for user, target in zip(users, targets, strict=True):
+        old = data.items[data.offsets[user] : data.offsets[user + 1]]
+        window = old[::-1][:L]
+        row = rows[[user]] if with_features else None
+        found = encode(net, window[None], np.array([len(window)]), row)
+        ranking = (found.interests[0][found.mask[0]] @ vectors.T).max(0)
+        ranking[np.setdiff1d(old, [target])] = -np.inf
+        rank = int((ranking > ranking[target]).sum())
+        scores.append(1 / math.log2(rank + 2) if rank < 10 else 0.0)
+    assert len({*scores}) > 3  # found and missed ones
+    assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
+    monkeypatch.setattr("skmind.nn.inference.ROWS", 5)
+    assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
+
+
+# ------------------------------------------------------------------ randomness
+
+
+@pytest.mark.parametrize("n_items", [N_ITEMS, 3000])
+def test_two_fits_are_bit_equal_and_leave_global_generators_alone(n_items):
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
+    fits = []
+    for seed in (0, 0, 1):
+        net = network(n_items)
+        one = trainer(
+            net, seed=seed, n_negatives=30, negative_sampling="mixed", early_stopping=True
+        )
+        history = one.fit(planted(n_users=60))
+        fits.append((net.state_dict(), [(r["loss"], r["validation_ndcg"]) for r in history]))
+    (weights, history), (again, same_history), (other, other_history) = fits
+    assert history == same_history
+    assert history != other_history
+    for name, value in weights.items():
+        assert torch.equal(value, again[name]), name
+        if name != "logits":
+            assert not torch.equal(value, other[name]), name
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+# ------------------------------------------------------------------ what is shown
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_verbose_shows_one_bar_of_all_epochs(capsys, early_stopping):
+    one = trainer(verbose=1, early_stopping=early_stopping)
+    history = one.fit(planted(n_users=40))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    last = err.split("\r")[-1]
+    assert last.startswith("epoch 2/2: 100%")
+    assert "samples/s" in last
+    assert f"loss={history[-1]['loss']:.4f}" in last
+    assert ("NDCG@10=" in last) == early_stopping
+    if early_stopping:
+        assert f"NDCG@10={history[-1]['validation_ndcg']:.4f}" in last
+
+
+def test_the_bar_keeps_the_last_validation_metric_and_counts_samples(capsys, monkeypatch):
+    one = trainer(verbose=1, early_stopping=True, max_epochs=9, n_iter_no_change=1)
+    plant_scores(monkeypatch, one, [0.25, 0.125])
+    data = planted(n_users=40)
+    one.fit(data)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "epoch 2/9:  22%" in last  # stopped
+    assert "NDCG@10=0.1250" in last
+
+
+def test_nothing_is_shown_by_default(capsys, caplog):
+    with caplog.at_level(logging.INFO, logger="skmind"):
+        trainer(early_stopping=True).fit(planted(n_users=40))
+    assert capsys.readouterr() == ("", "")
+    assert [r.getMessage().split(" NDCG@10")[0] for r in caplog.records] == [
+        "epoch 1: validation",
+        "epoch 2: validation",
+    ]
+
+
+def test_the_bar_is_closed_after_an_error(monkeypatch, capsys):
+    one = trainer(verbose=1)
+    monkeypatch.setattr(one, "_step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        one.fit(planted(n_users=40))
+    assert caught.tb is not None  # it holds the bar, so nothing else than `fit` has closed it
+    assert capsys.readouterr().err.endswith("\n")
+
+
+# ------------------------------------------------------------------ divergence
+
+
+def diverging(monkeypatch, one, moment, spoil):
+    """Spoil the step of this number; the steps that are taken, as a list that fills up."""
+    steps, step = [], one._step
+
+    def spy(*batch):
+        steps.append(step(*batch))
+        return spoil(steps[-1]) if len(steps) == moment else steps[-1]
+
+    monkeypatch.setattr(one, "_step", spy)
+    return steps
+
+
+def test_a_learning_rate_that_is_too_high_is_an_error():
+    match = (
+        r"diverged in epoch 1: the loss is (nan|inf) with learning_rate=1e\+30 and "
+        r"temperature=0\.1; lower the one or raise the other.* set checkpoint_dir"
+    )
+    with pytest.raises(TrainingDivergedError, match=match):
+        trainer(learning_rate=1e30).fit(planted(n_users=20))
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_loss_that_is_not_finite_is_seen_when_it_is_read(monkeypatch, drawn):
+    monkeypatch.setattr("skmind.training.trainer._ProgressBar.move", lambda *_: drawn)
+    one = trainer(batch_size=32)
+    n_steps = sum(1 for _ in one._batches(planted(n_users=20)))
+    steps = diverging(monkeypatch, one, 2, lambda loss: loss * math.inf)
+    with pytest.raises(TrainingDivergedError, match="in epoch 1: the loss is inf"):
+        one.fit(planted(n_users=20))
+    assert (len(steps) == 2) == drawn
+    assert n_steps > 2
+
+
+def test_weights_that_the_last_step_spoils_are_seen(monkeypatch):
+    one = trainer(batch_size=10**6, max_epochs=1)
+
+    def spoil(loss):
+        with torch.no_grad():
+            one.net.item_embedding[3, 1] = math.inf
+        return loss
+
+    steps = diverging(monkeypatch, one, 1, spoil)
+    with pytest.raises(TrainingDivergedError, match="in epoch 1: the loss is nan"):
+        one.fit(planted(n_users=20))
+    assert len(steps) == 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"), [(1, "none was good"), (2, "the weights before it are in .*odd'")]
+)
+def test_the_last_good_epoch_is_named(monkeypatch, tmp_path, moment, kept):
+    one = trainer(batch_size=10**6)
+    one.checkpoint = Checkpoint(tmp_path, 0)
+    diverging(monkeypatch, one, moment, lambda loss: loss * math.nan)
+    with pytest.raises(TrainingDivergedError, match=f"in epoch {moment}: .*, {kept}"):
+        one.fit(planted(n_users=20))
+    assert (one.checkpoint.path / "odd").exists() == (moment == 2)
+    assert not (one.checkpoint.path / "even").exists()
