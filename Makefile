@@ -27,7 +27,7 @@ help:
 	@echo "make demo      run examples/quickstart.py"
 	@echo "make test      lint, then run the tests and doctests with coverage"
 	@echo "make test-oldest  run the tests on the lowest versions that setup.cfg allows"
-	@echo "make lint      ruff, mypy, codespell"
+	@echo "make lint      ruff, mypy, import-linter, codespell"
 	@echo "make format    let ruff fix and format the code"
 	@echo "make bench     write the tables of speed; DATA=... is the folder of the data sets"
 	@echo "make docs      build the documentation into docs/_build/html"
@@ -78,6 +78,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell $(CHECKED)
 
 format: install-dev
