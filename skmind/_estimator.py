@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
+from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._checks import check_count, warn
 from ._model import FittedModel
 from ._recommender import FittedRecommender
 from .data.extend import append, grow
 from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
 from .data.prepare import Prepared, Schema, prepare
-from .data.tables import check_count
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device
 from .nn.encoder import SelfAttention
@@ -35,6 +35,9 @@ from .training.extend import grown_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
 SAMPLES_A_WEIGHT = 10  # the old rule of ten events a variable
+
+DEPRECATED = "deprecated"  # value of a parameter that has another name now
+LOSSES = "mixture", "label_aware"
 
 SIZES = (
     "n_interests",
@@ -81,14 +84,18 @@ class MINDRecommender(FittedRecommender):
         least 0, which is faster. More: better where what comes next depends on what came just
         before, slower. "auto": one, if there are ten samples for each of its ``6 *
         embedding_dim**2`` weights, else none: with fewer it learns the histories by heart.
-    label_attention : "mixture", "hard" or float > 0, default="mixture"
-        Which interests are trained on a target. "mixture": all, as a mixture in which they compete
-        with each other for every item, as in retrieval. As in the paper: "hard", only the nearest;
-        a number, all, weighted by the softmax of it times their similarity to the target. With
-        these, interests are further apart but find less.
+    loss : {"auto", "mixture", "label_aware"}, default="auto"
+        How interests are trained on a target. "mixture": all of them, as a mixture in which they
+        compete with each other for every item, as in retrieval. "label_aware": as in the paper, by
+        label-aware attention; interests are further apart but find less. "auto": "label_aware" if
+        ``label_attention`` is given, else "mixture".
+    label_attention : "hard", float > 0 or None, default=None
+        Weights of the interests in the label-aware loss; other losses don't use it. "hard": the
+        interest nearest the target alone. A number: all interests, weighted by the softmax of their
+        similarities to the target times it. None: "hard".
     temperature : float > 0, default=0.1
         Similarities are divided by it in the loss. Lower: more weight on the hardest negatives.
-    dropout : float in [0, 1), default=0.2
+    item_dropout : float in [0, 1), default=0.2
         Share of history items that a sample leaves out at random in training. Higher: less
         overfitting; with more dimensions on sparse data 0.4 is better.
     n_negatives : int or "all", default=1024
@@ -160,6 +167,8 @@ class MINDRecommender(FittedRecommender):
         An int makes fits repeatable: bit-equal on one machine at one thread.
     verbose : int, default=0
         1 shows a progress bar with samples/s, loss and the validation metric.
+    dropout : float in [0, 1)
+        Deprecated name of ``item_dropout``; it will be removed in version 0.2.
 
     Attributes
     ----------
@@ -206,12 +215,14 @@ class MINDRecommender(FittedRecommender):
         "max_history": [Interval(Integral, 1, None, closed="left")],
         "n_routing_iter": [Interval(Integral, 1, None, closed="left")],
         "n_encoder_layers": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "loss": [StrOptions({"auto", *LOSSES})],
         "label_attention": [
-            StrOptions({"mixture", "hard"}),
+            StrOptions({"hard", "mixture"}, deprecated={"mixture"}),
             Interval(Real, 0, None, closed="neither"),
+            None,
         ],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "item_dropout": [Interval(Real, 0, 1, closed="left")],
         "n_negatives": [StrOptions({"all"}), Interval(Integral, 1, None, closed="left")],
         "negative_sampling": [StrOptions(set(STRATEGIES))],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -234,6 +245,7 @@ class MINDRecommender(FittedRecommender):
         "precision": [StrOptions({"float32", "bfloat16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), Hidden(StrOptions({DEPRECATED}))],
     }
 
     def __init__(
@@ -251,9 +263,10 @@ class MINDRecommender(FittedRecommender):
         max_history: int = 50,
         n_routing_iter: int = 3,
         n_encoder_layers: int | str = "auto",
-        label_attention: str | float = "mixture",
+        loss: str = "auto",
+        label_attention: str | float | None = None,
         temperature: float = 0.1,
-        dropout: float = 0.2,
+        item_dropout: float = 0.2,
         n_negatives: int | str = 1024,
         negative_sampling: str = "uniform",
         max_epochs: int = 12,
@@ -276,6 +289,7 @@ class MINDRecommender(FittedRecommender):
         precision: str = "float32",
         random_state: Any = None,
         verbose: int = 0,
+        dropout: float | str = DEPRECATED,
     ) -> None:
         self.user_col = user_col
         self.item_col = item_col
@@ -289,9 +303,10 @@ class MINDRecommender(FittedRecommender):
         self.max_history = max_history
         self.n_routing_iter = n_routing_iter
         self.n_encoder_layers = n_encoder_layers
+        self.loss = loss
         self.label_attention = label_attention
         self.temperature = temperature
-        self.dropout = dropout
+        self.item_dropout = item_dropout
         self.n_negatives = n_negatives
         self.negative_sampling = negative_sampling
         self.max_epochs = max_epochs
@@ -314,6 +329,7 @@ class MINDRecommender(FittedRecommender):
         self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
+        self.dropout = dropout
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -385,6 +401,7 @@ class MINDRecommender(FittedRecommender):
     def _fit(self, X: Any, users: Any, items: Any) -> None:
         before: FittedModel | None = getattr(self, "_model", None)
         self._validate_params()
+        settings = self._settings()
         device = resolve_device(self.device)
         if self.index == "faiss":
             load_faiss()
@@ -404,7 +421,7 @@ class MINDRecommender(FittedRecommender):
             if self.warm_start and before is not None:
                 model.continue_from(before)
             net = model.network().to(device)
-            trained = self._train(net, model, self._settings(), rng, checkpoint=checkpoint)
+            trained = self._train(net, model, settings, rng, checkpoint=checkpoint)
             self.history_, self._moments = trained
             self._keep(model, net)
 
@@ -430,7 +447,45 @@ class MINDRecommender(FittedRecommender):
         return claimed(self.checkpoint_dir, fingerprint(facts, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
-        return TrainingSettings(**{f.name: getattr(self, f.name) for f in fields(TrainingSettings)})
+        settings = {f.name: getattr(self, f.name) for f in fields(TrainingSettings)}
+        settings["label_attention"] = self._power()
+        settings["item_dropout"] = self._item_dropout()
+        return TrainingSettings(**settings)
+
+    def _power(self) -> str | float | None:
+        """Return the label attention of the label-aware loss; None for the mixture loss."""
+        power, loss = self.label_attention, self.loss
+        if power == "mixture":
+            if loss == "label_aware":
+                raise InvalidInputError(
+                    "label_attention='mixture' is the old way to choose loss='mixture', but "
+                    "loss='label_aware'; set label_attention to None, 'hard' or a number"
+                )
+            warn(
+                "label_attention='mixture' is deprecated and will be an error in version 0.2; set "
+                "loss='mixture', or leave both out",
+                FutureWarning,
+            )
+            return None
+        if loss == "mixture" or (loss == "auto" and power is None):
+            return None
+        return "hard" if power is None else power
+
+    def _item_dropout(self) -> float:
+        """Return ``item_dropout``, also if it is given by its old name."""
+        if self.dropout == DEPRECATED:
+            return self.item_dropout
+        if self.item_dropout != signature(type(self)).parameters["item_dropout"].default:
+            raise InvalidInputError(
+                f"dropout={self.dropout!r} is the old name of item_dropout={self.item_dropout!r}; "
+                "set item_dropout alone"
+            )
+        warn(
+            f"dropout is deprecated and will be removed in version 0.2; set item_dropout="
+            f"{self.dropout!r}",
+            FutureWarning,
+        )
+        return self.dropout  # type: ignore[return-value]
 
     def partial_fit(
         self, X: Any, y: Any = None, *, users: Any = None, items: Any = None, n_epochs: int = 1
@@ -490,13 +545,13 @@ class MINDRecommender(FittedRecommender):
     def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int) -> None:
         before = self._model
         self._validate_params()
+        settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
         X = self._check_table(X)
         prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
         model = grown_model(before, prepared, self.item_embeddings_)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
-        settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         moments = grow_moments(getattr(self, "_moments", {}), model.rows_in(before))
         marked = with_replay(prepared.interactions, is_new, rng)
         new = prepared.interactions.since(marked, model.config.max_history)
@@ -570,11 +625,10 @@ class MINDRecommender(FittedRecommender):
         """Epochs and the state of the optimiser; ``part``: some users and histories of theirs."""
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
         if interactions.lengths.max() < 2 or model.config.n_items < 2:
-            warnings.warn(
+            warn(
                 "nothing to learn: no user has two interactions, or there is one item only; "
                 "the vectors stay as they were initialised",
                 NothingToLearnWarning,
-                stacklevel=4,
             )
             return [], start.get("moments", {})
         trainer = Trainer(net, model.profile_rows(users), settings, rng, **start)

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ._checks import check_count
 from ._model import FittedModel
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.prepare import result_name
-from .data.tables import check_count
+from .data.ragged import Ragged
 from .exceptions import UnknownIdError
 from .nn.inference import explain
 from .nn.network import MINDNet
-from .retrieval.base import Hits, Index, ItemLists
+from .retrieval.base import Index, TopK
 from .retrieval.search import nearest_users
 
 
@@ -49,13 +50,13 @@ class ItemQueries:
         model, _, index = self._ready()
         codes = _known_codes(model.items, item_ids)
         k = min(check_count(k, "k"), len(model.items))
-        itself = ItemLists(codes, np.arange(len(codes) + 1))
+        itself = Ragged(codes, np.arange(len(codes) + 1))
         queries = self.item_embeddings_[codes][:, None, :]
         mask = np.ones((len(codes), 1), dtype=bool)
         hits = index.search(queries, mask, k, itself, None, self.n_jobs)
         item = result_name(model.schema.item, "item_id")
         found = ("similar_item_id", self.items_)
-        return hits_table(hits, (item, self.items_[codes]), found).drop(columns="interest")
+        return top_k_table(hits, (item, self.items_[codes]), found).drop(columns="interest")
 
     def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
         """The users who have an interest nearest an item.
@@ -90,7 +91,7 @@ class ItemQueries:
         hits = nearest_users(queries, interests, mask, k, seen, self.n_jobs)
         item = result_name(model.schema.item, "item_id")
         user = result_name(model.schema.user, "user_id")
-        return hits_table(hits, (item, self.items_[codes]), (user, model.users.ids))
+        return top_k_table(hits, (item, self.items_[codes]), (user, model.users.ids))
 
     def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
         """Which interest wins an item for a user, and what the user did that speaks for it.
@@ -133,14 +134,14 @@ class ItemQueries:
         )
 
 
-def hits_table(
-    hits: Hits, asked: tuple[Hashable, np.ndarray], found: tuple[Hashable, np.ndarray]
+def top_k_table(
+    hits: TopK, asked: tuple[Hashable, np.ndarray], found: tuple[Hashable, np.ndarray]
 ) -> pd.DataFrame:
-    """Hits as a long frame.
+    """TopK as a long frame.
 
     Parameters
     ----------
-    hits : Hits
+    hits : TopK
     asked : name, ndarray of shape (B,)
         The id of each row.
     found : name, ndarray of shape (n,)
@@ -158,13 +159,13 @@ def hits_table(
     )
 
 
-def _users_of(codes: np.ndarray, interactions: Interactions, wanted: bool) -> ItemLists:
+def _users_of(codes: np.ndarray, interactions: Interactions, wanted: bool) -> Ragged:
     """The users of each item; nobody, unless ``wanted``."""
     distinct, rows = np.unique(codes, return_inverse=True)
     events = np.flatnonzero(np.isin(interactions.items, distinct if wanted else []))
-    owners = interactions.users_at(events)
+    owners = interactions.rows_at(events)
     of = np.searchsorted(distinct, interactions.items[events])
-    return ItemLists.from_pairs(of, owners, len(distinct)).take(rows)
+    return Ragged.from_pairs(of, owners, len(distinct)).take(rows)
 
 
 def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,24 +12,32 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._item_queries import ItemQueries, hits_table
+from ._checks import check_count, check_option, check_real, warn
+from ._item_queries import ItemQueries, top_k_table
 from ._model import FittedModel
 from .data.histories import read_histories, score_task
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
 from .data.prepare import profile_rows, read_column, read_rows, result_name
-from .data.tables import check_count, check_option, check_real, column_names, id_array, is_frame
+from .data.ragged import Ragged
+from .data.tables import column_names, id_array, is_frame
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads, resolve_device
 from .nn.network import MINDNet
 from .persistence import model as persistence
 from .persistence.onnx import export
 from .retrieval.approximate import ApproximateIndex
-from .retrieval.base import Hits, Index, ItemLists
+from .retrieval.base import Index, TopK
 from .retrieval.calibration import N_USERS, Plan, Sample, recalls
 from .retrieval.exact import ExactIndex
-from .retrieval.query import Wanted, eligible, read_quotas, read_weights, warn_of_shortage
+from .retrieval.query import (
+    RecommendQuery,
+    eligible_items,
+    read_quotas,
+    read_weights,
+    warn_of_shortage,
+)
 from .retrieval.search import retrieve
 from .scoring import _UNSEEN, _find_ranks, _mean_values
 
@@ -73,7 +80,7 @@ class FittedRecommender(
         self._index = plan.build(self.item_embeddings_)
         if isinstance(self._index, ApproximateIndex) and self.search_k is None:
             sample = self._sample(slice(N_USERS))
-            plan, self._index = plan.calibrated(self._index, sample, self.n_jobs, stacklevel=5)
+            plan, self._index = plan.calibrated(self._index, sample, self.n_jobs)
         self._model.plan = plan
 
     def _sample(self, part: slice) -> Sample:
@@ -81,9 +88,9 @@ class FittedRecommender(
         model = self._model
         known = np.flatnonzero(model.interactions.lengths)
         known = np.random.default_rng(model.seed).permutation(known)[part]
-        seen = model.interactions.select(known)
+        seen = model.interactions.take(known)
         interests, mask = model.encode(self._net, seen, model.profile_rows(known))
-        return Sample(interests, mask, ItemLists(seen.items, seen.offsets))
+        return Sample(interests, mask, Ragged(seen.items, seen.offsets))
 
     def _set_model(self, model: FittedModel, item_embeddings: np.ndarray) -> None:
         """Store the fitted state, and what of it is public."""
@@ -285,7 +292,7 @@ class FittedRecommender(
     def _encode_users(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Interests and mask of users by code, nothing for -1."""
         model, net, _ = self._ready()
-        return model.encode(net, model.interactions.select(codes), model.profile_rows(codes))
+        return model.encode(net, model.interactions.take(codes), model.profile_rows(codes))
 
     def _encode_strangers(
         self, histories: Any, users: Any
@@ -297,10 +304,9 @@ class FittedRecommender(
         if users is not None and encoder.width:
             profile = profile_rows(encoder, users, model.schema, IdEncoder(keys, "user"))
         elif users is not None:
-            warnings.warn(
+            warn(
                 "users= is ignored: fit was given no user features",
                 IgnoredDataWarning,
-                stacklevel=3,
             )
         return keys, known, *model.encode(net, known, profile)
 
@@ -401,14 +407,14 @@ class FittedRecommender(
                 f"{pd.Index(ids[strange]).tolist()[0]!r}; use unknown='popular' or 'drop', or "
                 "recommend_from_history"
             )
-        seen = model.interactions.select(codes)
-        wanted = Wanted(
+        seen = model.interactions.take(codes)
+        wanted = RecommendQuery(
             k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by
         )
         hits = self._retrieve(ids, *self._encode_users(codes), seen, wanted)
         if unknown == "drop":  # only now, as weights and quotas may have a row a user
-            ids, hits = ids[~strange], Hits(*(part[~strange] for part in hits))
-        warn_of_shortage(hits, wanted, len(model.items), stacklevel=2)
+            ids, hits = ids[~strange], TopK(*(part[~strange] for part in hits))
+        warn_of_shortage(hits, wanted, len(model.items))
         return self._answer(ids, hits, k, output)
 
     def recommend_from_history(
@@ -448,11 +454,11 @@ output
         self._ready()
         check_option(output, "output", OUTPUTS)
         keys, known, interests, mask = self._encode_strangers(histories, users)
-        wanted = Wanted(
+        wanted = RecommendQuery(
             k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by
         )
         hits = self._retrieve(keys, interests, mask, known, wanted)
-        warn_of_shortage(hits, wanted, len(self.items_), stacklevel=2)
+        warn_of_shortage(hits, wanted, len(self.items_))
         return self._answer(keys, hits, k, output)
 
     def _retrieve(
@@ -461,8 +467,8 @@ output
         interests: np.ndarray,
         mask: np.ndarray,
         seen: Interactions,
-        wanted: Wanted,
-    ) -> Hits:
+        wanted: RecommendQuery,
+    ) -> TopK:
         model, _, index = self._ready()
         by, features = wanted.diversity_by, model.prepared.item_features
         k = check_count(wanted.k, "k")
@@ -477,7 +483,7 @@ output
                 f"quotas={wanted.quotas!r} and diversity={diversity:g} can't be combined; leave "
                 "one out"
             )
-        excluded, allowed, lists = eligible(wanted, seen, users, model.schema, model.items)
+        excluded, allowed, lists = eligible_items(wanted, seen, users, model.schema, model.items)
         return retrieve(
             index,
             interests,
@@ -516,15 +522,15 @@ output
         found = index.search(*sample[:2], k, sample.seen, None, self.n_jobs)
         return float(recalls(found, truth).mean())
 
-    def _answer(self, ids: np.ndarray, hits: Hits, k: int, output: str) -> Any:
-        """Hits in the caller's ids, as a frame or as arrays."""
+    def _answer(self, ids: np.ndarray, hits: TopK, k: int, output: str) -> Any:
+        """TopK in the caller's ids, as a frame or as arrays."""
         if output == "arrays":
             hits = hits.widened(k)
             return self._item_ids(hits.codes), hits.scores
         schema = self._model.schema
         user = result_name(schema.user, "user_id")
         item = result_name(schema.item, "item_id")
-        return hits_table(hits, (user, ids), (item, self.items_))
+        return top_k_table(hits, (user, ids), (item, self.items_))
 
     def _item_ids(self, codes: np.ndarray) -> np.ndarray:
         """Ids of item codes; nan, NaT or None for -1."""
@@ -554,8 +560,8 @@ output
         k = check_count(k, "k")
         ids = read_column(self._check_table(X), model.schema, "user")
         codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
-        seen = model.interactions.select(codes)
-        hits = self._retrieve(codes, *self._encode_users(codes), seen, Wanted(k))
+        seen = model.interactions.take(codes)
+        hits = self._retrieve(codes, *self._encode_users(codes), seen, RecommendQuery(k))
         return self._item_ids(hits.widened(k).codes)[rows]
 
     def export_onnx(self, path: Any) -> None:
@@ -648,7 +654,9 @@ output
         users, items = model.users.encode(rows.users), model.items.encode(rows.items)
         task = score_task(rows, users, items, model.interactions, sample_weight, unseen_users)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
-        hits = self._retrieve(task.users, interests, mask, task.seen(), Wanted(k, exclude_seen))
+        hits = self._retrieve(
+            task.users, interests, mask, task.seen(), RecommendQuery(k, exclude_seen)
+        )
         counts = np.append(model.prepared.counts, 0)  # the last is that of an unknown item, -1
         return pd.DataFrame(
             {

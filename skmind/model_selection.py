@@ -18,7 +18,8 @@ import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
-from .data.tables import check_count, id_array, is_frame, take_column, time_array
+from ._checks import check_count
+from .data.tables import id_array, is_frame, take_column, time_array
 from .exceptions import InvalidInputError
 
 __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]

@@ -17,7 +17,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 
-from .data.tables import check_count, check_option
+from ._checks import check_count, check_option
+from .data.ragged import pair_keys
 from .exceptions import InvalidInputError
 from .metrics import _METRICS, _parse_metrics
 
@@ -258,9 +259,8 @@ def _find_ranks(codes: np.ndarray, target_rows: np.ndarray, target_codes: np.nda
     """
     rows, columns = np.nonzero(codes >= 0)
     n_codes = 1 + max(int(codes.max(initial=0)), int(target_codes.max(initial=0)))
-    listed = pd.Index(rows * n_codes + codes[rows, columns])
-    wanted = np.where(target_codes >= 0, target_rows * n_codes + target_codes, -1)
-    places = listed.get_indexer(wanted)
+    listed = pd.Index(pair_keys(rows, codes[rows, columns], n_codes))
+    places = listed.get_indexer(pair_keys(target_rows, target_codes, n_codes))
     return np.where(places >= 0, np.append(columns, 0)[places] + 1.0, np.nan)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from sklearn.base import clone
 
 import skmind._estimator
 import skmind._recommender
@@ -1230,7 +1231,7 @@ def test_bfloat16_is_for_the_products_of_fit_only(X, fitted):
         {"label_attention": "hard"},
         {"label_attention": 2.5},
         {"n_negatives": "all"},
-        {"dropout": 0.0},
+        {"item_dropout": 0.0},
         {"weight_decay": 0.01},
         {"n_routing_iter": 1},
         {"n_encoder_layers": 0},
@@ -1299,3 +1300,66 @@ def test_a_warm_start_keeps_the_number_of_layers():
     options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "warm_start": True}
     rec = MINDRecommender(**options).fit(data[:200])
     assert len(rec.fit(data).history_) == 1  # a new fit would have one
+
+
+# ------------------------------------------------------------------ parameters with a new name
+
+
+def vectors(X, **parameters):
+    return MINDRecommender(**SMALL, **parameters).fit(X).item_embeddings_
+
+
+@pytest.mark.parametrize(
+    ("parameters", "same"),
+    [
+        ({"loss": "mixture"}, {}),
+        ({"loss": "mixture", "label_attention": 2.0}, {}),
+        ({"label_attention": "hard"}, {"loss": "label_aware"}),
+        ({"label_attention": 2.0}, {"loss": "label_aware", "label_attention": 2.0}),
+        ({"loss": "label_aware"}, {"loss": "label_aware", "label_attention": "hard"}),
+    ],
+)
+def test_losses_that_are_the_same(X, parameters, same):
+    assert (vectors(X, **parameters) == vectors(X, **same)).all()
+
+
+def test_losses_that_differ(X):
+    found = [
+        vectors(X, **parameters)
+        for parameters in ({}, {"loss": "label_aware"}, {"label_attention": 2.0})
+    ]
+    assert not (found[0] == found[1]).all()
+    assert not (found[0] == found[2]).all()
+    assert not (found[1] == found[2]).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ({"dropout": 0.5}, {"item_dropout": 0.5}, "dropout is deprecated .* item_dropout=0.5"),
+        ({"label_attention": "mixture"}, {}, "label_attention='mixture' is deprecated .* loss="),
+    ],
+)
+def test_an_old_name_warns_and_means_the_same(X, old, new, message):
+    rec = clone(MINDRecommender(**SMALL).set_params(**old))
+    with pytest.warns(FutureWarning, match=message) as record:
+        rec.fit(X)
+    assert [warning.filename for warning in record] == [__file__]
+    assert (rec.item_embeddings_ == vectors(X, **new)).all()
+    with pytest.warns(FutureWarning, match=message):
+        rec.partial_fit(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"dropout": 0.5, "item_dropout": 0.3}, "dropout=0.5 is the old name of item_dropout=0.3"),
+        (
+            {"loss": "label_aware", "label_attention": "mixture"},
+            "label_attention='mixture' is the old way .* but loss='label_aware'",
+        ),
+    ],
+)
+def test_old_names_that_contradict_the_new_ones(X, parameters, message):
+    with pytest.raises(InvalidInputError, match=message):
+        MINDRecommender(**SMALL, **parameters).fit(X)

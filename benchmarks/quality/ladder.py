@@ -222,7 +222,7 @@ PATCHES = {
     "uncorrected": (NegativeSampler, "draw", uncorrected),
     "score_by_sum": (ExactIndex, "_score", score_by_sum),
 }
-PAPER = "label_attention=hard n_encoder_layers=0 dropout=0.0"
+PAPER = "label_attention=hard n_encoder_layers=0 item_dropout=0.0"
 # what it is: parameters, patches
 RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("defaults", "", ()),
@@ -245,8 +245,8 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("temperature .2", "temperature=0.2", ()),
     ("32 dimensions", "embedding_dim=32", ()),
     ("128 dimensions", "embedding_dim=128", ()),
-    ("no item dropout", "dropout=0.0", ()),
-    ("item dropout .4", "dropout=0.4", ()),
+    ("no item dropout", "item_dropout=0.0", ()),
+    ("item dropout .4", "item_dropout=0.4", ()),
     ("no recency weights", "", ("no_recency",)),
     ("fixed half-life of ten events", "", ("half_life",)),
     ("last item added", "", ("last_item_residual", "as_it_is")),

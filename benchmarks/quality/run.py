@@ -40,7 +40,7 @@ from harness import (
 ML_1M = "n_interests=1 embedding_dim=128 max_history=200 n_encoder_layers=2 max_epochs=24 horizon=2"
 LARGE = {  # documented settings: what longer training and larger vectors give
     "ml-100k": [],
-    "beauty": ["embedding_dim=128 dropout=0.4 negative_sampling=popularity"],
+    "beauty": ["embedding_dim=128 item_dropout=0.4 negative_sampling=popularity"],
     "ml-1m": [ML_1M],
     "ml-1m-strict": [ML_1M],
 }

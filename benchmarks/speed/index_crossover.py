@@ -30,9 +30,10 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from skmind.data.ragged import Ragged
 from skmind.retrieval.annoy import AnnoyIndex
 from skmind.retrieval.approximate import ApproximateIndex
-from skmind.retrieval.base import Hits, Index, ItemLists
+from skmind.retrieval.base import Index, TopK
 from skmind.retrieval.exact import ExactIndex
 from skmind.retrieval.faiss import FaissIndex
 
@@ -76,7 +77,7 @@ class Users(NamedTuple):
 
     queries: np.ndarray
     mask: np.ndarray
-    excluded: ItemLists
+    excluded: Ragged
 
     def part(self, start: int, stop: int) -> Users:
         """Users ``start`` to ``stop``."""
@@ -84,7 +85,7 @@ class Users(NamedTuple):
             self.queries[start:stop], self.mask[start:stop], self.excluded.rows(start, stop)
         )
 
-    def search(self, index: Index, k: int) -> Hits:
+    def search(self, index: Index, k: int) -> TopK:
         """All at once."""
         return index.search(self.queries, self.mask, k, self.excluded)
 
@@ -154,7 +155,7 @@ def neighbours(cluster: np.ndarray, n_users: int) -> np.ndarray:
 
 def audience(vectors: np.ndarray, cluster: np.ndarray, n_users: int) -> Users:
     items = neighbours(cluster, n_users)
-    excluded = ItemLists(items.ravel(), np.arange(n_users + 1) * K * N_HISTORY)
+    excluded = Ragged(items.ravel(), np.arange(n_users + 1) * K * N_HISTORY)
     return Users(unit(vectors[items].mean(2)), np.ones((n_users, K), dtype=bool), excluded)
 
 
@@ -164,13 +165,13 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def recall(hits: Hits, truth: Hits) -> float:
+def recall(hits: TopK, truth: TopK) -> float:
     pairs = zip(hits.codes, truth.codes, strict=True)
     return float(np.mean([np.isin(theirs, mine).mean() for mine, theirs in pairs]))
 
 
 def calibrate(
-    index: ApproximateIndex, ladder: tuple[int, ...], users: Users, k: int, truth: Hits
+    index: ApproximateIndex, ladder: tuple[int, ...], users: Users, k: int, truth: TopK
 ) -> int | None:
     """The smallest `search_k` of the ladder that is good enough, set in ``index``."""
     for search_k in ladder:

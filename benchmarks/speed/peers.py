@@ -42,7 +42,7 @@ SAME = {  # torch-rechub's MIND in our words
     "n_encoder_layers": 0,
     "label_attention": "hard",
     "n_negatives": 3,
-    "dropout": 0.0,
+    "item_dropout": 0.0,
     "batch_size": 2048,
 }
 MOVIELENS = "ml-100k", "ml-1m"
@@ -60,7 +60,7 @@ QUICK = {  # ours, of which the fewest epochs are looked for
     "embedding_dim": 32,
     "n_encoder_layers": 0,
     "batch_size": 1024,
-    "dropout": 0.0,
+    "item_dropout": 0.0,
     "learning_rate": 0.03,
 }
 OUR_EPOCHS = 1, 2, 3, 4, 6, 8, 12

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from .._checks import warn
 from ..exceptions import IgnoredDataWarning
 from .features import Column, Features
 from .ids import IdEncoder
@@ -78,11 +78,10 @@ def append(known: Prepared, X: Any, schema: Schema) -> Prepared:
     kept = item_codes >= 0
     if not kept.all():
         first = encoder.ids[rows[[kept.argmin()]]].tolist()[0]
-        warnings.warn(
+        warn(
             f"{(~kept).sum()} of {len(kept)} interactions have items that are not known, the first "
             f"is {first!r}, and are left out; partial_fit learns new items",
             IgnoredDataWarning,
-            stacklevel=3,
         )
     times = None if times is None else times[kept]
     log, _ = known.interactions.extended(user_codes[kept], item_codes[kept], times, len(users))
@@ -138,9 +137,8 @@ def _warn_ignored(found: set, features: Features, role: str) -> None:
     known = [feature.name for feature in features.encoder.features]
     ignored = sorted(found - {*known}, key=str)
     if ignored:
-        warnings.warn(
+        warn(
             f"columns {ignored} of the {role}s table are ignored: the {role} features that fit "
             f"learned are {known}; call fit to learn others",
             IgnoredDataWarning,
-            stacklevel=6,
         )

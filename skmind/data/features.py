@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -11,7 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from .._checks import warn
 from ..exceptions import IgnoredDataWarning, InvalidInputError
+from .ragged import pair_keys
 from .tables import join_scalars, legal_text, scalar_array
 
 _LISTS = list | tuple | set | frozenset | np.ndarray
@@ -97,10 +98,9 @@ class FeatureEncoder:
             if feature.width:
                 features.append(feature)
                 continue
-            warnings.warn(
+            warn(
                 f"feature column {name!r} has no value at all and is ignored",
                 IgnoredDataWarning,
-                stacklevel=2,
             )
         return cls(features)
 
@@ -349,6 +349,8 @@ def _encode_column(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
     codes = pd.Index(feature.values).get_indexer(_scalars(feature.name, column))
     known = codes >= 0
     rows, codes = column.index.to_numpy(dtype=np.int64)[known], codes[known]
-    rows, codes = np.divmod(np.unique(rows * feature.width + codes), feature.width)
+    distinct = np.unique(pair_keys(rows, codes, feature.width))
+    rows, codes = np.divmod(distinct, feature.width + 1)
+    codes -= 1
     weights = 1.0 / np.bincount(rows)[rows]  # a value named twice counts once
     return sparse.csr_matrix((weights, (rows, codes)), shape=shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any, NamedTuple
@@ -10,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .._checks import warn
 from ..exceptions import InvalidInputError, NothingToScoreWarning, UnknownIdError
 from .ids import IdEncoder
 from .interactions import Interactions
 from .prepare import Rows, Schema, read_column, read_rows
+from .ragged import Ragged, group_rows, isin_pairs, pair_keys
 from .tables import id_array, is_frame
 
 
@@ -95,8 +96,8 @@ def read_item_lists(
     owners = IdEncoder(distinct, "user").encode(keys)[owners]
     codes = items.encode(ids)
     known = (codes >= 0) & (owners >= 0)
-    by_user = Interactions.from_codes(owners[known], codes[known], None, len(distinct)).select(rows)
-    return np.repeat(np.arange(len(rows)), by_user.lengths), by_user.items
+    offsets, (values,) = group_rows(owners[known], len(distinct), [codes[known]])
+    return Ragged(values, offsets).take(rows).pairs()
 
 
 class ScoreTask(NamedTuple):
@@ -125,11 +126,8 @@ class ScoreTask(NamedTuple):
 
     def seen(self) -> Interactions:
         """The histories without the items to be found."""
-        size = int(max(self.histories.items.max(initial=0), self.target_items.max(initial=0))) + 1
-        owners = np.repeat(np.arange(len(self.users)), self.histories.lengths)
-        wanted = self.target_rows * size + self.target_items
-        found = np.isin(owners * size + self.histories.items, wanted[self.target_items >= 0])
-        return self.histories.without(np.flatnonzero(found))
+        targets = self.target_rows, self.target_items
+        return self.histories.where(~isin_pairs(self.histories.pairs(), targets))
 
 
 def score_task(
@@ -169,18 +167,18 @@ def score_task(
     old, item_keys = users >= 0, pd.factorize(rows.items)[0]
     codes, old_rows = np.unique(users[old], return_inverse=True)
     past, new_rows, new_targets = _strangers(rows, np.flatnonzero(~old), unseen_users)
-    past = Interactions(items[past.items], past.offsets)
-    past = past.without(np.flatnonzero(past.items < 0))
+    past = Interactions(items[past.values], past.offsets)
+    past = past.where(past.items >= 0)
     all_rows = np.concatenate([old_rows, len(codes) + new_rows])
     positions = np.concatenate([np.flatnonzero(old), new_targets]).astype(np.int64)
     if not len(positions):
         _warn_nothing_to_score(unseen_users)
-    keys = all_rows * (item_keys.max(initial=0) + 1) + item_keys[positions]
+    keys = pair_keys(all_rows, item_keys[positions], item_keys.max(initial=0) + 1)
     first = np.unique(keys, return_index=True)[1]
     targets = positions[first]
     return ScoreTask(
         users=np.concatenate([codes, np.full(past.n_users, -1)]).astype(np.int64),
-        histories=_append(known.select(codes), past),
+        histories=_append(known.take(codes), past),
         targets=targets,
         target_rows=all_rows[first],
         target_items=items[targets].astype(np.int64),
@@ -190,7 +188,7 @@ def score_task(
 
 def _strangers(
     rows: Rows, new: np.ndarray, unseen_users: str
-) -> tuple[Interactions, np.ndarray, np.ndarray]:
+) -> tuple[Ragged, np.ndarray, np.ndarray]:
     """Histories of strangers, of rows in place of items; and each target's history and row."""
     if unseen_users == "error" and len(new):
         raise UnknownIdError(
@@ -200,25 +198,25 @@ def _strangers(
     new = new[:0] if unseen_users == "skip" else new
     times = None if rows.times is None else rows.times[new]
     owners, strangers = pd.factorize(rows.users[new])
-    # Sorting row positions as if they were items brings each stranger's rows into time order.
-    sorted_rows = Interactions.from_codes(owners, new, times, len(strangers))
+    columns = [new] if times is None else [new, times]
+    offsets, (positions, *_) = group_rows(owners, len(strangers), columns)
+    sorted_rows = Ragged(positions, offsets)
     wanted = np.arange(len(new))
     if unseen_users == "fold_in":
-        sorted_rows = sorted_rows.select(np.flatnonzero(sorted_rows.lengths >= 2))
+        sorted_rows = sorted_rows.take(np.flatnonzero(sorted_rows.lengths >= 2))
         wanted = sorted_rows.offsets[1:] - 1
-    owners = np.repeat(np.arange(sorted_rows.n_users), sorted_rows.lengths)
-    return sorted_rows.without(wanted), owners[wanted], sorted_rows.items[wanted]
+    owners, positions = sorted_rows.pairs()
+    return sorted_rows.drop(wanted), owners[wanted], positions[wanted]
 
 
 def _warn_nothing_to_score(unseen_users: str) -> None:
     others = "and unseen_users='skip' leaves out the others"
-    warnings.warn(
+    warn(
         "nothing to score: no user of X was in fit "
         f"{others if unseen_users == 'skip' else 'or has two rows'}. To score known users, split "
         "by time (skmind.model_selection.LeaveLastOut) rather than by row; to score new ones, "
         "split by user (UserKFold), with two rows or more of each and unseen_users='fold_in'",
         NothingToScoreWarning,
-        stacklevel=5,
     )
 
 

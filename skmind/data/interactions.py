@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from scipy import sparse
 
 from ..exceptions import InvalidInputError
+from .ragged import Ragged, group_rows, span_places
 
 PADDING = -1
-BLOCK = 2**16  # interactions that are sorted together; users too, so that uint16 numbers them
-CHUNK = 2**17  # rows that are counted, or dealt to blocks, together
 
 
 @dataclass(frozen=True)
-class Interactions:
-    """All histories in one array: 4 bytes an interaction (12 with times) and 8 a user.
+class Interactions(Ragged):
+    """All histories in one array: 4 bytes per interaction (12 with times) and 8 per user.
 
     Attributes
     ----------
-    items : ndarray of shape (n_interactions,), int32
+    values : ndarray of shape (n_interactions,), int32
         Item codes; the history of user ``u``, oldest first, is
-        ``items[offsets[u]:offsets[u + 1]]``.
+        ``values[offsets[u]:offsets[u + 1]]``.
     offsets : ndarray of shape (n_users + 1,), int64
     times : ndarray of shape (n_interactions,), int64, float64 or datetime64[ns], or None
     """
 
-    items: np.ndarray
-    offsets: np.ndarray
     times: np.ndarray | None = None
 
     @classmethod
     def from_codes(
         cls, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
     ) -> Interactions:
-        """Sort the rows by user, then time; rows of equal time keep their order.
-
-        In time linear in their number: they are dealt to blocks of users, a chunk of rows at a
-        time, so that little is held beside the result, and then sorted within each block.
+        """Sort rows by user, then time; rows of equal time keep their order.
 
         Parameters
         ----------
@@ -48,60 +42,27 @@ class Interactions:
         n_users : int
             Users without a row get an empty history.
         """
-        offsets = np.zeros(n_users + 1, dtype=np.int64)
-        np.cumsum(count(users, n_users), out=offsets[1:])
-        cuts = np.searchsorted(offsets, np.arange(0, len(users), BLOCK))
-        first = np.unique(np.concatenate([cuts, np.arange(0, n_users, BLOCK), [n_users]]))
-        sizes = np.diff(first)  # users of each block, which begins with the user ``first``
-        places = (np.arange(n_users) - np.repeat(first[:-1], sizes)).astype(np.uint16)
-        blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        given = [items] if times is None else [items, times]
-        columns, keys = [np.empty_like(column) for column in given], np.empty(len(users), np.uint16)
-        ends = offsets[first[:-1]]  # of what each block has so far
-        for rows in (slice(start, start + CHUNK) for start in range(0, len(users), CHUNK)):
-            here = users[rows]
-            order, counts = _by_block(blocks[here], len(sizes))
-            into = np.arange(len(here)) + np.repeat(ends - np.cumsum(counts) + counts, counts)
-            for column, values in zip(columns, given, strict=True):
-                column[into] = values[rows][order]
-            keys[into] = places[here[order]]
-            ends += counts
-        for part in map(slice, offsets[first[:-1]], offsets[first[1:]]):
-            order = np.lexsort([key[part] for key in (*columns[1:], keys)])
-            for column in columns:
-                column[part] = column[part][order]
+        offsets, columns = group_rows(users, n_users, [items] if times is None else [items, times])
         return cls(columns[0], offsets, *columns[1:])
+
+    @property
+    def items(self) -> np.ndarray:
+        """The item codes, a name for `values`."""
+        return self.values
 
     @property
     def n_users(self) -> int:
         """Number of users, those with an empty history included."""
-        return len(self.offsets) - 1
+        return self.n_rows
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Length of each history, int64 of shape (n_users,)."""
-        return np.diff(self.offsets)
+    def _at(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
+        times = None if self.times is None else self.times[places]
+        return type(self)(self.values[places], offsets, times)
 
     @property
     def n_samples(self) -> np.ndarray:
         """Events of each user that have a past, int64 of shape (n_users,): what is trained on."""
         return np.maximum(self.lengths - 1, 0)
-
-    def select(self, users: np.ndarray) -> Interactions:
-        """The histories of ``users`` (codes, any order, repeats allowed); -1 gives an empty one."""
-        if len(users) == self.n_users and (users == np.arange(self.n_users)).all():
-            return self  # all users, as `recommend` asks for: no copy of the log
-        known = users >= 0
-        starts = np.where(known, self.offsets[users], 0)
-        lengths = np.where(known, self.lengths[users], 0) if self.n_users else 0 * starts
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        times = None if self.times is None else self.times[rows]
-        return Interactions(self.items[rows], offsets, times)
-
-    def users_at(self, places: np.ndarray) -> np.ndarray:
-        """Users of the events at positions of `items`, int64 of the same shape."""
-        return np.searchsorted(self.offsets, places, side="right") - 1
 
     def windows(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The items before a position, newest first.
@@ -126,14 +87,6 @@ class Interactions:
         positions = np.maximum(ends[:, None] - 1 - ages, 0)  # (B, L)
         codes = np.where(ages < lengths[:, None], self.items[positions], PADDING)
         return codes.astype(np.int32, copy=False)
-
-    def without(self, positions: np.ndarray) -> Interactions:
-        """The interactions without those at ``positions`` of `items`; no position twice."""
-        kept = np.ones(len(self.items), dtype=bool)
-        kept[positions] = False
-        offsets = self.offsets - np.searchsorted(np.sort(positions), self.offsets)
-        times = None if self.times is None else self.times[kept]
-        return Interactions(self.items[kept], offsets, times)
 
     def ends_before(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Position in `items` where the events of each user before a time end.
@@ -195,8 +148,10 @@ class Interactions:
         known = np.repeat(np.arange(self.n_users, dtype=np.int32), self.lengths)
         items = np.concatenate([self.items, items])
         users = np.concatenate([known, users])
-        rows = Interactions.from_codes(users, np.arange(len(items)), times, n_users)
-        return Interactions(items[rows.items], rows.offsets, rows.times), rows.items >= len(known)
+        rows = np.arange(len(items))
+        columns = [rows] if times is None else [rows, times]
+        offsets, (rows, *times_grouped) = group_rows(users, n_users, columns)
+        return Interactions(items[rows], offsets, *times_grouped), rows >= len(known)
 
     def since(self, marked: np.ndarray, max_history: int) -> tuple[np.ndarray, Interactions]:
         """Users with a marked event, and what they did from ``max_history`` events before it on.
@@ -213,19 +168,17 @@ class Interactions:
             Of these users, without times.
         """
         places = np.flatnonzero(marked)
-        users, first = np.unique(self.users_at(places), return_index=True)
+        users, first = np.unique(self.rows_at(places), return_index=True)
         ends = self.offsets[users + 1]
         lengths = np.minimum(ends - places[first] + max_history, self.lengths[users])
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.repeat(ends - offsets[1:], lengths) + np.arange(offsets[-1])
-        return users, Interactions(self.items[rows], offsets)
+        places, offsets = span_places(ends - lengths, lengths)
+        return users, Interactions(self.items[places], offsets)
 
     def before(self, ends: np.ndarray, users: np.ndarray, max_history: int) -> Interactions:
         """Histories of at most ``max_history`` items, each ending before a position of `items`."""
         starts = np.maximum(self.offsets[users], ends - max_history)
-        offsets = np.concatenate([[0], np.cumsum(ends - starts)])
-        rows = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
-        return Interactions(self.items[rows], offsets)
+        places, offsets = span_places(starts, ends - starts)
+        return Interactions(self.items[places], offsets)
 
     def last_windows(self, users: np.ndarray, max_history: int) -> tuple[np.ndarray, np.ndarray]:
         """The newest items of each user, what recommending starts from, and how many they are.
@@ -238,20 +191,3 @@ class Interactions:
         """
         lengths = np.minimum(self.lengths[users], max_history)
         return self.windows(self.offsets[users + 1], lengths), lengths
-
-
-def count(codes: np.ndarray, n_codes: int) -> np.ndarray:
-    """How often each code is there, int64 of shape (n_codes,)."""
-    counts = np.zeros(n_codes, dtype=np.int64)
-    size = max(CHUNK, n_codes)  # numpy makes a copy of what it counts, of 8 bytes a row
-    for start in range(0, len(codes), size):
-        counts += np.bincount(codes[start : start + size], minlength=n_codes)
-    return counts
-
-
-def _by_block(blocks: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows sorted by block, else in their order, and the rows of each."""
-    n = len(blocks)
-    table = np.arange(n, dtype=np.int32), blocks, np.array([0, n])
-    by_block = sparse.csr_matrix(table, shape=(1, n_blocks)).tocsc()  # scipy's counting sort
-    return by_block.data, np.diff(by_block.indptr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,10 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from .._checks import warn
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .features import Column, FeatureEncoder, Features
 from .ids import IdEncoder
-from .interactions import Interactions, count
+from .interactions import Interactions
+from .ragged import count, group_rows
 from .tables import (
     column_names,
     id_array,
@@ -160,12 +161,11 @@ def _warn_ignored(X: np.ndarray, schema: Schema) -> None:
     features = [*(schema.user_features or ()), *(schema.item_features or ())]
     ignored = [i for i in range(3, X.shape[1]) if i not in features]
     if ignored:
-        warnings.warn(
+        warn(
             f"the array has {X.shape[1]} unnamed columns; 0, 1 and 2 are taken as user, item and "
             f"time, and {ignored} are ignored. Pass a DataFrame, or set user_col, item_col and "
             "time_col to positions.",
             IgnoredDataWarning,
-            stacklevel=5,
         )
 
 
@@ -212,8 +212,9 @@ def _prepare_side(
 def newest_rows(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray:
     """Position of the newest row of each code; of equal times the last counts."""
     n_codes = int(codes.max(initial=-1)) + 1
-    rows = Interactions.from_codes(codes, np.arange(len(codes)), times, n_codes)
-    return rows.items[rows.offsets[1:][rows.lengths > 0] - 1]
+    rows = np.arange(len(codes))
+    offsets, (rows, *_) = group_rows(codes, n_codes, [rows] if times is None else [rows, times])
+    return rows[offsets[1:][np.diff(offsets) > 0] - 1]
 
 
 def _frequent(encoder: IdEncoder, codes: np.ndarray, minimum: int) -> np.ndarray | None:

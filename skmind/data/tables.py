@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -405,42 +405,3 @@ def _nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
         raise InvalidInputError(
             f"{name} has a date outside the years 1678 to 2261 ({error}); correct or drop it"
         ) from error
-
-
-def check_count(value: Any, name: str, minimum: int = 1) -> int:
-    """``value`` as int, if it is an integer of at least ``minimum``.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < minimum:
-        raise InvalidInputError(f"{name}={value!r} must be an integer of at least {minimum}")
-    return int(value)
-
-
-def check_real(value: Any, name: str, low: float, high: float) -> float:
-    """``value`` as float, if it is a number in the closed range from ``low`` to ``high``.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
-        raise InvalidInputError(f"{name}={value!r} must be a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def check_option(value: Any, name: str, options: Sequence[str]) -> str:
-    """``value``, if it is one of ``options``.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is anything else.
-    """
-    if not isinstance(value, str) or value not in options:
-        raise InvalidInputError(f"{name}={value!r} is not one of {', '.join(map(repr, options))}")
-    return value

@@ -25,7 +25,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 from tqdm import tqdm
 
-from ..data.tables import check_count, check_option, check_real
+from .._checks import check_count, check_option, check_real
 from ..exceptions import DatasetUnavailableError, InvalidInputError
 
 __all__ = ["fetch_movielens", "make_interactions"]

@@ -9,7 +9,6 @@ users, so that memory grows with the number of users by a few numbers each.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +20,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .. import metrics
+from .._checks import check_count, warn
 from ..data.ids import IdEncoder
-from ..data.tables import check_count, id_array, is_frame, take_column
+from ..data.tables import id_array, is_frame, take_column
 from ..exceptions import InterestCollapseWarning, InvalidInputError
 from ..model_selection import LeaveLastOut
 
@@ -500,15 +500,14 @@ class _Geometry:
             return
         effective = self.effective_number[several].mean()
         if effective < COLLAPSED:
-            warnings.warn(
+            warn(
                 f"the interests of the {several.sum()} users who have several are practically one "
                 f"vector: on average {effective:.3f} different ones of "
                 f"{self.in_use[several].sum(axis=1).mean():.3g}, with a cosine of "
                 f"{self.mean_cosine:.3f}. Set n_interests=1, which finds as much and trains "
-                "faster, or fit again with lower dropout or other training settings, and see with "
-                "interest_curve whether that finds more",
+                "faster, or fit again with lower item_dropout or other training settings, and see "
+                "with interest_curve whether that finds more",
                 InterestCollapseWarning,
-                stacklevel=3,
             )
 
 

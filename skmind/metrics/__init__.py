@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +27,8 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils import check_array
 
-from ..data.tables import check_count, id_array, id_kind, is_frame, take_column
+from .._checks import check_count, warn
+from ..data.tables import id_array, id_kind, is_frame, take_column
 from ..exceptions import IdTypeError, InvalidInputError, NothingToScoreWarning, UnknownIdError
 
 
@@ -502,7 +502,7 @@ def intra_list_diversity_at_k(
     scored = lengths >= 2
     if not scored.any():
         message = f"no user of y_pred has two recommendations within k={k}; the diversity is nan"
-        warnings.warn(message, NothingToScoreWarning, stacklevel=2)
+        warn(message, NothingToScoreWarning)
         return float("nan")
     n_pairs = lengths * (lengths - 1) / 2
     cosines = _pair_cosines(top[scored], vectors) / n_pairs[scored]
@@ -593,14 +593,12 @@ def _per_relevant(gain: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 _METRICS = {"recall": _recall, "hit_rate": _hit_rate, "ndcg": _ndcg, "mrr": _mrr, "map": _map}
 
 
-def _means(
-    hits: np.ndarray, n_relevant: np.ndarray, metrics: dict[str, tuple], stacklevel: int = 3
-) -> dict[str, float]:
+def _means(hits: np.ndarray, n_relevant: np.ndarray, metrics: dict[str, tuple]) -> dict[str, float]:
     """Mean over the users with relevant items of each of ``{label: (metric, k)}``."""
     scored = n_relevant > 0
     if not scored.any():
         message = "no user of y_true has a relevant item, so there is nothing to score: nan"
-        warnings.warn(message, NothingToScoreWarning, stacklevel=stacklevel)
+        warn(message, NothingToScoreWarning)
         return dict.fromkeys(metrics, float("nan"))
     values = {label: _METRICS[name](hits, n_relevant, k) for label, (name, k) in metrics.items()}
     return {label: float(value[scored].mean()) for label, value in values.items()}
@@ -639,7 +637,7 @@ def _score(
     k = check_count(k, "k")
     hits, n_relevant, users = _match(y_true, y_pred, k, columns)
     if not per_user:
-        return _means(hits, n_relevant, {name: (name, k)}, stacklevel=4)[name]
+        return _means(hits, n_relevant, {name: (name, k)})[name]
     values = _METRICS[name](hits, n_relevant, k)
     if users is None:
         return values
@@ -649,7 +647,7 @@ def _score(
 def _match(
     y_true: Any, y_pred: Any, k: int, columns: _Columns
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Hits (n_users, at most k), n_relevant (n_users,) and the user ids (None for sequences)."""
+    """TopK (n_users, at most k), n_relevant (n_users,) and the user ids (None for sequences)."""
     if is_frame(y_true) != is_frame(y_pred):
         raise InvalidInputError(
             f"y_true is a {type(y_true).__name__} and y_pred a {type(y_pred).__name__}: give two "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._checks import warn
 from ..exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
 
 _pid = os.getpid()
@@ -48,10 +48,9 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
         message = f"device={device!r}, but torch finds no CUDA device; use 'auto'"
         if not fall_back:
             raise InvalidInputError(message)
-        warnings.warn(
+        warn(
             f"{message}. The fitted model answers from the CPU",
             DeviceFallbackWarning,
-            stacklevel=4,
         )
         return torch.device("cpu")
     return resolved
@@ -81,9 +80,8 @@ def drop_forked_threads() -> None:
     n_threads = torch.get_num_threads()
     if n_threads > 1:
         torch.set_num_threads(1)
-        warnings.warn(
+        warn(
             f"this process was forked from one where torch uses {n_threads} threads, which don't "
             "survive a fork; it goes on with one. Start processes with 'spawn' or joblib's loky",
             ForkedThreadsWarning,
-            stacklevel=4,
         )

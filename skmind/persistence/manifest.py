@@ -276,6 +276,16 @@ def check_facts(facts: dict[str, Any], cls: Any) -> None:
         raise ModelFileError(f"{cls.__name__} has no parameters {', '.join(unknown):.200}")
 
 
+def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters of a saved model under the names that they have today."""
+    found = dict(parameters)
+    if "dropout" in found and "item_dropout" not in found:
+        found["item_dropout"] = found.pop("dropout")
+    if "loss" not in found and found.get("label_attention") == "mixture":
+        found["label_attention"] = None
+    return found
+
+
 def _check_plan(plan: dict[str, Any]) -> None:
     """Whether an index can be built by it."""
     sizes = (plan["n_trees"], plan.get("search_k") or 1, plan["seed"] + 1)

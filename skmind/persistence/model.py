@@ -15,8 +15,9 @@ from scipy import sparse
 from .._model import FittedModel
 from ..data.features import Feature, FeatureEncoder, Features
 from ..data.ids import IdEncoder
-from ..data.interactions import Interactions, count
+from ..data.interactions import Interactions
 from ..data.prepare import Prepared, Schema
+from ..data.ragged import count
 from ..data.tables import scalar_array
 from ..exceptions import InvalidInputError, ModelFileError
 from ..nn.network import NetConfig
@@ -29,6 +30,7 @@ from .manifest import (
     card,
     check_facts,
     check_names,
+    current_parameters,
     facts_of,
     saved_arrays,
 )
@@ -146,7 +148,7 @@ def _check_values(array: np.ndarray, file: str, shape: tuple[int, ...]) -> None:
 
 def _build(cls: Any, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     """The estimator; whatever is illegal in itself raises."""
-    rec = cls(**facts["parameters"])
+    rec = cls(**current_parameters(facts["parameters"]))
     rec._validate_params()
     for name, value in facts["attributes"].items():
         if value is not None:

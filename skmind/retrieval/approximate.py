@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .base import Hits, ItemLists, each
+from ..data.ragged import Ragged
+from .base import TopK, each
 from .exact import ExactIndex
 
 ROWS = 64  # that a thread takes at a time
@@ -57,10 +58,10 @@ class ApproximateIndex:
         queries: np.ndarray,
         mask: np.ndarray,
         k: int,
-        excluded: ItemLists,
+        excluded: Ragged,
         allowed: np.ndarray | None = None,
         n_jobs: int | None = None,
-    ) -> Hits:
+    ) -> TopK:
         """See `Index.search`."""
         if allowed is not None:
             return self._exact.search(queries, mask, k, excluded, allowed, n_jobs)
@@ -78,16 +79,16 @@ class ApproximateIndex:
         queries: np.ndarray,
         mask: np.ndarray,
         k: int,
-        excluded: ItemLists,
+        excluded: Ragged,
         n_jobs: int | None = None,
-    ) -> Hits:
+    ) -> TopK:
         """`search` without an allow-list and without refill: rows may be short."""
-        hits = Hits.padding(len(queries), k)
+        hits = TopK.padding(len(queries), k)
 
         def fill(rows: np.ndarray) -> None:
             for row in rows:
                 used = np.flatnonzero(mask[row])
-                banned = excluded.codes[excluded.offsets[row] : excluded.offsets[row + 1]]
+                banned = excluded.values[excluded.offsets[row] : excluded.offsets[row + 1]]
                 codes = self._candidates(queries[row, used], k, banned)
                 products = self.vectors[codes] @ queries[row, used].T
                 scores = products.max(1, initial=-np.inf)

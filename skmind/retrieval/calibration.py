@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from math import sqrt
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from .._checks import warn
+from ..data.ragged import Ragged, isin_pairs
 from ..exceptions import ExactSearchWarning
 from .annoy import AnnoyIndex
 from .approximate import ApproximateIndex
-from .base import Hits, Index, ItemLists
+from .base import Index, TopK
 from .exact import ExactIndex
 from .faiss import FaissIndex
 
@@ -27,7 +28,7 @@ class Sample(NamedTuple):
 
     queries: np.ndarray
     mask: np.ndarray
-    seen: ItemLists
+    seen: Ragged
 
 
 class Plan(NamedTuple):
@@ -61,7 +62,7 @@ class Plan(NamedTuple):
         return index
 
     def calibrated(
-        self, index: ApproximateIndex, sample: Sample, n_jobs: int | None, stacklevel: int
+        self, index: ApproximateIndex, sample: Sample, n_jobs: int | None
     ) -> tuple[Plan, Index]:
         """The plan and its ``index``, at the least effort that reaches `TARGET`.
 
@@ -75,12 +76,11 @@ class Plan(NamedTuple):
         """
         if calibrate(index, sample, n_jobs):
             return self._replace(effort=index.effort), index
-        warnings.warn(
+        warn(
             f"index={self.kind!r} does not find {TARGET:.0%} of the items that exact search finds "
             f"unless it visits so much that it is no faster on {len(index.vectors)} items; exact "
             "search is used. Set search_k to have it all the same, with a lower recall",
             ExactSearchWarning,
-            stacklevel=stacklevel + 1,
         )
         return self._replace(kind="exact"), ExactIndex(index.vectors)
 
@@ -96,7 +96,7 @@ def calibrate(index: ApproximateIndex, sample: Sample, n_jobs: int | None = None
     queries, mask, seen = sample
     truth = ExactIndex(index.vectors).search(queries, mask, max(KS), seen, None, n_jobs)
     for k in KS:
-        best = Hits(*(part[:, :k] for part in truth))
+        best = TopK(*(part[:, :k] for part in truth))
         while index.budget(k) <= index.MOST * index.size:
             found = recalls(index.search_candidates(queries, mask, k, seen, n_jobs), best)
             if found.mean() - found.std() / sqrt(len(found)) >= TARGET:
@@ -107,11 +107,10 @@ def calibrate(index: ApproximateIndex, sample: Sample, n_jobs: int | None = None
     return True
 
 
-def recalls(found: Hits, truth: Hits) -> np.ndarray:
+def recalls(found: TopK, truth: TopK) -> np.ndarray:
     """Share of the items of each row of ``truth`` that were found; rows without any count as 1."""
-    size = int(max(found.codes.max(initial=0), truth.codes.max(initial=0))) + 1
-    rows = np.arange(len(truth.codes))[:, None] * size
+    rows = np.arange(len(truth.codes))[:, None]
     wanted = truth.codes >= 0
-    is_found = np.isin(rows + truth.codes, (rows + found.codes)[found.codes >= 0]) & wanted
+    is_found = isin_pairs((rows, truth.codes), (rows, found.codes)) & wanted
     n = wanted.sum(1)
     return np.where(n, is_found.sum(1) / np.maximum(n, 1), 1.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Hits, ItemLists, each
+from ..data.ragged import Ragged
+from .base import TopK, each
 
 BLOCK = 2**23  # scores held at once: 32 MiB
 TILE = 2**20  # products held at once, before the maximum over the interests: 4 MiB
@@ -28,18 +29,20 @@ class ExactIndex:
         queries: np.ndarray,
         mask: np.ndarray,
         k: int,
-        excluded: ItemLists,
+        excluded: Ragged,
         allowed: np.ndarray | None = None,
         n_jobs: int | None = None,
-    ) -> Hits:
+    ) -> TopK:
         """See `Index.search`."""
         if allowed is not None and allowed.mean() < FEW:
             few = np.flatnonzero(allowed)
             among = ExactIndex(self.vectors[few])
-            hits = among.search(queries, mask, k, excluded.among(allowed), None, n_jobs)
+            rest = excluded.where(allowed[excluded.values])
+            rest = Ragged((np.cumsum(allowed) - 1)[rest.values], rest.offsets)
+            hits = among.search(queries, mask, k, rest, None, n_jobs)
             return hits._replace(codes=np.append(few, -1).astype(np.int32)[hits.codes])
         (B, _, D), n = queries.shape, len(self.vectors)
-        hits = Hits.padding(B, k)
+        hits = TopK.padding(B, k)
         n_used = mask.sum(1)
         size = max(1, BLOCK // max(1, min(n, BLOCK // ROWS), min(n, k) * D))
         parts = [
@@ -59,8 +62,8 @@ class ExactIndex:
         return hits.padded()
 
     def _search(
-        self, queries: np.ndarray, k: int, excluded: ItemLists, allowed: np.ndarray | None
-    ) -> Hits:
+        self, queries: np.ndarray, k: int, excluded: Ragged, allowed: np.ndarray | None
+    ) -> TopK:
         """Search with all interests of ``queries`` (b, K, D), which fit into one block."""
         b, n = len(queries), len(self.vectors)
         rows, banned = excluded.pairs()
@@ -80,7 +83,7 @@ class ExactIndex:
             codes = np.concatenate([codes, found + start], axis=1)
             best, values = top_k(np.concatenate([values, found_values], axis=1), k)
             codes = np.take_along_axis(codes, best, axis=1)
-        return Hits(codes, values, winners(self.vectors, queries, codes))
+        return TopK(codes, values, winners(self.vectors, queries, codes))
 
     def _score(self, queries: np.ndarray, start: int, out: np.ndarray) -> None:
         """Write to ``out`` the maximum over the interests for the items from ``start`` on."""
@@ -101,20 +104,20 @@ def search_lists(
     queries: np.ndarray,
     mask: np.ndarray,
     k: int,
-    lists: ItemLists,
+    lists: Ragged,
     n_jobs: int | None = None,
-) -> Hits:
+) -> TopK:
     """`Index.search` where each row has a list of its own that it may get items of.
 
     Parameters
     ----------
     vectors, queries, mask, k, n_jobs
         See `Index.search`.
-    lists : ItemLists
+    lists : Ragged
         Distinct items, ascending.
     """
-    hits = Hits.padding(len(queries), k)
-    lengths = np.diff(lists.offsets)
+    hits = TopK.padding(len(queries), k)
+    lengths = lists.lengths
     power = np.frexp(lengths)[1]  # rows of like length share a block, which is then seldom padding
     parts = []
     for alike in (np.flatnonzero((power == p) & mask.any(1)) for p in np.unique(power[power > 0])):
@@ -125,12 +128,12 @@ def search_lists(
         columns = np.arange(lengths[rows].max())
         missing = columns >= lengths[rows, None]  # (b, M)
         places = np.where(missing, 0, lists.offsets[rows, None] + columns)
-        codes = lists.codes[places]
+        codes = lists.values[places]
         products = vectors[codes] @ queries[rows].transpose(0, 2, 1)  # (b, M, K)
         products[np.broadcast_to(~mask[rows, None], products.shape)] = -np.inf
         scores = np.where(missing, -np.inf, products.max(2))
         best, values = top_k(scores, k)
-        found = Hits(codes, scores, products.argmax(2))
+        found = TopK(codes, scores, products.argmax(2))
         for mine, theirs in zip(hits, found, strict=True):
             mine[rows, : best.shape[1]] = np.take_along_axis(theirs, best, axis=1)
 

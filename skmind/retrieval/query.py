@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._checks import warn
 from ..data.histories import read_item_lists
 from ..data.ids import IdEncoder
 from ..data.interactions import Interactions
 from ..data.prepare import Schema
+from ..data.ragged import Ragged
 from ..data.tables import is_frame
 from ..exceptions import InvalidInputError, ShortageWarning, UnknownIdError
-from .base import Hits, ItemLists
+from .base import TopK
 
 
-class Wanted(NamedTuple):
+class RecommendQuery(NamedTuple):
     """The arguments of `FittedRecommender.recommend`, by their names."""
 
     k: int
@@ -30,16 +31,20 @@ class Wanted(NamedTuple):
     diversity_by: str | None = None
 
 
-def eligible(
-    wanted: Wanted, seen: Interactions, users: np.ndarray, schema: Schema, encoder: IdEncoder
-) -> tuple[ItemLists, np.ndarray | None, ItemLists | None]:
+def eligible_items(
+    wanted: RecommendQuery,
+    seen: Interactions,
+    users: np.ndarray,
+    schema: Schema,
+    encoder: IdEncoder,
+) -> tuple[Ragged, np.ndarray | None, Ragged | None]:
     """Arguments of `retrieve` that say which items each user may get.
 
     Returns
     -------
-    excluded : ItemLists
+    excluded : Ragged
     allowed : ndarray of shape (n_items,), bool, or None
-    lists : ItemLists or None
+    lists : Ragged or None
 
     Raises
     ------
@@ -47,20 +52,20 @@ def eligible(
         If ``items`` is one list for all, none of which is known.
     """
     if not wanted.exclude_seen:
-        seen = seen.select(np.full(seen.n_users, -1))
-    excluded = ItemLists(seen.items, seen.offsets)
+        seen = seen.take(np.full(seen.n_users, -1))
+    excluded = Ragged(seen.items, seen.offsets)
     allowed: np.ndarray | None = None
     if _by_user(wanted.exclude_items):
         more = read_item_lists(wanted.exclude_items, "exclude_items", schema, encoder, users)
         rows, codes = map(np.concatenate, zip(excluded.pairs(), more, strict=True))
-        excluded = ItemLists.from_pairs(rows, codes, len(users))
+        excluded = Ragged.from_pairs(rows, codes, len(users))
     elif wanted.exclude_items is not None:
         allowed = ~_mask(encoder, wanted.exclude_items)
     if _by_user(wanted.items):
         rows, codes = read_item_lists(wanted.items, "items", schema, encoder, users)
         if allowed is not None:
             rows, codes = rows[allowed[codes]], codes[allowed[codes]]
-        lists = ItemLists.from_pairs(rows, codes, len(users)).without(excluded)
+        lists = Ragged.from_pairs(rows, codes, len(users)).without(excluded)
         return excluded, None, lists
     if wanted.items is not None:
         mask = _mask(encoder, wanted.items)
@@ -157,7 +162,7 @@ def _numbers(values: Any, name: str, mask: np.ndarray, other: str = "") -> np.nd
     return np.broadcast_to(found, mask.shape)
 
 
-def warn_of_shortage(hits: Hits, wanted: Wanted, n_items: int, stacklevel: int) -> None:
+def warn_of_shortage(hits: TopK, wanted: RecommendQuery, n_items: int) -> None:
     """Say how many users get fewer than ``k`` items, and why.
 
     Warns
@@ -175,9 +180,8 @@ def warn_of_shortage(hits: Hits, wanted: Wanted, n_items: int, stacklevel: int) 
     }
     limits = " and ".join(name for name, is_given in given.items() if is_given)
     why = f"no other of the {n_items} known items is left" + (f" after {limits}" if limits else "")
-    warnings.warn(
+    warn(
         f"{n_short} of {len(found)} users get fewer than k={wanted.k} items, the fewest "
         f"{found.min()}: {why}; lower k, or allow more",
         ShortageWarning,
-        stacklevel=stacklevel + 1,
     )

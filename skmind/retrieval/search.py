@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..data.features import Values
-from .base import Hits, Index, ItemLists
+from ..data.ragged import Ragged, pair_keys
+from .base import Index, TopK
 from .exact import ExactIndex, search_lists
 
 OVERSAMPLING = 5  # candidates per returned item that diversity chooses from
@@ -16,7 +17,7 @@ BLOCK = 2**18  # numbers held at once: 1 MiB stays in the cache
 LAST = -10.0  # padding is worth less than any score and distance
 
 Cosines = Callable[[np.ndarray], np.ndarray]  # a place a row, (b,) → those of all places, (b, M)
-Search = Callable[[np.ndarray, np.ndarray, int], Hits]  # queries, mask, k
+Search = Callable[[np.ndarray, np.ndarray, int], TopK]  # queries, mask, k
 
 
 def retrieve(
@@ -24,16 +25,16 @@ def retrieve(
     queries: np.ndarray,
     mask: np.ndarray,
     k: int,
-    excluded: ItemLists,
+    excluded: Ragged,
     *,
     counts: np.ndarray,
     allowed: np.ndarray | None = None,
-    lists: ItemLists | None = None,
+    lists: Ragged | None = None,
     quotas: np.ndarray | None = None,
     diversity: float = 0.0,
     values: Values | None = None,
     n_jobs: int | None = None,
-) -> Hits:
+) -> TopK:
     """Exactly ``k`` items a row unless fewer are eligible.
 
     Parameters
@@ -42,7 +43,7 @@ def retrieve(
         See `Index.search`; ``k`` above the number of items counts as that number.
     counts : ndarray of shape (n_items,)
         Interactions of each item, for the rows that have no interest in use.
-    lists : ItemLists or None
+    lists : Ragged or None
         Items that each row may get, in place of ``excluded`` and ``allowed``.
     quotas : ndarray of shape (B, K), int, or None
         See `share_out`; then there is no diversity.
@@ -52,7 +53,7 @@ def retrieve(
     n = len(index.vectors)
     k = min(k, n)
 
-    def search(queries: np.ndarray, mask: np.ndarray, k: int) -> Hits:
+    def search(queries: np.ndarray, mask: np.ndarray, k: int) -> TopK:
         if lists is not None:
             return search_lists(index.vectors, queries, mask, k, lists, n_jobs)
         return index.search(queries, mask, k, excluded, allowed, n_jobs)
@@ -75,17 +76,17 @@ def retrieve(
     return hits
 
 
-def search_each(search: Search, queries: np.ndarray, mask: np.ndarray, k: int) -> Hits:
+def search_each(search: Search, queries: np.ndarray, mask: np.ndarray, k: int) -> TopK:
     """The ``k`` best items of every single interest, (B, K·k), by score; items come repeatedly."""
     found = [search(queries[:, [j]], mask[:, [j]], k) for j in range(mask.shape[1])]
     for j, hits in enumerate(found):
         hits.interests[hits.codes >= 0] = j
-    joined = Hits(*(np.concatenate(parts, axis=1) for parts in zip(*found, strict=True)))
+    joined = TopK(*(np.concatenate(parts, axis=1) for parts in zip(*found, strict=True)))
     order = np.argsort(-joined.scores, axis=1, kind="stable")
-    return Hits(*(np.take_along_axis(part, order, axis=1) for part in joined))
+    return TopK(*(np.take_along_axis(part, order, axis=1) for part in joined))
 
 
-def share_out(hits: Hits, k: int, quotas: np.ndarray) -> Hits:
+def share_out(hits: TopK, k: int, quotas: np.ndarray) -> TopK:
     """Give each interest its number of the ``k`` places of a row.
 
     The candidates take a place by score, as long as their interest has one left; what interests
@@ -93,15 +94,16 @@ def share_out(hits: Hits, k: int, quotas: np.ndarray) -> Hits:
 
     Parameters
     ----------
-    hits : Hits
+    hits : TopK
         Candidates (B, M), best first; an item may come again with another interest.
     k : int
     quotas : ndarray of shape (B, K), int
         Adding up to at least ``k``.
     """
     (B, M), rows = hits.codes.shape, np.arange(len(hits.codes))
-    pairs = rows[:, None] * (int(hits.codes.max(initial=0)) + 2) + hits.codes
-    distinct, numbers = np.unique(pairs, return_inverse=True)
+    n_codes = int(hits.codes.max(initial=0)) + 1
+    keys = pair_keys(rows[:, None], hits.codes, n_codes)
+    distinct, numbers = np.unique(keys, return_inverse=True)
     numbers = numbers.reshape(B, M)
     used = np.zeros(len(distinct), dtype=bool)
     taken = np.zeros((B, M), dtype=bool)
@@ -118,8 +120,8 @@ def share_out(hits: Hits, k: int, quotas: np.ndarray) -> Hits:
             n_left -= free
     places = np.argsort(~taken, axis=1, kind="stable")[:, :k]
     missing = ~np.take_along_axis(taken, places, axis=1)
-    best = Hits(*(np.take_along_axis(part, places, axis=1) for part in hits))
-    for part, padding in zip(best, Hits.padding(1, 1), strict=True):
+    best = TopK(*(np.take_along_axis(part, places, axis=1) for part in hits))
+    for part, padding in zip(best, TopK.padding(1, 1), strict=True):
         part[missing] = padding[0, 0]
     return best
 
@@ -129,9 +131,9 @@ def nearest_users(
     interests: np.ndarray,
     mask: np.ndarray,
     k: int,
-    excluded: ItemLists,
+    excluded: Ragged,
     n_jobs: int | None = None,
-) -> Hits:
+) -> TopK:
     """The ``k`` users with an interest nearest each item.
 
     Parameters
@@ -140,18 +142,18 @@ def nearest_users(
     interests : ndarray of shape (n_users, K, D), float32, unit length
     mask : ndarray of shape (n_users, K), bool
     k : int
-    excluded : ItemLists
+    excluded : Ragged
         Users, in place of items, that each row must not get.
 
     Returns
     -------
-    Hits
+    TopK
         With the codes of users.
     """
     owners, numbers = np.nonzero(mask)
     starts = np.append(0, np.cumsum(mask.sum(1)))
-    theirs = ItemLists(np.arange(len(owners)), starts).take(excluded.codes)  # interests of each
-    banned = ItemLists(theirs.codes, theirs.offsets[excluded.offsets])
+    theirs = Ragged(np.arange(len(owners)), starts).take(excluded.values)  # interests of each
+    banned = Ragged(theirs.values, theirs.offsets[excluded.offsets])
     wide = k * mask.shape[1]  # leaves k users, if all interests of each come before the next one
     hits = ExactIndex(interests[mask]).search(
         items[:, None], np.ones((len(items), 1), dtype=bool), wide, banned, None, n_jobs
@@ -163,8 +165,8 @@ def nearest_users(
 
 
 def popular(
-    counts: np.ndarray, k: int, excluded: ItemLists, allowed: np.ndarray | None = None
-) -> Hits:
+    counts: np.ndarray, k: int, excluded: Ragged, allowed: np.ndarray | None = None
+) -> TopK:
     """The most frequent eligible items for each row of ``excluded``.
 
     The score is the item's share of all interactions, the interest `POPULAR`; of equally frequent
@@ -176,13 +178,13 @@ def popular(
     rank = np.full(len(counts), len(order))
     rank[order] = np.arange(len(order))
     share = np.append(counts / max(counts.sum(), 1), -np.inf).astype(np.float32)
-    lengths = np.diff(excluded.offsets)
-    hits = Hits.padding(len(lengths), k)
+    lengths = excluded.lengths
+    hits = TopK.padding(len(lengths), k)
     width = min(len(order), k + int(lengths.max(initial=0)))  # leaves k, if there are as many
     size = max(1, BLOCK // max(width, 1))
     for start in range(0, len(lengths), size):
         stop = min(start + size, len(lengths))
-        rows, codes = excluded.rows(start, stop).pairs()
+        rows, codes = excluded.slice_rows(start, stop).pairs()
         near = rank[codes] < width
         banned = np.zeros((stop - start, width), dtype=bool)
         banned[rows[near], rank[codes[near]]] = True
@@ -194,10 +196,10 @@ def popular(
     return hits
 
 
-def popular_in_lists(counts: np.ndarray, k: int, lists: ItemLists) -> Hits:
+def popular_in_lists(counts: np.ndarray, k: int, lists: Ragged) -> TopK:
     """`popular`, where each row has a list of its own that it may get items of."""
     share = (counts / max(counts.sum(), 1)).astype(np.float32)
-    n = len(lists.offsets) - 1
+    n = lists.n_rows
     one = np.ones((n, 1), dtype=np.float32)
     hits = search_lists(share[:, None], one[:, None], one > 0, k, lists)  # the product is the share
     hits.interests[:] = POPULAR
@@ -205,8 +207,8 @@ def popular_in_lists(counts: np.ndarray, k: int, lists: ItemLists) -> Hits:
 
 
 def diversify(
-    hits: Hits, vectors: np.ndarray, k: int, diversity: float, values: Values | None = None
-) -> Hits:
+    hits: TopK, vectors: np.ndarray, k: int, diversity: float, values: Values | None = None
+) -> TopK:
     """Choose ``k`` of each row's candidates by their score and their distance from each other.
 
     Greedily takes the item with the highest ``(1 - diversity) · score + diversity · d``, where
@@ -221,7 +223,7 @@ def diversify(
 
     Parameters
     ----------
-    hits : Hits
+    hits : TopK
         Candidates, best first.
     vectors : ndarray of shape (n_items, D), unit length
     k : int
@@ -241,7 +243,7 @@ def diversify(
         codes = hits.codes[rows]
         cosines = _of_vectors(vectors, codes) if values is None else _of_values(values, codes)
         _take_in_turn(hits.scores[rows], cosines, diversity, places[rows])
-    return Hits(*(np.take_along_axis(part, places, axis=1) for part in hits))
+    return TopK(*(np.take_along_axis(part, places, axis=1) for part in hits))
 
 
 def _take_in_turn(scores: np.ndarray, cosines: Cosines, diversity: float, out: np.ndarray) -> None:
@@ -271,7 +273,8 @@ def _of_values(values: Values, codes: np.ndarray) -> Cosines:
     lengths = np.diff(items.indptr)
     row_of = np.repeat(np.arange(b * M, dtype=np.int64) // M, lengths)
     # a number for each value of a row, so that memory does not grow with the vocabulary
-    distinct, numbers = np.unique(row_of * items.shape[1] + items.indices, return_inverse=True)
+    keys = pair_keys(row_of, items.indices, items.shape[1])
+    distinct, numbers = np.unique(keys, return_inverse=True)
     padded = np.full((b * M, lengths.max(initial=0)), len(distinct))  # the last stands for none
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = numbers
     padded = np.ascontiguousarray(padded.T).reshape(-1, b, M)

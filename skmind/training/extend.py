@@ -70,7 +70,7 @@ def with_replay(
     is_first[interactions.offsets[:-1][lengths > 0]] = True
     n_replayed = REPLAY * (is_new & ~is_first).sum()
     has_new = np.zeros(len(lengths), dtype=bool)
-    has_new[interactions.users_at(np.flatnonzero(is_new))] = True
+    has_new[interactions.rows_at(np.flatnonzero(is_new))] = True
     users = rng.permutation(np.flatnonzero(~has_new))
     is_drawn = np.zeros(len(lengths), dtype=bool)
     is_drawn[users[np.cumsum(lengths[users]) <= n_replayed]] = True
@@ -83,7 +83,7 @@ def _near(
     """Direction of the known items next to each of ``items``, and whether there are any."""
     offsets, codes = interactions.offsets, interactions.items
     places = np.flatnonzero(np.isin(codes, items))
-    users = interactions.users_at(places)
+    users = interactions.rows_at(places)
     total = np.zeros((len(items), vectors.shape[1]), dtype=np.float32)
     for step in (*range(-NEAR, 0), *range(1, NEAR + 1)):
         there = places + step

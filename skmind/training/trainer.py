@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +14,11 @@ from scipy import sparse
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .._checks import warn
 from ..data.batches import Batch, BatchSampler
-from ..data.interactions import Interactions, count
+from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
+from ..data.ragged import Ragged, count
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
 from ..metrics import _ndcg
 from ..nn.device import to_device
@@ -27,7 +28,6 @@ from ..nn.losses import sampled_softmax
 from ..nn.network import MINDNet
 from ..nn.optim import RowAdam, get_moments, is_large, set_moments
 from ..nn.routing import unit
-from ..retrieval.base import ItemLists
 from ..retrieval.exact import ExactIndex
 from .checkpoint import Checkpoint, State
 
@@ -53,8 +53,8 @@ class TrainingSettings:
     learning_rate: float
     weight_decay: float
     temperature: float
-    label_attention: str | float
-    dropout: float
+    label_attention: str | float | None  # None: the mixture loss
+    item_dropout: float
     n_negatives: int | str
     negative_sampling: str
     early_stopping: bool
@@ -222,15 +222,15 @@ class Trainer:
             bare = self._at_random(BARE_ITEMS, n)
         items = net.item_vectors(rows, bare)
         units = unit(items)
-        if s.dropout:
-            dropped = self._at_random(s.dropout, B, L, L)  # each sample leaves out others
+        if s.item_dropout:
+            dropped = self._at_random(s.item_dropout, B, L, L)  # each sample leaves out others
         if self.user_features is not None:
             features = self.user_features[batch.users]
             unknown = self._unknown(batch, features)
         lengths, profile = self._tensor(batch.lengths), net.profiles(features)
         found = net(self._tensor(history), lengths, items, profile, dropped, unknown, every=True)
         mask, places = found.mask.flatten(0, 1), np.flatnonzero(sampled)  # (B · L, K)
-        if s.label_attention == "mixture":
+        if s.label_attention is None:
             interests = found.vectors.flatten(0, 1)  # (B · L, K, D)
         else:
             rows_wanted = np.zeros(sampled.size, dtype=np.int64)
@@ -294,7 +294,7 @@ class Trainer:
         first = interactions.offsets[:-1][interactions.lengths > 0]
         counts = count(interactions.items, config.n_items)
         counts -= count(interactions.items[first], config.n_items)
-        groups = config.n_interests if s.label_attention == "mixture" else 1
+        groups = config.n_interests if s.label_attention is None else 1
         items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
         return NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups, items)
 
@@ -304,17 +304,16 @@ class Trainer:
         """Users and last items of ``validation_fraction`` of the users with three; what is left."""
         users = np.flatnonzero(interactions.lengths >= 3)
         if not len(users):
-            warnings.warn(
+            warn(
                 "early_stopping=True holds out the last interaction of users with at least three, "
                 "but there are none: all max_epochs epochs are run",
                 NothingToScoreWarning,
-                stacklevel=6,
             )
             return None, interactions
         n = max(1, round(self.settings.validation_fraction * len(users)))
         users = np.sort(self.rng.choice(users, n, replace=False))
         last = interactions.offsets[users + 1] - 1
-        rest = Interactions(interactions.items, interactions.offsets).without(last)
+        rest = Interactions(interactions.items, interactions.offsets).drop(last)
         return (users, interactions.items[last]), rest
 
     def _validate(
@@ -327,10 +326,10 @@ class Trainer:
             block, wanted = users[here], targets[here]
             rows = None if self.user_features is None else self.user_features[block]
             code = encode(self.net, *interactions.last_windows(block, L), rows)
-            seen = interactions.select(block)
+            seen = interactions.take(block)
             again = np.flatnonzero(seen.items == np.repeat(wanted, seen.lengths))
-            seen = seen.without(again)  # as in `score`: what is to be found may be an old item
-            excluded = ItemLists(seen.items, seen.offsets)
+            seen = seen.drop(again)  # as in `score`: what is to be found may be an old item
+            excluded = Ragged(seen.items, seen.offsets)
             hits = index.search(code.interests, code.mask, VALIDATION_K, excluded)
             scores.append(_ndcg(hits.codes == wanted[:, None], np.ones(len(block))))
         return float(np.concatenate(scores).mean())

@@ -63,7 +63,7 @@ def test_histories_equal_those_of_a_loop(seed, times):
 @TIMES
 @pytest.mark.parametrize("block", [1, 2, 17])
 def test_sorting_in_blocks_gives_the_same(seed, times, block, monkeypatch):
-    monkeypatch.setattr("skmind.data.interactions.BLOCK", block)
+    monkeypatch.setattr("skmind.data.ragged.BLOCK_ROWS", block)
     test_histories_equal_those_of_a_loop(seed, times)
 
 
@@ -120,7 +120,7 @@ def test_selecting_users_in_any_order_with_repeats(seed, times):
     interactions, expected = Interactions.from_codes(*rows), oracle(*rows)
     users = np.random.default_rng(seed).integers(-1, interactions.n_users, 12)
     chosen = [expected[user] if user >= 0 else [] for user in users]
-    selected = interactions.select(users)
+    selected = interactions.take(users)
     assert as_lists(selected) == items_of(chosen)
     if times == "none":
         assert selected.times is None
@@ -131,8 +131,8 @@ def test_selecting_users_in_any_order_with_repeats(seed, times):
 def test_selecting_all_users_copies_nothing_and_any_other_order_does():
     interactions = Interactions.from_codes(*random_rows(0))
     users = np.arange(interactions.n_users)
-    assert interactions.select(users) is interactions
-    turned = interactions.select(users[::-1])
+    assert interactions.take(users) is interactions
+    turned = interactions.take(users[::-1])
     assert as_lists(turned) == as_lists(interactions)[::-1]
     assert as_lists(turned) != as_lists(interactions)
 
@@ -140,11 +140,11 @@ def test_selecting_all_users_copies_nothing_and_any_other_order_does():
 def test_selecting_from_nobody():
     none = np.empty(0, dtype=np.int32)
     nobody = Interactions.from_codes(none, none, None, 0)
-    assert as_lists(nobody.select(np.array([-1, -1]))) == [[], []]
-    assert as_lists(nobody.select(none)) == []
+    assert as_lists(nobody.take(np.array([-1, -1]))) == [[], []]
+    assert as_lists(nobody.take(none)) == []
     someone = Interactions.from_codes(*random_rows(0))
-    assert as_lists(someone.select(none)) == []
-    assert as_lists(someone.select(np.array([-1]))) == [[]]
+    assert as_lists(someone.take(none)) == []
+    assert as_lists(someone.take(np.array([-1]))) == [[]]
 
 
 @SEEDS
@@ -158,7 +158,7 @@ def test_leaving_out_positions(seed, times):
     for history in expected:
         kept.append([event for i, event in enumerate(history, position) if i not in dropped])
         position += len(history)
-    rest = interactions.without(dropped)
+    rest = interactions.drop(dropped)
     assert as_lists(rest) == items_of(kept)
     assert rest.n_users == interactions.n_users
     if times != "none":
@@ -167,9 +167,9 @@ def test_leaving_out_positions(seed, times):
 
 def test_leaving_out_nothing_or_everything():
     interactions = Interactions.from_codes(*random_rows(0))
-    same = interactions.without(np.empty(0, dtype=np.int64))
+    same = interactions.drop(np.empty(0, dtype=np.int64))
     assert as_lists(same) == as_lists(interactions)
-    empty = interactions.without(np.arange(len(interactions.items)))
+    empty = interactions.drop(np.arange(len(interactions.items)))
     assert as_lists(empty) == [[]] * interactions.n_users
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from skmind.data import interactions, tables
+from skmind.data import ragged, tables
 from skmind.data.ids import IdEncoder
 from skmind.data.prepare import Schema, prepare, profile_rows, read_column, read_rows
 from skmind.exceptions import IdTypeError, IgnoredDataWarning, InvalidInputError
@@ -143,7 +143,7 @@ def test_tables_of_every_kind_give_the_same_interactions(make, day):
 @pytest.mark.parametrize(("make", "day"), TABLES.values(), ids=TABLES)
 def test_tables_in_small_parts_give_the_same_interactions(make, day, monkeypatch):
     monkeypatch.setattr(tables, "PART", 7)
-    monkeypatch.setattr(interactions, "BLOCK", 16)
+    monkeypatch.setattr(ragged, "BLOCK_ROWS", 16)
     test_tables_of_every_kind_give_the_same_interactions(make, day)
 
 

@@ -1,6 +1,5 @@
 import datetime as dt
 import decimal
-import fractions
 import uuid
 
 import numpy as np
@@ -12,9 +11,6 @@ import pytest
 from skmind.data import tables
 from skmind.data.ids import IdEncoder
 from skmind.data.tables import (
-    check_count,
-    check_option,
-    check_real,
     column_names,
     factorize,
     id_array,
@@ -484,53 +480,6 @@ def test_times_of_another_kind_are_an_error(values, kind):
 def test_dates_that_nanoseconds_cannot_hold_are_an_error(times):
     with pytest.raises(InvalidInputError, match="column 't' has a date outside the years 1678 to"):
         time_array(times, "column 't'")
-
-
-# ------------------------------------------------------------------ parameters
-
-
-@pytest.mark.parametrize("value", [1, 7, np.int32(1), np.uint8(200)])
-def test_counts(value):
-    count = check_count(value, "k")
-    assert type(count) is int
-    assert count == value
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, True, np.float64(2), [1]])
-def test_illegal_counts(value):
-    with pytest.raises(InvalidInputError, match="k=.* must be an integer of at least 1"):
-        check_count(value, "k")
-
-
-def test_the_minimum_of_a_count():
-    assert check_count(0, "k", minimum=0) == 0
-    with pytest.raises(InvalidInputError, match="k=1 must be an integer of at least 2"):
-        check_count(1, "k", minimum=2)
-
-
-@pytest.mark.parametrize(
-    "value", [0, 1, 0.5, np.float32(0.25), np.int64(1), fractions.Fraction(1, 3)]
-)
-def test_reals(value):
-    real = check_real(value, "diversity", 0, 1)
-    assert type(real) is float
-    assert real == float(value)
-
-
-@pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5]])
-def test_illegal_reals(value):
-    with pytest.raises(InvalidInputError, match="diversity=.* must be a number from 0 to 1"):
-        check_real(value, "diversity", 0, 1)
-
-
-def test_options():
-    assert check_option("drop", "unknown", ("error", "drop")) == "drop"
-
-
-@pytest.mark.parametrize("value", ["Drop", "", None, 1, ["drop"], b"drop"])
-def test_illegal_options(value):
-    with pytest.raises(InvalidInputError, match="unknown=.* is not one of 'error', 'drop'"):
-        check_option(value, "unknown", ("error", "drop"))
 
 
 # ------------------------------------------------------------------ in parts

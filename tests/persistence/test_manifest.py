@@ -6,7 +6,15 @@ import pytest
 
 from skmind import MINDRecommender
 from skmind.exceptions import InvalidInputError, ModelFileError
-from skmind.persistence.manifest import FORMAT, LIBRARIES, card, check_facts, facts_of, saved_arrays
+from skmind.persistence.manifest import (
+    FORMAT,
+    LIBRARIES,
+    card,
+    check_facts,
+    current_parameters,
+    facts_of,
+    saved_arrays,
+)
 from skmind.persistence.store import DTYPES
 
 LOG = pd.DataFrame({"user_id": [1, 1, 1, 2, 2, 2], "item_id": list("abcabd")})
@@ -49,11 +57,15 @@ def test_facts(facts):
 
 
 def test_facts_are_plain():
-    settings = {"n_trees": np.int64(7), "dropout": np.float32(0.5), "user_features": ("user_id",)}
+    settings = {
+        "n_trees": np.int64(7),
+        "item_dropout": np.float32(0.5),
+        "user_features": ("user_id",),
+    }
     parameters = facts_of(fit().set_params(**settings))["parameters"]
-    assert (parameters["n_trees"], parameters["dropout"]) == (7, 0.5)
+    assert (parameters["n_trees"], parameters["item_dropout"]) == (7, 0.5)
     assert type(parameters["n_trees"]) is int
-    assert type(parameters["dropout"]) is float
+    assert type(parameters["item_dropout"]) is float
     assert parameters["user_features"] == ["user_id"]
 
 
@@ -119,3 +131,20 @@ def test_a_plan_that_no_index_can_be_built_by_is_refused(facts, wrong):
     check_facts(facts | {"files": {}}, MINDRecommender)
     with pytest.raises(ModelFileError, match=r"the plan .* of manifest.json is illegal"):
         check_facts(facts | {"files": {}, "plan": facts["plan"] | wrong}, MINDRecommender)
+
+
+@pytest.mark.parametrize(
+    ("saved", "today"),
+    [
+        ({"dropout": 0.3}, {"item_dropout": 0.3}),
+        (
+            {"dropout": "deprecated", "item_dropout": 0.3},
+            {"dropout": "deprecated", "item_dropout": 0.3},
+        ),
+        ({"label_attention": "mixture"}, {"label_attention": None}),
+        ({"label_attention": "hard"}, {"label_attention": "hard"}),
+        ({"label_attention": 2.0, "loss": "auto"}, {"label_attention": 2.0, "loss": "auto"}),
+    ],
+)
+def test_parameters_of_older_models_have_todays_names(saved, today):
+    assert current_parameters(saved) == today

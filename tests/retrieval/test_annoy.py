@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from skmind.data.ragged import Ragged
 from skmind.exceptions import InvalidInputError
 from skmind.retrieval.annoy import AnnoyIndex
-from skmind.retrieval.base import ItemLists
 from skmind.retrieval.exact import ExactIndex
 
 EVERY_NODE = 10**7  # a search_k that visits all
@@ -25,7 +25,7 @@ def clustered_vectors(rng, n, D=16):
 def excluding(rows):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     codes = np.concatenate([np.empty(0), *rows]).astype(np.int64)
-    return ItemLists(codes, offsets)
+    return Ragged(codes, offsets)
 
 
 def random_case(draw, n=300, B=20, K=3, seed=0):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from skmind.data.ragged import Ragged
 from skmind.retrieval.annoy import AnnoyIndex
 from skmind.retrieval.approximate import ApproximateIndex
-from skmind.retrieval.base import ItemLists
 from skmind.retrieval.exact import ExactIndex
 
 
@@ -30,13 +30,13 @@ def case():
     mask = np.ones((150, 2), dtype=bool)
     mask[::3, 1] = False
     rows = np.repeat(np.arange(150), 5)
-    return vectors, queries, mask, ItemLists.from_pairs(rows, rng.integers(60, size=750), 150)
+    return vectors, queries, mask, Ragged.from_pairs(rows, rng.integers(60, size=750), 150)
 
 
 def test_the_budget_grows_with_the_root_of_what_is_asked_for(case):
     vectors, queries, mask, excluded = case
     index = Halves(vectors)
-    index.search(queries[:1], mask[:1], 10, excluded.rows(0, 1))
+    index.search(queries[:1], mask[:1], 10, excluded.slice_rows(0, 1))
     n = 10 + int(excluded.offsets[1])
     assert index.asked == (n, int(np.ceil(0.5 * (60 * n) ** 0.5)))
     index.effort = 2.0

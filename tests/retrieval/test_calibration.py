@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from skmind.data.ragged import Ragged
 from skmind.exceptions import ExactSearchWarning
 from skmind.retrieval.annoy import AnnoyIndex
-from skmind.retrieval.base import Hits, ItemLists
+from skmind.retrieval.base import TopK
 from skmind.retrieval.calibration import KS, TARGET, Plan, Sample, calibrate, recalls
 from skmind.retrieval.exact import ExactIndex
 from skmind.retrieval.faiss import FaissIndex
@@ -30,12 +31,12 @@ def sample_of(vectors, n_users, seed):
     mask = np.ones((n_users, 2), dtype=bool)
     rows = np.repeat(np.arange(n_users), 5)
     codes = rng.integers(len(vectors), size=5 * n_users)
-    return Sample(queries, mask, ItemLists.from_pairs(rows, codes, n_users))
+    return Sample(queries, mask, Ragged.from_pairs(rows, codes, n_users))
 
 
 def hits(codes):
     codes = np.array(codes, dtype=np.int32)
-    return Hits(codes, np.where(codes < 0, -np.inf, 0.5), codes)
+    return TopK(codes, np.where(codes < 0, -np.inf, 0.5), codes)
 
 
 def test_recalls_equal_a_loop():
@@ -71,7 +72,7 @@ def test_calibration_reaches_its_target_on_other_users(vectors, kind):
     truth = ExactIndex(vectors).search(*others[:2], max(KS), others.seen)
 
     def recall(k):
-        best = Hits(*(part[:, :k] for part in truth))
+        best = TopK(*(part[:, :k] for part in truth))
         return recalls(index.search_candidates(*others[:2], k, others.seen), best).mean()
 
     before = min(map(recall, KS))
@@ -90,7 +91,7 @@ def test_no_more_effort_than_it_takes(vectors):
     truth = ExactIndex(vectors).search(*sample[:2], max(KS), sample.seen)
     lows = []
     for k in KS:
-        best = Hits(*(part[:, :k] for part in truth))
+        best = TopK(*(part[:, :k] for part in truth))
         found = recalls(index.search_candidates(*sample[:2], k, sample.seen), best)
         lows.append(found.mean() - found.std() / 60**0.5)
     assert min(lows) < TARGET
@@ -132,7 +133,7 @@ def test_exact_search_takes_over_where_an_index_is_no_faster():
     index = plan.build(vectors)
     sample = sample_of(vectors, 20, seed=0)
     with pytest.warns(ExactSearchWarning, match="index='annoy' does not find 95% .* Set search_k"):
-        plan, index = plan.calibrated(index, sample, None, stacklevel=1)
+        plan, index = plan.calibrated(index, sample, None)
     assert plan.kind == "exact"
     assert type(index) is ExactIndex
     assert index.vectors is vectors
@@ -140,6 +141,6 @@ def test_exact_search_takes_over_where_an_index_is_no_faster():
 
 def test_a_calibrated_plan_keeps_its_index(vectors):
     index = AnnoyIndex(vectors, 10)
-    plan, same = Plan("annoy", 10).calibrated(index, sample_of(vectors, 50, 2), None, 1)
+    plan, same = Plan("annoy", 10).calibrated(index, sample_of(vectors, 50, 2), None)
     assert same is index
     assert plan == Plan("annoy", 10, effort=index.effort)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from skmind.data.ragged import Ragged
 from skmind.retrieval import exact
-from skmind.retrieval.base import ItemLists
 from skmind.retrieval.exact import ExactIndex, search_lists, top_k, winners
 
 
@@ -20,7 +20,7 @@ def sphere(rng, *shape):
 def excluding(rows):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     codes = np.concatenate([np.empty(0), *rows]).astype(np.int64)
-    return ItemLists(codes, offsets)
+    return Ragged(codes, offsets)
 
 
 def by_brute_force(vectors, queries, mask, k, excluded, allowed):
@@ -29,7 +29,7 @@ def by_brute_force(vectors, queries, mask, k, excluded, allowed):
     for row in range(len(queries)):
         products = np.where(mask[row], vectors @ queries[row].T, -np.inf)  # (n, K)
         best = products.max(1)
-        best[excluded.codes[excluded.offsets[row] : excluded.offsets[row + 1]]] = -np.inf
+        best[excluded.values[excluded.offsets[row] : excluded.offsets[row + 1]]] = -np.inf
         if allowed is not None:
             best[~allowed] = -np.inf
         order = np.argsort(-best, kind="stable")[:k]
@@ -133,7 +133,7 @@ def test_masked_interests_never_win():
 def test_arguments_are_not_changed():
     rng = np.random.default_rng(0)
     vectors, queries, mask, excluded = random_case(rng, sphere, 30)
-    arguments = (vectors, queries, mask, *excluded)
+    arguments = (vectors, queries, mask, excluded.values, excluded.offsets)
     before = [part.copy() for part in arguments]
     ExactIndex(vectors).search(queries, mask, 4, excluded, np.ones(30, dtype=bool))
     for part, copy in zip(arguments, before, strict=True):

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from skmind.retrieval.base import ItemLists
+from skmind.data.ragged import Ragged
 from skmind.retrieval.exact import ExactIndex
 from skmind.retrieval.faiss import FaissIndex, load_faiss
 
@@ -33,7 +33,7 @@ def random_case(n, B=40, K=3, D=16):
     queries = unit(vectors[rng.integers(n, size=(B, K))] + 0.1 * rng.standard_normal((B, K, D)))
     mask = rng.random((B, K)) < 0.7
     rows = np.repeat(np.arange(B), 30)
-    return vectors, queries, mask, ItemLists.from_pairs(rows, rng.integers(n, size=30 * B), B)
+    return vectors, queries, mask, Ragged.from_pairs(rows, rng.integers(n, size=30 * B), B)
 
 
 @pytest.mark.usefixtures("faiss")

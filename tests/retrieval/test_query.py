@@ -8,8 +8,14 @@ from skmind.data.ids import IdEncoder
 from skmind.data.interactions import Interactions
 from skmind.data.prepare import Schema
 from skmind.exceptions import IdTypeError, InvalidInputError, ShortageWarning, UnknownIdError
-from skmind.retrieval.base import Hits
-from skmind.retrieval.query import Wanted, eligible, read_quotas, read_weights, warn_of_shortage
+from skmind.retrieval.base import TopK
+from skmind.retrieval.query import (
+    RecommendQuery,
+    eligible_items,
+    read_quotas,
+    read_weights,
+    warn_of_shortage,
+)
 
 SCHEMA = Schema("user_id", "item_id", "timestamp")
 ITEMS = IdEncoder(np.array([f"i{code}" for code in range(6)], dtype=object), "item")
@@ -22,11 +28,13 @@ MASK = np.array([[True, True, False], [True, True, True], [False, False, False]]
 def as_lists(lists):
     if lists is None:
         return None
-    return [part.tolist() for part in np.split(lists.codes, lists.offsets[1:-1])]
+    return [part.tolist() for part in np.split(lists.values, lists.offsets[1:-1])]
 
 
 def asked(**wanted):
-    excluded, allowed, lists = eligible(Wanted(3, **wanted), SEEN, USERS, SCHEMA, ITEMS)
+    excluded, allowed, lists = eligible_items(
+        RecommendQuery(3, **wanted), SEEN, USERS, SCHEMA, ITEMS
+    )
     return as_lists(excluded), None if allowed is None else allowed.tolist(), as_lists(lists)
 
 
@@ -143,14 +151,14 @@ def test_illegal_quotas(quotas):
 
 def hits(*lengths, k=3):
     codes = np.where(np.arange(k) < np.array(lengths)[:, None], np.arange(k), -1)
-    return Hits(codes, codes, codes)
+    return TopK(codes, codes, codes)
 
 
 def test_nothing_is_said_of_full_rows():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_shortage(hits(3, 3), Wanted(3), 9, 1)
-        warn_of_shortage(hits(), Wanted(3), 9, 1)
+        warn_of_shortage(hits(3, 3), RecommendQuery(3), 9)
+        warn_of_shortage(hits(), RecommendQuery(3), 9)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +172,7 @@ def test_nothing_is_said_of_full_rows():
 )
 def test_a_shortage_has_its_numbers_and_reasons(wanted, why):
     with pytest.warns(ShortageWarning, match="2 of 3 users get fewer than k=3 items") as record:
-        warn_of_shortage(hits(3, 1, 2), Wanted(3, **wanted), 9, 1)
+        warn_of_shortage(hits(3, 1, 2), RecommendQuery(3, **wanted), 9)
     assert record[0].filename == __file__
     assert "the fewest 1: no other of the 9 known" in str(record[0].message)
     assert why in str(record[0].message)

@@ -5,9 +5,10 @@ import pytest
 from scipy import sparse
 
 from skmind.data.features import Values
+from skmind.data.ragged import Ragged
 from skmind.retrieval import search
 from skmind.retrieval.annoy import AnnoyIndex
-from skmind.retrieval.base import Hits, ItemLists
+from skmind.retrieval.base import TopK
 from skmind.retrieval.exact import ExactIndex
 from skmind.retrieval.faiss import FaissIndex
 from skmind.retrieval.search import (
@@ -30,7 +31,7 @@ def unit(vectors):
 def excluding(rows):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     codes = np.concatenate([np.empty(0), *rows]).astype(np.int64)
-    return ItemLists(codes, offsets)
+    return Ragged(codes, offsets)
 
 
 def random_case(n=60, B=15, K=3, D=6, seed=0):
@@ -172,7 +173,7 @@ def random_sets(kind, n=60, seed=0):
 def padded(hits, lengths):
     """The same with padding after the first items of each row."""
     beyond = np.arange(hits.codes.shape[1]) >= np.asarray(lengths)[:, None]
-    return Hits(
+    return TopK(
         np.where(beyond, -1, hits.codes).astype(np.int32),
         np.where(beyond, -np.inf, hits.scores).astype(np.float32),
         np.where(beyond, -1, hits.interests).astype(np.int32),
@@ -211,7 +212,7 @@ def test_diversity_of_values_is_greedy(diversity, k, kind):
 
 def one_row(*scores):
     codes = np.arange(len(scores), dtype=np.int32)[None]
-    return Hits(codes, np.array([scores], dtype=np.float32), np.zeros_like(codes))
+    return TopK(codes, np.array([scores], dtype=np.float32), np.zeros_like(codes))
 
 
 def chosen(sets, k, diversity):
@@ -254,7 +255,7 @@ def test_memory_does_not_grow_with_the_vocabulary():
     sets = [{int(value)} for value in rng.integers(width, size=n)]
     codes = np.argsort(rng.random((40, n)), axis=1)[:, :M].astype(np.int32)
     scores = -np.sort(-rng.random((40, M)), axis=1).astype(np.float32)
-    hits, vectors = Hits(codes, scores, np.zeros_like(codes)), np.zeros((n, 4), np.float32)
+    hits, vectors = TopK(codes, scores, np.zeros_like(codes)), np.zeros((n, 4), np.float32)
     values = values_of(sets, width)
     tracemalloc.start()
     found = diversify(hits, vectors, 10, 0.5, values)
@@ -426,7 +427,7 @@ def test_sharing_out_equals_a_loop(n, k):
     assert {part.shape for part in found} == {(len(queries), k)}
     for row in range(len(queries)):
         scores = np.where(mask[row], vectors @ queries[row].T, -np.inf)
-        scores[excluded.codes[excluded.offsets[row] : excluded.offsets[row + 1]]] = -np.inf
+        scores[excluded.values[excluded.offsets[row] : excluded.offsets[row + 1]]] = -np.inf
         expected = shared_by_loop(scores, k, quotas[row])
         m = len(expected)
         assert found.codes[row].tolist() == [code for _, _, code in expected] + [-1] * (k - m)
@@ -485,13 +486,13 @@ def test_exactly_k_whatever_was_seen(kind, wish):
     elif wish == "weights":
         queries = queries * np.float32([0.01, 3, 1])[:, None]
     elif wish == "lists":
-        everything = ItemLists.from_pairs(
+        everything = Ragged.from_pairs(
             np.repeat(np.arange(len(queries)), 300), np.tile(np.arange(300), len(queries)), 21
         )
         options = {"lists": everything.without(excluded)}
     counts = np.arange(300)
     hits = retrieve(build(kind, vectors), queries, mask, k, excluded, counts=counts, **options)
-    banned = [set(row.tolist()) for row in np.split(excluded.codes, excluded.offsets[1:-1])]
+    banned = [set(row.tolist()) for row in np.split(excluded.values, excluded.offsets[1:-1])]
     for row, codes in enumerate(hits.codes.tolist()):
         real = [code for code in codes if code >= 0]
         assert len(set(real)) == len(real) == min(k, n_eligible[row])

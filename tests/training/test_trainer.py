@@ -31,8 +31,8 @@ SETTINGS = {
     "learning_rate": 0.01,
     "weight_decay": 0.0,
     "temperature": 0.1,
-    "label_attention": "mixture",
-    "dropout": 0.2,
+    "label_attention": None,
+    "item_dropout": 0.2,
     "n_negatives": "all",
     "negative_sampling": "uniform",
     "early_stopping": False,
@@ -150,7 +150,7 @@ def test_learns_planted_interests_and_nothing_from_noise():
     assert abs(ndcg - chance) < 0.06
 
 
-@pytest.mark.parametrize("label_attention", ["mixture", "hard", 5.0])
+@pytest.mark.parametrize("label_attention", [None, "hard", 5.0])
 @pytest.mark.parametrize("negative_sampling", ["uniform", "popularity", "in_batch", "mixed"])
 def test_every_loss_learns(negative_sampling, label_attention):
     one = trainer(
@@ -235,7 +235,7 @@ def full_softmax(net, batch, attention, features=None):
         profile = net.profiles(None if features is None else features[[user]])
         found = net(torch.tensor([history]), torch.tensor([len(history)]), items, profile)
         interests, mask = found.vectors, found.mask
-        if attention != "mixture":
+        if attention is not None:
             interests = label_aware(interests, mask, unit[[target]], attention)[:, None]
             mask = mask[:, :1]
         logits = interests[mask] @ unit.T / 0.1  # (interests in use, items)
@@ -245,19 +245,19 @@ def full_softmax(net, batch, attention, features=None):
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("attention", "n_interests"), [("mixture", 1), ("mixture", 3), ("hard", 2), (3.0, 2)]
+    ("attention", "n_interests"), [(None, 1), (None, 3), ("hard", 2), (3.0, 2)]
 )
 def test_a_step_is_adam_on_the_full_softmax(all_known, attention, n_interests, layers):
     net = shaken(network(n_interests=n_interests, user_width=3, layers=layers))
     reference = copy.deepcopy(net)
     data = planted(n_users=20)
     features = sparse.csr_matrix(np.random.default_rng(0).random((20, 3)).astype(np.float32))
-    one = trainer(net, features, label_attention=attention, dropout=0.0, weight_decay=0.01)
+    one = trainer(net, features, label_attention=attention, item_dropout=0.0, weight_decay=0.01)
     one._set_learning_rate(1)  # of two epochs: halfway from 0.01 to 0.001
     batch = next(iter(one._batches(data)))
     assert batch.lengths.min() < batch.lengths.max()
     sampler = one._negatives(data)
-    if attention == "mixture":  # each group of negatives is every item: no estimate of the sum
+    if attention is None:  # each group of negatives is every item: no estimate of the sum
         items = np.tile(np.arange(N_ITEMS), n_interests)
         draw = items, np.full(len(items), math.log(n_interests), dtype=np.float32)
         sampler = SimpleNamespace(draw=lambda _: draw)
@@ -310,7 +310,7 @@ def test_looking_up_distinct_items_only_gives_the_same_step(
             n_negatives=30,
             batch_size=16,
             negative_sampling=negative_sampling,
-            dropout=0.0,
+            item_dropout=0.0,
         )
         batch = next(iter(one._batches(data)))
         looked_up = []
@@ -391,7 +391,7 @@ def test_the_learning_rate_of_large_tables_falls_too(monkeypatch, all_large):
 # ------------------------------------------------------------------ precision
 
 
-@pytest.mark.parametrize("attention", ["mixture", "hard", 5.0])
+@pytest.mark.parametrize("attention", [None, "hard", 5.0])
 def test_a_step_in_bfloat16_is_close(attention):
     found = []
     for precision in ("float32", "bfloat16"):
@@ -435,7 +435,7 @@ def test_compact_points_to_the_same_items():
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2, 0.6])
 def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
-    one = trainer(dropout=dropout, max_epochs=1)
+    one = trainer(item_dropout=dropout, max_epochs=1)
     masks, forward = [], one.net.forward
 
     def spy(history, lengths, items, profile, dropped, unknown, every):
@@ -508,7 +508,7 @@ def test_the_correction_counts_targets_only(negative_sampling):
         assert mass[5] / n_draws == pytest.approx(1, abs=0.5)
 
 
-@pytest.mark.parametrize(("attention", "groups"), [("mixture", K), ("hard", 1), (2.0, 1)])
+@pytest.mark.parametrize(("attention", "groups"), [(None, K), ("hard", 1), (2.0, 1)])
 def test_negatives_are_dealt_to_the_interests_of_a_mixture(attention, groups):
     one = trainer(label_attention=attention, n_negatives=31)
     codes, _ = one._negatives(planted()).draw(np.arange(64))

@@ -1,0 +1,196 @@
+"""Rows of unequal length → one flat array with offsets; grouping, choosing and comparing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy import sparse
+
+BLOCK_ROWS = 2**16  # rows and values that are sorted together; uint16 numbers the rows of a block
+CHUNK_VALUES = 2**17  # values that are counted, or moved to their blocks, together
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Values in rows of unequal length.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_values,)
+        Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    offsets : ndarray of shape (n_rows + 1,), int64
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def from_pairs(cls, rows: np.ndarray, codes: np.ndarray, n_rows: int) -> Ragged:
+        """Return the distinct codes of each row, ascending.
+
+        Parameters
+        ----------
+        rows, codes : ndarray of shape (n_pairs,), int
+            Not negative; in any order.
+        n_rows : int
+        """
+        n_codes = int(codes.max(initial=0)) + 1
+        keys = np.unique(pair_keys(rows, codes, n_codes))
+        offsets = np.searchsorted(keys, pair_keys(np.arange(n_rows + 1), np.array(-1), n_codes))
+        return Ragged(keys % (n_codes + 1) - 1, offsets)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, empty ones included."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of each row, int64 of shape (n_rows,)."""
+        return np.diff(self.offsets)
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the row of every value, and the values."""
+        return np.repeat(np.arange(self.n_rows), self.lengths), self.values
+
+    def rows_at(self, places: np.ndarray) -> np.ndarray:
+        """Return the rows of the values at these positions, int64 of the same shape."""
+        return np.searchsorted(self.offsets, places, side="right") - 1
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return these rows, in any order, with repeats; -1 gives an empty one."""
+        if len(rows) == self.n_rows and (rows == np.arange(self.n_rows)).all():
+            return self  # all rows: no copy of a whole log
+        known = rows >= 0
+        starts = np.where(known, self.offsets[rows], 0)
+        lengths = np.where(known, self.lengths[rows], 0) if self.n_rows else 0 * starts
+        return self._at(*span_places(starts, lengths))
+
+    def slice_rows(self, start: int, stop: int) -> Self:
+        """Return the rows from ``start`` to before ``stop``."""
+        offsets = self.offsets[start : stop + 1]
+        return self._at(slice(offsets[0], offsets[-1]), offsets - offsets[0])
+
+    def where(self, kept: np.ndarray) -> Self:
+        """Return the rows with those values only for which ``kept``, a mask, is true."""
+        n_before = np.concatenate([[0], np.cumsum(kept)])
+        return self._at(kept, n_before[self.offsets])
+
+    def drop(self, places: np.ndarray) -> Self:
+        """Return the rows without the values at these positions; no position twice."""
+        kept = np.ones(len(self.values), dtype=bool)
+        kept[places] = False
+        return self._at(kept, self.offsets - np.searchsorted(np.sort(places), self.offsets))
+
+    def without(self, other: Ragged) -> Self:
+        """Return the rows without the codes that the same row of ``other`` has."""
+        return self.where(~isin_pairs(self.pairs(), other.pairs()))
+
+    def _at(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
+        """Return the values at these positions, with these offsets; a subclass adds its arrays."""
+        return type(self)(self.values[places], offsets)
+
+
+def group_rows(
+    rows: np.ndarray, n_rows: int, columns: Sequence[np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Sort columns by row, then by the second column if there is one; else the order stays.
+
+    Takes linear time: the values are moved to blocks of rows, a chunk of values at a time, so that
+    little is held beside the result, and then sorted within each block.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_values,), int
+        Row of each value, from 0 to ``n_rows - 1``.
+    n_rows : int
+    columns : sequence of one or two ndarrays of shape (n_values,)
+
+    Returns
+    -------
+    offsets : ndarray of shape (n_rows + 1,), int64
+    columns : list of ndarray
+    """
+    offsets = np.zeros(n_rows + 1, dtype=np.int64)
+    np.cumsum(count(rows, n_rows), out=offsets[1:])
+    cuts = np.searchsorted(offsets, np.arange(0, len(rows), BLOCK_ROWS))
+    first = np.unique(np.concatenate([cuts, np.arange(0, n_rows, BLOCK_ROWS), [n_rows]]))
+    sizes = np.diff(first)  # rows of each block, which begins with the row ``first``
+    places = (np.arange(n_rows) - np.repeat(first[:-1], sizes)).astype(np.uint16)
+    blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    moved = [np.empty_like(column) for column in columns]
+    keys = np.empty(len(rows), np.uint16)
+    ends = offsets[first[:-1]]  # of what each block has so far
+    for start in range(0, len(rows), CHUNK_VALUES):
+        chunk = slice(start, start + CHUNK_VALUES)
+        chunk_rows = rows[chunk]
+        order, counts = _by_block(blocks[chunk_rows], len(sizes))
+        into = np.arange(len(chunk_rows)) + np.repeat(ends - np.cumsum(counts) + counts, counts)
+        for target, source in zip(moved, columns, strict=True):
+            target[into] = source[chunk][order]
+        keys[into] = places[chunk_rows[order]]
+        ends += counts
+    for block in map(slice, offsets[first[:-1]], offsets[first[1:]]):
+        order = np.lexsort([key[block] for key in (*moved[1:], keys)])
+        for column in moved:
+            column[block] = column[block][order]
+    return offsets, moved
+
+
+def _by_block(blocks: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions sorted by block, else in their order, and the number in each block."""
+    n = len(blocks)
+    table = np.arange(n, dtype=np.int32), blocks, np.array([0, n])
+    by_block = sparse.csr_matrix(table, shape=(1, n_blocks)).tocsc()  # scipy's counting sort
+    return by_block.data, np.diff(by_block.indptr)
+
+
+def span_places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions ``starts[i]`` to ``starts[i] + lengths[i]`` of all spans, and offsets.
+
+    Parameters
+    ----------
+    starts, lengths : ndarray of shape (n,), int
+
+    Returns
+    -------
+    places : ndarray of shape (lengths.sum(),), int64
+    offsets : ndarray of shape (n + 1,), int64
+        Where each span begins in ``places``.
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1]), offsets
+
+
+def pair_keys(rows: np.ndarray, codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """Return an int64 for each pair of row and code, from -1 to ``n_codes - 1``: equal if both are.
+
+    The keys sort by row, then code: ``divmod(key, n_codes + 1)`` is ``(row, code + 1)``.
+    """
+    return rows.astype(np.int64) * (n_codes + 1) + (codes + 1)
+
+
+def isin_pairs(
+    pairs: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Return whether each pair of row and code is among ``others``, bool of the shape of the codes.
+
+    Parameters
+    ----------
+    pairs, others : tuple of two ndarrays of int
+        Rows, and codes of at least -1.
+    """
+    n_codes = 1 + int(max(pairs[1].max(initial=0), others[1].max(initial=0)))
+    return np.isin(pair_keys(*pairs, n_codes), pair_keys(*others, n_codes))
+
+
+def count(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """Return how often each code occurs, int64 of shape (n_codes,)."""
+    counts = np.zeros(n_codes, dtype=np.int64)
+    size = max(CHUNK_VALUES, n_codes)  # numpy copies what it counts: 8 bytes a value
+    for start in range(0, len(codes), size):
+        counts += np.bincount(codes[start : start + size], minlength=n_codes)
+    return counts
