@@ -14,10 +14,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ._checks import check_count, warn
-from ._model import FittedModel
+from ._model import FittedModel, Snapshot
 from ._recommender import FittedRecommender
 from .data.extend import append, grow
 from .data.interactions import Interactions
@@ -29,12 +28,16 @@ from .nn.encoder import SelfAttention
 from .nn.inference import unit_items
 from .nn.network import MINDNet, NetConfig
 from .nn.optim import grow_moments
+from .retrieval.approximate import ApproximateIndex
+from .retrieval.base import Index
+from .retrieval.calibration import CALIBRATION_USERS, Plan
 from .retrieval.faiss import load_faiss
 from .training.checkpoint import Checkpoint, claimed, fingerprint
 from .training.extend import grown_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
-SAMPLES_A_WEIGHT = 10  # the old rule of ten events a variable
+AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
+SAMPLES_PER_WEIGHT = 10  # the rule of ten events per variable
 
 DEPRECATED = "deprecated"  # value of a parameter that has another name now
 LOSSES = "mixture", "label_aware"
@@ -421,17 +424,33 @@ class MINDRecommender(FittedRecommender):
             if self.warm_start and before is not None:
                 model.continue_from(before)
             net = model.network().to(device)
-            trained = self._train(net, model, settings, rng, checkpoint=checkpoint)
-            self.history_, self._moments = trained
-            self._keep(model, net)
+            history, moments = self._train(net, model, settings, rng, checkpoint=checkpoint)
+            self._keep(model, net, history, moments)
 
-    def _keep(self, model: FittedModel, net: MINDNet) -> None:
+    def _keep(
+        self, model: FittedModel, net: MINDNet, history: list[dict[str, Any]], moments: dict
+    ) -> None:
         """Store what was trained, and build the index."""
         model.keep(net)
-        self.n_epochs_ = len(self.history_)
-        self._set_model(model, unit_items(net))
-        self._net = net
-        self._plan_index()
+        snapshot = Snapshot(model, unit_items(net), net)
+        model.plan, snapshot.index = self._plan_index(snapshot)
+        self.history_ = history
+        self.n_epochs_ = len(history)
+        self._moments = moments
+        self._snapshot = snapshot
+
+    def _plan_index(self, snapshot: Snapshot) -> tuple[Plan, Index]:
+        """Choose, build and calibrate the index."""
+        kind = self.index
+        if kind == "auto":
+            n_items = len(snapshot.item_embeddings)
+            kind = "exact" if n_items <= AUTO_EXACT_ITEMS else "annoy"
+        plan = Plan(kind, self.n_trees, self.search_k, snapshot.model.seed)
+        index = plan.build(snapshot.item_embeddings)
+        if isinstance(index, ApproximateIndex) and self.search_k is None:
+            sample = snapshot.sample(slice(CALIBRATION_USERS), self.device)
+            return plan.calibrated(index, sample, self.n_jobs)
+        return plan, index
 
     def _checkpoint(
         self, prepared: Prepared, config: NetConfig, before: FittedModel | None, seed: int
@@ -536,29 +555,30 @@ class MINDRecommender(FittedRecommender):
             If a feature table has columns that `fit` did not see.
         """
         check_count(n_epochs, "n_epochs")
-        if not hasattr(self, "_model"):
+        if not hasattr(self, "items_"):
             return self.fit(X, users=users, items=items)
         with self._all_or_nothing():
             self._partial_fit(X, users, items, n_epochs)
         return self
 
     def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int) -> None:
-        before = self._model
+        snapshot = self._fitted()
+        before = snapshot.model
         self._validate_params()
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
         X = self._check_table(X)
         prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
-        model = grown_model(before, prepared, self.item_embeddings_)
+        model = grown_model(before, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
         moments = grow_moments(getattr(self, "_moments", {}), model.rows_in(before))
         marked = with_replay(prepared.interactions, is_new, rng)
         new = prepared.interactions.since(marked, model.config.max_history)
-        epochs, self._moments = self._train(net, model, settings, rng, new, moments=moments)
+        epochs, moments = self._train(net, model, settings, rng, new, moments=moments)
         last = self.n_epochs_
-        self.history_ = self.history_ + [e | {"epoch": last + e["epoch"]} for e in epochs]
-        self._keep(model, net)
+        history = self.history_ + [e | {"epoch": last + e["epoch"]} for e in epochs]
+        self._keep(model, net, history, moments)
 
     def add_interactions(self, X: Any) -> Self:
         """Extend the histories without training; users of ``X`` are known afterwards.
@@ -587,21 +607,20 @@ class MINDRecommender(FittedRecommender):
         IgnoredDataWarning
             If rows have items that are not known: they are left out, their users are not.
         """
-        check_is_fitted(self, "items_")
-        before = self._model
-        prepared = append(before.prepared, self._check_table(X), before.schema)
-        model = grown_model(before, prepared, self.item_embeddings_)
-        with self._all_or_nothing():
-            if model.weights is not before.weights:
-                self.__dict__.pop("_net", None)
-            self._set_model(model, self.item_embeddings_)
+        before = self._fitted()
+        model = before.model
+        prepared = append(model.prepared, self._check_table(X), model.schema)
+        extended = grown_model(model, prepared, before.item_embeddings)
+        is_same_network = extended.weights is model.weights
+        net = before.net if is_same_network else None
+        self._snapshot = Snapshot(extended, before.item_embeddings, net, before.index)
         return self
 
     def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:
         if self.warm_start and before is not None:
             return before.config.n_encoder_layers
         n_samples = interactions.n_samples.sum()
-        return int(n_samples >= SAMPLES_A_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
+        return int(n_samples >= SAMPLES_PER_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 
     def _schema(self) -> Schema:
         roles = {"user_col": self.user_col, "item_col": self.item_col, "time_col": self.time_col}

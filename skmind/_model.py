@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +13,13 @@ from .data.features import scale_rows, select_rows
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.prepare import Prepared, Schema
+from .data.ragged import Ragged
 from .exceptions import InvalidInputError
+from .nn.device import resolve_device
 from .nn.inference import blocks, encode
 from .nn.network import MINDNet, NetConfig
-from .retrieval.calibration import Plan
+from .retrieval.base import Index
+from .retrieval.calibration import Plan, Sample
 
 SAME_WHEN_WARM = ("n_interests", "embedding_dim", "max_history", "n_encoder_layers")
 
@@ -165,3 +170,55 @@ class FittedModel:
             encoded = encode(net, *window, None if profile is None else profile[rows])
             interests[rows], mask[rows] = encoded.interests, encoded.mask
         return interests, mask
+
+
+@dataclass(eq=False)
+class Snapshot:
+    """A fitted model with its network and index, which are built when they are first needed.
+
+    An estimator has one snapshot and replaces it in one assignment, so that a call that has taken
+    it answers from one fit, whatever another thread does.
+
+    Attributes
+    ----------
+    model : FittedModel
+    item_embeddings : ndarray of shape (n_items, embedding_dim), float32, unit length
+    net : MINDNet or None
+    index : Index or None
+    """
+
+    model: FittedModel
+    item_embeddings: np.ndarray
+    net: MINDNet | None = None
+    index: Index | None = None
+    # One lock per process: a forked child may inherit one that no thread of its own releases.
+    _locks: dict[int, threading.Lock] = field(default_factory=dict, repr=False)
+
+    def network(self, device: str) -> MINDNet:
+        """Return the network, on ``device`` if it is built now."""
+        if self.net is None:
+            with self._lock():
+                if self.net is None:
+                    target = resolve_device(device, fall_back=True)
+                    self.net = self.model.network_to_ask().to(target)
+        return self.net
+
+    def search_index(self) -> Index:
+        """Return the index."""
+        if self.index is None:
+            with self._lock():
+                if self.index is None:
+                    self.index = self.model.plan.build(self.item_embeddings)
+        return self.index
+
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def sample(self, part: slice, device: str) -> Sample:
+        """Return a part of the users with a history, in an order that the seed draws."""
+        model = self.model
+        users = np.flatnonzero(model.interactions.lengths)
+        users = np.random.default_rng(model.seed).permutation(users)[part]
+        histories = model.interactions.take(users)
+        interests, mask = model.encode(self.network(device), histories, model.profile_rows(users))
+        return Sample(interests, mask, Ragged(histories.values, histories.offsets))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._checks import check_count, check_option, check_real, warn
-from ._item_queries import ItemQueries, top_k_table
-from ._model import FittedModel
+from ._checks import check_count, check_option, warn
+from ._model import FittedModel, Snapshot
 from .data.histories import read_histories, score_task
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
@@ -23,105 +22,95 @@ from .data.prepare import profile_rows, read_column, read_rows, result_name
 from .data.ragged import Ragged
 from .data.tables import column_names, id_array, is_frame
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
-from .nn.device import drop_forked_threads, resolve_device
-from .nn.network import MINDNet
+from .nn.device import drop_forked_threads
+from .nn.inference import explain
 from .persistence import model as persistence
 from .persistence.onnx import export
-from .retrieval.approximate import ApproximateIndex
-from .retrieval.base import Index, TopK
-from .retrieval.calibration import N_USERS, Plan, Sample, recalls
+from .retrieval.base import TopK
+from .retrieval.calibration import recalls
 from .retrieval.exact import ExactIndex
-from .retrieval.query import (
-    RecommendQuery,
-    eligible_items,
-    read_quotas,
-    read_weights,
-    warn_of_shortage,
-)
-from .retrieval.search import retrieve
+from .retrieval.query import RecommendQuery, warn_of_shortage
+from .retrieval.search import nearest_users, retrieve
 from .scoring import _UNSEEN, _find_ranks, _mean_values
 
-AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
-_BUILDING: dict[int, threading.Lock] = {}  # held while network and index are rebuilt
 
 
-class FittedRecommender(
-    ItemQueries, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
-    """What can be asked of a recommender after ``fit``; `MINDRecommender` adds the fitting."""
+class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Everything that a recommender answers after ``fit``; `MINDRecommender` adds the fitting."""
 
-    _model: FittedModel
-    _net: MINDNet
-    _index: Index
-    users_: np.ndarray
-    items_: np.ndarray
-    item_counts_: np.ndarray
-    item_embeddings_: np.ndarray
-    index: str
-    n_trees: int
-    search_k: int | None
+    _snapshot: Snapshot
+    n_jobs: int | None
     transform_history: str
     device: str
 
     @property
     def index_(self) -> str:
         """How items are searched since `fit`: "exact", "annoy" or "faiss"."""
-        check_is_fitted(self, "items_")
-        return self._model.plan.kind
+        return self._fitted().model.plan.kind
 
-    def _plan_index(self) -> None:
-        """Choose, build and calibrate the index; to be called by `fit`."""
-        kind, n_items = self.index, len(self.item_embeddings_)
-        if kind == "auto":
-            kind = "exact" if n_items <= AUTO_EXACT_ITEMS else "annoy"
-        plan = Plan(kind, self.n_trees, self.search_k, self._model.seed)
-        self._index = plan.build(self.item_embeddings_)
-        if isinstance(self._index, ApproximateIndex) and self.search_k is None:
-            sample = self._sample(slice(N_USERS))
-            plan, self._index = plan.calibrated(self._index, sample, self.n_jobs)
-        self._model.plan = plan
+    # `check_is_fitted` asks for these attributes: an AttributeError means "not fitted".
 
-    def _sample(self, part: slice) -> Sample:
-        """A part of the users with a history, in an order that the seed draws."""
-        model = self._model
-        known = np.flatnonzero(model.interactions.lengths)
-        known = np.random.default_rng(model.seed).permutation(known)[part]
-        seen = model.interactions.take(known)
-        interests, mask = model.encode(self._net, seen, model.profile_rows(known))
-        return Sample(interests, mask, Ragged(seen.items, seen.offsets))
+    @property
+    def users_(self) -> np.ndarray:
+        """Ids of the known users in the order of their codes."""
+        return self._learned("users_").model.users.ids
 
-    def _set_model(self, model: FittedModel, item_embeddings: np.ndarray) -> None:
-        """Store the fitted state, and what of it is public."""
-        self._model = model
-        self.users_, self.items_ = model.users.ids, model.items.ids
-        self.item_counts_ = model.prepared.counts
-        self.item_embeddings_ = item_embeddings
-        self._n_features_out = model.config.n_interests * model.config.embedding_dim
+    @property
+    def items_(self) -> np.ndarray:
+        """Ids of the known items in the order of their codes."""
+        return self._learned("items_").model.items.ids
+
+    @property
+    def item_counts_(self) -> np.ndarray:
+        """Number of interactions of each item."""
+        return self._learned("item_counts_").model.prepared.counts
+
+    @property
+    def item_embeddings_(self) -> np.ndarray:
+        """Unit item vectors."""
+        return self._learned("item_embeddings_").item_embeddings
+
+    def _learned(self, name: str) -> Snapshot:
+        snapshot = vars(self).get("_snapshot")
+        if snapshot is None:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r} before fit")
+        return snapshot
+
+    @property
+    def _model(self) -> FittedModel:
+        return self._learned("_model").model
+
+    @property
+    def _n_features_out(self) -> int:
+        config = self._model.config
+        return config.n_interests * config.embedding_dim
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_net", None)  # both are rebuilt from the arrays of `_model` on first use
-        state.pop("_index", None)
-        state.pop("_moments", None)  # as large as the weights, and only training asks for it
+        state.pop("_moments", None)  # as large as the weights, and only training needs it
+        snapshot = state.pop("_snapshot", None)
+        if snapshot is not None:  # network and index are built again from the arrays
+            state |= {"_model": snapshot.model, "_item_embeddings": snapshot.item_embeddings}
         return state
 
-    def _ready(self) -> tuple[FittedModel, MINDNet, Index]:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        model = state.pop("_model", None)
+        item_embeddings = state.pop("_item_embeddings", None)
+        super().__setstate__(state)
+        if model is not None:
+            self._snapshot = Snapshot(model, item_embeddings)
+
+    def _fitted(self) -> Snapshot:
+        """Return the snapshot from which one call answers."""
         check_is_fitted(self, "items_")
         drop_forked_threads()
-        if not {"_net", "_index"} <= vars(self).keys():
-            # A lock for each process: a thread that holds one may be missing in a forked child.
-            with _BUILDING.setdefault(os.getpid(), threading.Lock()):
-                if "_net" not in vars(self):
-                    device = resolve_device(self.device, fall_back=True)
-                    self._net = self._model.network_to_ask().to(device)
-                if "_index" not in vars(self):
-                    self._index = self._model.plan.build(self.item_embeddings_)
-        return self._model, self._net, self._index
+        return self._snapshot
 
     def _check_table(self, X: Any, *, reset: bool = False) -> Any:
-        """``X`` as a frame or a 2-D array; its columns are those of ``fit``."""
+        """Return ``X`` as a frame or a 2-D array with the columns of ``fit``."""
         if is_path(X):
             X = ParquetTable(X)
         if isinstance(X, list | tuple):
@@ -153,21 +142,21 @@ class FittedRecommender(
     def save(self, path: str | Path, *, index: bool = False) -> str:
         """Write the fitted model to a directory, without pickle.
 
-        What the directory held before is replaced whole or not at all, whenever the process dies.
-        One process at a time may save to it.
+        A model that the directory holds is replaced whole or not at all, even if the process dies.
+        Only one process at a time may save to it.
 
         Parameters
         ----------
         path : str or Path
-            Made if it isn't there; its parent must be. A directory that holds anything but a model
-            is refused.
+            Created if it does not exist; its parent must exist. A directory that holds anything but
+            a model is refused.
         index : bool, default=False
             Store the Annoy index too, so that `load` need not build it again.
 
         Returns
         -------
         str
-            The sha256 of the manifest: `load` takes it to make sure that nothing was changed.
+            The sha256 of the manifest, with which `load` can check that nothing was changed.
 
         Raises
         ------
@@ -175,9 +164,9 @@ class FittedRecommender(
             If the directory can't be written to, or the disk is full.
         InvalidInputError
             If ids, feature values or parameters are of a type that is not stored (dates in object
-            columns, a RandomState), or ``index=True`` and there is none.
+            columns, a RandomState), or ``index=True`` and the model has no Annoy index.
         """
-        check_is_fitted(self, "items_")
+        self._fitted()
         return persistence.save(self, path, index)
 
     @classmethod
@@ -190,33 +179,68 @@ class FittedRecommender(
         ----------
         path : str or Path
         manifest_sha256 : str or None, default=None
-            What `save` returned, kept elsewhere: then no change at all goes unnoticed, and a stored
-            index is mapped rather than built again.
+            The value that `save` returned, stored elsewhere. With it, every change is noticed, and
+            a stored index is mapped instead of built again.
         mmap : bool, default=False
             Map the arrays from the files, copy-on-write, so that processes share their memory. A
-            file that is shortened while it is mapped kills the process; `save` never does that.
+            file that is shortened while it is mapped kills the process; `save` never shortens one.
 
         Returns
         -------
         estimator
-            Its answers are bit-equal to those of the one that was saved, on the same machine.
+            Its answers are bit-equal to those of the saved one, on the same machine.
 
         Raises
         ------
         ModelFileError
-            If there is no model, or it is damaged, forged or of another format or class.
+            If there is no model, or it is damaged, forged, or of another format or class.
 
         Warns
         -----
         DeviceFallbackWarning
-            If ``device`` names a CUDA device and there is none: the CPU answers.
+            If ``device`` names a CUDA device that is not available; the CPU is used.
         """
         return persistence.load(cls, path, manifest_sha256, mmap)
+
+    def export_onnx(self, path: Any) -> None:
+        """Write a directory that serves recommendations without torch and skmind.
+
+        Needs ``pip install skmind[onnx]``. Before the directory appears, the results of the graph
+        in onnxruntime are compared with those of the network in torch, for up to 257 histories of
+        up to ``max_history`` items, empty ones included.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A new directory, in one that exists. It gets
+
+            - ``user_tower.onnx``, a graph. Its inputs are ``history``, int64 of shape (batch,
+              length), item codes newest first with any code as padding; ``lengths``, int64 of shape
+              (batch,); and, if ``fit`` was given user features, ``features``, float32 of shape
+              (batch, n_values). Its outputs are ``interests``, float32 of shape (batch,
+              n_interests, embedding_dim), of unit length, and ``mask``, bool of shape (batch,
+              n_interests), the interests in use. The length is 1 to ``max_history``. Check codes
+              before: onnxruntime counts negative ones from the end.
+            - ``item_vectors.npy``: `item_embeddings_`; the graph reads this file too.
+            - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`.
+            - ``about.json``: ``max_history``, and the values that the columns of ``features``
+              stand for.
+
+        Raises
+        ------
+        ImportError
+            If onnxruntime or onnxscript is not installed.
+        InvalidInputError
+            If ``path`` exists, or item ids or values of user features are neither numbers nor text.
+        ExportError
+            If the graph differs from the network by more than 1e-5.
+        """
+        export(self._fitted().model, path)
 
     # vectors
 
     def transform(self, X: Any) -> np.ndarray:
-        """The interests of each row's user, concatenated.
+        """Return the interests of each row's user, concatenated.
 
         Parameters
         ----------
@@ -226,42 +250,45 @@ class FittedRecommender(
         -------
         ndarray of shape (n_rows, n_interests * embedding_dim), float32
             Zeros for users that ``fit`` has not seen, and for interests that a short history does
-            not have. With ``transform_history="past"``, made from what the user did in ``fit``
-            strictly before the time of the row.
+            not have. With ``transform_history="past"``, interests are made from the events in
+            ``fit`` that are strictly before the time of the row.
 
         Raises
         ------
         InvalidInputError
             If ``transform_history="past"`` and ``fit`` or ``X`` has no times.
         """
-        model = self._ready()[0]
+        snapshot = self._fitted()
         X = self._check_table(X)
         if self.transform_history == "past":
-            interests = self._past_interests(X)
+            interests = self._past_interests(snapshot, X)
         else:
+            model = snapshot.model
             ids = read_column(X, model.schema, "user")
             codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
-            interests = self._encode_users(codes)[0][rows]
+            interests = self._encode_users(snapshot, codes)[0][rows]
         return interests.reshape(len(interests), -1)
 
-    def _past_interests(self, X: Any) -> np.ndarray:
-        """Interests of each row's user from the events before the row's time."""
-        model, net, _ = self._ready()
+    def _past_interests(self, snapshot: Snapshot, X: Any) -> np.ndarray:
+        """Return the interests of each row's user from the events before the row's time."""
+        model = snapshot.model
         rows = read_rows(X, model.schema)
         if rows.times is None:
             raise InvalidInputError(
                 "transform_history='past' needs times: set time_col to a column of X and fit again"
             )
-        config, users = model.config, model.users.encode(rows.users)
+        config = model.config
+        users = model.users.encode(rows.users)
         known = np.flatnonzero(users >= 0)
         ends = model.interactions.ends_before(users[known], rows.times[known])
         histories = model.interactions.before(ends, users[known], config.max_history)
+        profile = model.profile_rows(users[known])
         interests = np.zeros((len(users), config.n_interests, config.embedding_dim), np.float32)
-        interests[known] = model.encode(net, histories, model.profile_rows(users[known]))[0]
+        interests[known] = model.encode(snapshot.network(self.device), histories, profile)[0]
         return interests
 
     def interests(self, user_ids: Any) -> np.ndarray:
-        """Interest vectors of known users.
+        """Return the interest vectors of known users.
 
         Parameters
         ----------
@@ -277,38 +304,39 @@ class FittedRecommender(
         IdTypeError
             If the ids are of another kind than those of ``fit``.
         """
-        model = self._ready()[0]
-        return self._encode_users(model.users.encode(user_ids))[0]
+        snapshot = self._fitted()
+        return self._encode_users(snapshot, snapshot.model.users.encode(user_ids))[0]
 
     def interests_from_history(self, histories: Any, *, users: Any = None) -> np.ndarray:
-        """Interest vectors of people by what they did; see `recommend_from_history`.
+        """Return the interest vectors that belong to histories; see `recommend_from_history`.
 
         Returns
         -------
         ndarray of shape (n_people, n_interests, embedding_dim), float32
         """
-        return self._encode_strangers(histories, users)[2]
+        snapshot = self._fitted()
+        _, sequences, profile = self._read_histories(snapshot, histories, users)
+        return snapshot.model.encode(snapshot.network(self.device), sequences, profile)[0]
 
-    def _encode_users(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Interests and mask of users by code, nothing for -1."""
-        model, net, _ = self._ready()
-        return model.encode(net, model.interactions.take(codes), model.profile_rows(codes))
+    def _encode_users(self, snapshot: Snapshot, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return interests and mask of users by code; -1 has no interests."""
+        model = snapshot.model
+        histories = model.interactions.take(codes)
+        return model.encode(snapshot.network(self.device), histories, model.profile_rows(codes))
 
-    def _encode_strangers(
-        self, histories: Any, users: Any
-    ) -> tuple[np.ndarray, Interactions, np.ndarray, np.ndarray]:
-        """Keys, histories, interests and mask of people who were not in ``fit``."""
-        model, net, _ = self._ready()
-        keys, known = read_histories(histories, model.schema, model.items)
-        profile, encoder = None, model.prepared.user_features.encoder
+    def _read_histories(
+        self, snapshot: Snapshot, histories: Any, users: Any
+    ) -> tuple[np.ndarray, Interactions, sparse.csr_matrix | None]:
+        """Return keys, histories and feature rows of people who need not be known to ``fit``."""
+        model = snapshot.model
+        keys, sequences = read_histories(histories, model.schema, model.items)
+        profile = None
+        encoder = model.prepared.user_features.encoder
         if users is not None and encoder.width:
             profile = profile_rows(encoder, users, model.schema, IdEncoder(keys, "user"))
         elif users is not None:
-            warn(
-                "users= is ignored: fit was given no user features",
-                IgnoredDataWarning,
-            )
-        return keys, known, *model.encode(net, known, profile)
+            warn("users= is ignored: fit was given no user features", IgnoredDataWarning)
+        return keys, sequences, profile
 
     # recommendations
 
@@ -327,95 +355,109 @@ class FittedRecommender(
         diversity_by: str | None = None,
         output: str = "frame",
     ) -> Any:
-        """The best items of each user, by the interest that is nearest.
+        """Return the best items of each user, scored by the nearest interest.
 
         Parameters
         ----------
         user_ids : list or array of ids, or None
             None: every known user.
         k : int, default=10
-            Items a user, at least 1.
+            Items per user, at least 1.
         exclude_seen : bool, default=True
-            Leave out what the user did in ``fit``.
+            Leave out the items that the user interacted with in ``fit``.
         items : list or array of ids, dict of lists, frame, or None
-            Recommend only these; unknown ones are passed over. A list for each user: a dict of item
-            ids by user id, or a table with the user and item columns of ``fit``. Users without an
-            entry there get no item.
+            Recommend only these items; unknown ones are ignored. A dict of lists, by user id, or a
+            frame with the user and item columns of ``fit`` has a list per user. Users without an
+            entry in it get no items.
         exclude_items : list or array of ids, dict of lists, frame, or None
-            Never recommend these; for each user, as with ``items``.
+            Never recommend these items; lists per user as with ``items``.
         unknown : {"popular", "error", "drop"}, default="popular"
-            What users get whom ``fit`` has not seen: the most frequent items (interest -1, score
-            the share of all interactions), an error, or no rows.
+            What happens to users that ``fit`` has not seen. "popular": they get the most frequent
+            items, with interest -1 and the share of all interactions as score. "error": an error.
+            "drop": they get no rows.
         interest_weights : array of shape (n_interests,) or (n_users, n_interests), or None
-            Multiplies the scores of each interest, so that a score is the highest weight × cosine
-            and leaves [-1, 1] with weights above 1. At least 0; 0: the interest is not used. Only
-            ratios matter for the order. A weight spreads the scores of its interest: its near items
-            gain by a higher one, those with a negative cosine lose. Users left without an interest
-            get the most frequent items.
+            Factors of the scores of each interest, at least 0. A score is then the highest weight ×
+            cosine, and leaves [-1, 1] with weights above 1. An interest with weight 0 is not used.
+            Only ratios of weights matter for the order. A higher weight spreads the scores of its
+            interest: items near it gain, items with a negative cosine lose. Users who have no
+            interest left get the most frequent items.
         quotas : "equal", array of shape (n_interests,) or (n_users, n_interests), or None
-            How many of the ``k`` items each interest brings; they add up to ``k``. "equal": as many
-            of each interest in use, one more of the first where ``k`` can't be divided. Of the
-            items, by score, each takes a place of its nearest interest that has one left. What an
-            interest can't fill, as it is not in use or runs out of items, goes to the best others.
-            Not together with ``diversity``. Costs a search for each interest.
+            How many of the ``k`` items come from each interest; they add up to ``k``. "equal": the
+            same number for each interest in use, and one more for the first ones where ``k`` can't
+            be divided. Items take, by score, a place of their nearest interest that has one left.
+            Places that an interest can't fill go to the best other items. Can't be combined with
+            ``diversity``. Costs one search per interest.
         diversity : float in [0, 1], default=0
-            0 orders by score; higher values trade score for unlike items; at 1 the score only
-            chooses the first item and among equals. In turn, the item with the highest
-            ``(1 - diversity) · score + diversity · d`` is taken from the 5 ``k`` best ones, where
-            ``d`` is the mean distance from those taken: ComiRec's aggregation (Cen et al., KDD
-            2020, section 3.5), with a mean for the sum so that a value suits every ``k``.
+            0 orders by score. Higher values trade score for unlike items. With 1 the score only
+            chooses the first item, and decides between equal ones. Items are taken one by one from
+            the 5 ``k`` best, always the one with the highest
+            ``(1 - diversity) · score + diversity · d``, where ``d`` is the mean distance from the
+            items taken before. This is ComiRec's aggregation (Cen et al., KDD 2020, section 3.5)
+            with a mean instead of the sum, so that one value suits every ``k``.
         diversity_by : str or None, default=None
             The distance of two items. None: 1 - cosine of their vectors. The name of an item
             feature of ``fit`` that holds categories or lists of them: 1 - cosine of their sets of
-            values; for single categories 0 if they are the same, else 1. An item without a value
-            is at distance 1 from all.
+            values. For single categories that is 0 if they are equal, else 1. An item without a
+            value is at distance 1 from all others.
         output : {"frame", "arrays"}, default="frame"
 
         Returns
         -------
         DataFrame, or (ndarray, ndarray) of shape (n_users, k)
             Columns user, item, ``score`` (cosine, times weight), ``rank`` (from 1) and
-            ``interest``, users in the order asked, exactly ``k`` rows each unless fewer items are
-            eligible. As arrays: ids, padded with nan or None, and scores, padded with -inf.
+            ``interest``; users in the order asked, with exactly ``k`` rows each unless fewer items
+            are eligible. As arrays: ids, padded with nan or None, and scores, padded with -inf.
 
         Raises
         ------
         UnknownIdError
-            If ``unknown="error"`` and a user is, or if none of ``items`` is known.
+            If ``unknown="error"`` and a user is unknown, or if no item of ``items`` is known.
         IdTypeError
             If ids are of another kind than those of ``fit``.
         InvalidInputError
-            If another argument is illegal.
+            If another argument is invalid.
 
         Warns
         -----
         ShortageWarning
-            If users get fewer than ``k`` items, as no more are eligible.
+            If users get fewer than ``k`` items, because no more are eligible.
         """
-        model = self._ready()[0]
+        snapshot = self._fitted()
+        model = snapshot.model
         check_option(unknown, "unknown", ("popular", "error", "drop"))
         check_option(output, "output", OUTPUTS)
         if user_ids is None:
-            ids, codes = model.users.ids, np.arange(len(model.users))
+            ids = model.users.ids
+            codes = np.arange(len(ids))
         else:
             codes = model.users.encode(user_ids)
             ids = id_array(user_ids, "user_ids")
-        strange = codes < 0
-        if unknown == "error" and strange.any():
+        is_unknown = codes < 0
+        if unknown == "error" and is_unknown.any():
             raise UnknownIdError(
-                f"{strange.sum()} of user_ids were not in fit, the first is "
-                f"{pd.Index(ids[strange]).tolist()[0]!r}; use unknown='popular' or 'drop', or "
+                f"{is_unknown.sum()} of user_ids were not in fit, the first is "
+                f"{pd.Index(ids[is_unknown]).tolist()[0]!r}; use unknown='popular' or 'drop', or "
                 "recommend_from_history"
             )
-        seen = model.interactions.take(codes)
-        wanted = RecommendQuery(
-            k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by
+        query = self._query(
+            snapshot,
+            ids,
+            model.interactions.take(codes),
+            k=k,
+            exclude_seen=exclude_seen,
+            items=items,
+            exclude_items=exclude_items,
+            interest_weights=interest_weights,
+            quotas=quotas,
+            diversity=diversity,
+            diversity_by=diversity_by,
         )
-        hits = self._retrieve(ids, *self._encode_users(codes), seen, wanted)
-        if unknown == "drop":  # only now, as weights and quotas may have a row a user
-            ids, hits = ids[~strange], TopK(*(part[~strange] for part in hits))
-        warn_of_shortage(hits, wanted, len(model.items))
-        return self._answer(ids, hits, k, output)
+        top = self._retrieve(snapshot, *self._encode_users(snapshot, codes), query)
+        if unknown == "drop":  # not before: weights and quotas may have a row per user asked for
+            ids = ids[~is_unknown]
+            top = TopK(*(part[~is_unknown] for part in top))
+        warn_of_shortage(top, query, len(model.items))
+        return _answer(snapshot, ids, top, query.k, output)
 
     def recommend_from_history(
         self,
@@ -432,17 +474,18 @@ class FittedRecommender(
         diversity_by: str | None = None,
         output: str = "frame",
     ) -> Any:
-        """`recommend` for people who were not in ``fit``, without training.
+        """Recommend to people who were not in ``fit``, without training.
 
         Parameters
         ----------
         histories : list of lists, dict of lists, or frame
-            Item ids oldest first, a list a person; or interactions with the columns of ``fit``.
-            Items that ``fit`` has not seen are passed over; who has none left gets the most
-            frequent items.
+            Item ids, oldest first, as a list per person; or interactions with the columns of
+            ``fit``. Items that ``fit`` has not seen are ignored. People without a known item get
+            the most frequent items.
         users : frame or None
-            Their features, keyed by ``user_col``: the dict's keys, the frame's user ids, or
-            positions 0, 1, … in the list. Values that ``fit`` has not seen count as missing.
+            Features of the people, keyed by ``user_col``: the keys of the dict, the user ids of the
+            frame, or the positions 0, 1, … in the list. Values that ``fit`` has not seen count as
+            missing.
         k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by, \
 output
             As in `recommend`.
@@ -451,155 +494,207 @@ output
         -------
         As `recommend`; users are the keys of the dict, ids of the frame or positions in the list.
         """
-        self._ready()
+        snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)
-        keys, known, interests, mask = self._encode_strangers(histories, users)
-        wanted = RecommendQuery(
-            k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by
+        keys, sequences, profile = self._read_histories(snapshot, histories, users)
+        query = self._query(
+            snapshot,
+            keys,
+            sequences,
+            k=k,
+            exclude_seen=exclude_seen,
+            items=items,
+            exclude_items=exclude_items,
+            interest_weights=interest_weights,
+            quotas=quotas,
+            diversity=diversity,
+            diversity_by=diversity_by,
         )
-        hits = self._retrieve(keys, interests, mask, known, wanted)
-        warn_of_shortage(hits, wanted, len(self.items_))
-        return self._answer(keys, hits, k, output)
+        encoded = snapshot.model.encode(snapshot.network(self.device), sequences, profile)
+        top = self._retrieve(snapshot, *encoded, query)
+        warn_of_shortage(top, query, len(snapshot.model.items))
+        return _answer(snapshot, keys, top, query.k, output)
+
+    def _query(
+        self, snapshot: Snapshot, users: np.ndarray, histories: Ragged, **arguments: Any
+    ) -> RecommendQuery:
+        """Read the arguments of a call, which has one row per user."""
+        model = snapshot.model
+        K = model.config.n_interests
+        return RecommendQuery.read(users, histories, model.prepared, model.schema, K, **arguments)
 
     def _retrieve(
         self,
-        users: np.ndarray,
+        snapshot: Snapshot,
         interests: np.ndarray,
         mask: np.ndarray,
-        seen: Interactions,
-        wanted: RecommendQuery,
+        query: RecommendQuery,
     ) -> TopK:
-        model, _, index = self._ready()
-        by, features = wanted.diversity_by, model.prepared.item_features
-        k = check_count(wanted.k, "k")
-        diversity = check_real(wanted.diversity, "diversity", 0, 1)
-        values = None if by is None else features.values_of(by, "diversity_by")
-        if wanted.interest_weights is not None:
-            weights = read_weights(wanted.interest_weights, mask)
-            interests, mask = interests * weights[:, :, None], mask & (weights > 0)
-        quotas = None if wanted.quotas is None else read_quotas(wanted.quotas, k, mask)
-        if quotas is not None and diversity:
-            raise InvalidInputError(
-                f"quotas={wanted.quotas!r} and diversity={diversity:g} can't be combined; leave "
-                "one out"
-            )
-        excluded, allowed, lists = eligible_items(wanted, seen, users, model.schema, model.items)
-        return retrieve(
-            index,
-            interests,
-            mask,
-            k,
-            excluded,
-            counts=model.prepared.counts,
-            allowed=allowed,
-            lists=lists,
-            quotas=quotas,
-            diversity=diversity,
-            values=values,
-            n_jobs=self.n_jobs,
+        index = snapshot.search_index()
+        return retrieve(index, interests, mask, query, snapshot.model.prepared.counts, self.n_jobs)
+
+    def predict(self, X: Any, *, k: int = 10) -> np.ndarray:
+        """Return the best ``k`` items of each row's user, without those already seen.
+
+        Parameters
+        ----------
+        X : frame or array with the columns of ``fit``
+        k : int, default=10
+            Items per row, at least 1.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, k)
+            Item ids, best first; nan or None where fewer than ``k`` items are eligible. Users that
+            ``fit`` has not seen get the most frequent items.
+        """
+        snapshot = self._fitted()
+        model = snapshot.model
+        check_count(k, "k")
+        ids = read_column(self._check_table(X), model.schema, "user")
+        codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
+        query = self._query(snapshot, codes, model.interactions.take(codes), k=k)
+        top = self._retrieve(snapshot, *self._encode_users(snapshot, codes), query)
+        return _item_ids(snapshot, top.widened(query.k).codes)[rows]
+
+    # questions about items
+
+    def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
+        """Return the items with the most similar vectors.
+
+        Parameters
+        ----------
+        item_ids : list or array of known ids
+        k : int, default=10
+            Items per item, at least 1.
+
+        Returns
+        -------
+        DataFrame
+            Columns item, ``similar_item_id``, ``score`` (cosine) and ``rank`` (from 1).
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen an item.
+        """
+        snapshot = self._fitted()
+        model = snapshot.model
+        codes = _known_codes(model.items, item_ids)
+        k = min(check_count(k, "k"), len(model.items))
+        itself = Ragged(codes, np.arange(len(codes) + 1))
+        queries = snapshot.item_embeddings[codes][:, None, :]
+        mask = np.ones((len(codes), 1), dtype=bool)
+        top = snapshot.search_index().search(queries, mask, k, itself, None, self.n_jobs)
+        item = result_name(model.schema.item, "item_id")
+        ids = model.items.ids
+        table = top_k_table(top, (item, ids[codes]), ("similar_item_id", ids))
+        return table.drop(columns="interest")
+
+    def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
+        """Return the users who have an interest nearest an item.
+
+        Parameters
+        ----------
+        item_ids : list or array of known ids
+        k : int, default=10
+            Users per item, at least 1.
+        exclude_seen : bool, default=True
+            Leave out users whose history has the item.
+
+        Returns
+        -------
+        DataFrame
+            Columns item, user, ``score`` (the cosine that `recommend` gives), ``rank`` (from 1) and
+            ``interest``; items in the order asked, with exactly ``k`` rows each unless fewer users
+            are eligible and have an interest.
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen an item.
+        """
+        snapshot = self._fitted()
+        model = snapshot.model
+        codes = _known_codes(model.items, item_ids)
+        k = min(check_count(k, "k"), len(model.users))
+        interests, mask = self._encode_users(snapshot, np.arange(len(model.users)))
+        excluded = Ragged(np.empty(0, dtype=np.int64), np.zeros(len(codes) + 1, dtype=np.int64))
+        if exclude_seen:
+            excluded = _users_of_items(codes, model.interactions)
+        vectors = snapshot.item_embeddings[codes]
+        top = nearest_users(vectors, interests, mask, k, excluded, self.n_jobs)
+        item = result_name(model.schema.item, "item_id")
+        user = result_name(model.schema.user, "user_id")
+        return top_k_table(top, (item, model.items.ids[codes]), (user, model.users.ids))
+
+    def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
+        """Return which interest scores an item for a user, and which events contribute to it.
+
+        Parameters
+        ----------
+        user_id, item_id : known ids
+
+        Returns
+        -------
+        DataFrame
+            One row per item of the history, the largest contribution first: user, item,
+            ``interest``, ``history_item_id``, ``weight`` in the interest (weights add up to 1) and
+            ``contribution``. Contributions add up to the score, less what user features and, for
+            the first interest, the sequence encoder add.
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen the user or the item.
+        """
+        snapshot = self._fitted()
+        model = snapshot.model
+        user = _known_codes(model.users, [user_id])
+        item = _known_codes(model.items, [item_id])
+        window, _ = model.interactions.last_windows(user, model.config.max_history)
+        window = window[window >= 0]
+        net = snapshot.network(self.device)
+        result = explain(net, window, int(item[0]), model.profile_rows(user))
+        order = np.argsort(-result.contributions, kind="stable")
+        n = len(order)
+        return pd.DataFrame(
+            {
+                result_name(model.schema.user, "user_id"): model.users.ids[np.repeat(user, n)],
+                result_name(model.schema.item, "item_id"): model.items.ids[np.repeat(item, n)],
+                "interest": result.interest,
+                "history_item_id": model.items.ids[window[order]],
+                "weight": result.weights[order],
+                "contribution": result.contributions[order],
+            }
         )
 
+    # evaluation
+
     def index_recall(self, k: int = 10, n_users: int = 256) -> float:
-        """Share of the items of exact search that the index finds.
+        """Return the share of the items of exact search that the index finds.
 
         Parameters
         ----------
         k : int, default=10
-            Items a user, at least 1; what they did in `fit` is excluded.
+            Items per user, at least 1; items that the user has seen are excluded.
         n_users : int, default=256
-            Known users it is measured on, drawn at random but the same in every call; others than
-            those the index was calibrated on, where there are enough.
+            Number of known users that are searched for, at least 1. They are drawn at random, but
+            the same ones in every call. Where there are enough users, they are not the ones that
+            the index was calibrated on.
 
         Returns
         -------
         float
             Mean over the users; 1 for exact search.
         """
-        model, _, index = self._ready()
-        k = min(check_count(k, "k"), len(model.items))
-        sample = self._sample(slice(-check_count(n_users, "n_users"), None))
-        truth = ExactIndex(index.vectors).search(*sample[:2], k, sample.seen, None, self.n_jobs)
-        found = index.search(*sample[:2], k, sample.seen, None, self.n_jobs)
-        return float(recalls(found, truth).mean())
-
-    def _answer(self, ids: np.ndarray, hits: TopK, k: int, output: str) -> Any:
-        """TopK in the caller's ids, as a frame or as arrays."""
-        if output == "arrays":
-            hits = hits.widened(k)
-            return self._item_ids(hits.codes), hits.scores
-        schema = self._model.schema
-        user = result_name(schema.user, "user_id")
-        item = result_name(schema.item, "item_id")
-        return top_k_table(hits, (user, ids), (item, self.items_))
-
-    def _item_ids(self, codes: np.ndarray) -> np.ndarray:
-        """Ids of item codes; nan, NaT or None for -1."""
-        ids, short = self.items_[codes], codes < 0
-        if not short.any():
-            return ids
-        if ids.dtype.kind in "iufb":
-            return np.where(short, np.nan, ids.astype(np.float64))
-        ids[short] = np.datetime64("NaT") if ids.dtype.kind == "M" else None
-        return ids
-
-    def predict(self, X: Any, *, k: int = 10) -> np.ndarray:
-        """The best ``k`` items of each row's user, seen ones excluded.
-
-        Parameters
-        ----------
-        X : frame or array with the columns of ``fit``
-        k : int, default=10
-
-        Returns
-        -------
-        ndarray of shape (n_rows, k)
-            Item ids, best first; nan or None where a user runs out of items. Users that ``fit``
-            has not seen get the most frequent items.
-        """
-        model = self._ready()[0]
-        k = check_count(k, "k")
-        ids = read_column(self._check_table(X), model.schema, "user")
-        codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
-        seen = model.interactions.take(codes)
-        hits = self._retrieve(codes, *self._encode_users(codes), seen, RecommendQuery(k))
-        return self._item_ids(hits.widened(k).codes)[rows]
-
-    def export_onnx(self, path: Any) -> None:
-        """Write a directory that serves recommendations without torch and skmind.
-
-        Needs ``pip install skmind[onnx]``. Before the directory appears, what onnxruntime makes of
-        the graph is compared with what torch makes of the network, for up to 257 histories of up
-        to ``max_history`` items, empty ones among them.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Of a new directory, in one that exists. It gets
-
-            - ``user_tower.onnx``: ``history``, int64 of shape (batch, length), item codes newest
-              first, in the padding any; ``lengths``, int64 of shape (batch,); and, if ``fit`` was
-              given user features, ``features``, float32 of shape (batch, n_values) → ``interests``,
-              float32 of shape (batch, n_interests, embedding_dim), of unit length, and ``mask``,
-              bool of shape (batch, n_interests), which are in use. The length is 1 to
-              ``max_history``. Codes must be checked before: onnxruntime counts negative ones from
-              the end.
-            - ``item_vectors.npy``: as `item_embeddings_`; the graph reads this file too;
-            - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`;
-            - ``about.json``: ``max_history``, and the values that the columns of ``features``
-              stand for.
-
-        Raises
-        ------
-        ImportError
-            If onnxruntime or onnxscript is not installed.
-        InvalidInputError
-            If ``path`` exists, or if item ids or values of user features are neither numbers nor
-            text.
-        ExportError
-            If the graph differs from the network by more than 1e-5.
-        """
-        check_is_fitted(self, "items_")
-        export(self._model, path)
+        snapshot = self._fitted()
+        k = min(check_count(k, "k"), len(snapshot.model.items))
+        sample = snapshot.sample(slice(-check_count(n_users, "n_users"), None), self.device)
+        arguments = (sample.queries, sample.mask, k, sample.seen, None, self.n_jobs)
+        index = snapshot.search_index()
+        truth = ExactIndex(index.vectors).search(*arguments)
+        return float(recalls(index.search(*arguments), truth).mean())
 
     def target_ranks(
         self,
@@ -610,20 +705,21 @@ output
         exclude_seen: bool = True,
         sample_weight: Any = None,
     ) -> pd.DataFrame:
-        """Where in a user's recommendations the events of ``X`` are; what metrics are made from.
+        """Return where in a user's recommendations the events of ``X`` are, for metrics.
 
-        Users of ``fit``: their rows in ``X`` are to be found, from the history of ``fit``. What is
-        to be found is never excluded, so that data of ``fit`` can be ranked too.
+        The targets of a user of ``fit`` are the user's rows in ``X``; the history is that of
+        ``fit``. Targets are never excluded, so that the data of ``fit`` can be ranked too.
 
         Parameters
         ----------
         X : frame or array with the columns of ``fit``
         k : int, default=10
-            Recommendations a user, at least 1.
+            Recommendations per user, at least 1.
         unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
-            Users that ``fit`` has not seen. "fold_in": of those with at least two rows the last
-            one is to be found, from those before; "skip": left out; "popular": all their rows are
-            to be found among the most frequent items; "error": an error.
+            What happens to users that ``fit`` has not seen. "fold_in": the last row of users with
+            at least two rows is the target, the rows before it are the history. "skip": they are
+            left out. "popular": all their rows are targets among the most frequent items. "error":
+            an error.
         exclude_seen : bool, default=True
             Leave out the rest of the user's history.
         sample_weight : array of shape (n_rows,) or None
@@ -631,38 +727,40 @@ output
         Returns
         -------
         DataFrame
-            One row for each user and distinct item to be found: user, item, ``rank`` (from 1; nan
-            if it is not among the first ``k``, or ``fit`` has not seen the item),
-            ``history_length``, ``item_count`` (interactions in ``fit``) and ``weight``, the mean
-            over the user's rows.
+            One row per user and distinct target: user, item, ``rank`` (from 1; nan if the item is
+            not among the first ``k``, or ``fit`` has not seen it), ``history_length``,
+            ``item_count`` (interactions in ``fit``) and ``weight``, the mean over the user's rows.
 
         Raises
         ------
         UnknownIdError
-            If ``unseen_users="error"`` and there are some.
+            If ``unseen_users="error"`` and there are such users.
         InvalidInputError
-            If there is not one finite weight of at least 0 a row, or an argument is illegal.
+            If ``sample_weight`` is not one finite number of at least 0 per row, or another argument
+            is invalid.
 
         Warns
         -----
         NothingToScoreWarning
-            If there is nothing to be found.
+            If there are no targets.
         """
-        model, net, _ = self._ready()
+        snapshot = self._fitted()
+        model = snapshot.model
         check_option(unseen_users, "unseen_users", _UNSEEN)
         rows = read_rows(self._check_table(X), model.schema)
-        users, items = model.users.encode(rows.users), model.items.encode(rows.items)
+        users = model.users.encode(rows.users)
+        items = model.items.encode(rows.items)
         task = score_task(rows, users, items, model.interactions, sample_weight, unseen_users)
+        query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
+        net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
-        hits = self._retrieve(
-            task.users, interests, mask, task.seen(), RecommendQuery(k, exclude_seen)
-        )
-        counts = np.append(model.prepared.counts, 0)  # the last is that of an unknown item, -1
+        top = self._retrieve(snapshot, interests, mask, query)
+        counts = np.append(model.prepared.counts, 0)  # the last one is that of an unknown item, -1
         return pd.DataFrame(
             {
                 result_name(model.schema.user, "user_id"): rows.users[task.targets],
                 result_name(model.schema.item, "item_id"): rows.items[task.targets],
-                "rank": _find_ranks(hits.codes, task.target_rows, task.target_items),
+                "rank": _find_ranks(top.codes, task.target_rows, task.target_items),
                 "history_length": task.histories.lengths[task.target_rows],
                 "item_count": counts[task.target_items],
                 "weight": task.weights[task.target_rows],
@@ -670,10 +768,10 @@ output
         )
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean NDCG@10 over users, all items ranked, seen ones excluded, unseen users folded in.
+        """Return the mean NDCG@10 over users, ranking all items except those already seen.
 
-        See `target_ranks` for what is to be found, and `skmind.scoring.make_ranking_scorer` for
-        other metrics.
+        `target_ranks` says what the targets are; users that ``fit`` has not seen are folded in. For
+        other metrics see `skmind.scoring.make_ranking_scorer`.
 
         Parameters
         ----------
@@ -691,7 +789,8 @@ output
         Raises
         ------
         InvalidInputError
-            If there is not one finite weight of at least 0 a row, or all that count are 0.
+            If ``sample_weight`` is not one finite number of at least 0 per row, or all weights of
+            the scored rows are 0.
 
         Warns
         -----
@@ -700,3 +799,76 @@ output
         """
         targets = self.target_ranks(X, SCORE_K, sample_weight=sample_weight)
         return _mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
+
+
+# ------------------------------------------------------------------ codes → ids
+
+
+def top_k_table(
+    top: TopK, asked: tuple[Hashable, np.ndarray], answer: tuple[Hashable, np.ndarray]
+) -> pd.DataFrame:
+    """Return top items, or users, as a long frame.
+
+    Parameters
+    ----------
+    top : TopK
+    asked : name, ndarray of shape (B,)
+        Column of the ids that were asked for, one per row of ``top``.
+    answer : name, ndarray of shape (n,)
+        Column of the ids that the codes of ``top`` stand for.
+    """
+    rows, ranks = np.nonzero(top.codes >= 0)
+    asked_name, asked_ids = asked
+    answer_name, answer_ids = answer
+    return pd.DataFrame(
+        {
+            asked_name: asked_ids[rows],
+            answer_name: answer_ids[top.codes[rows, ranks]],
+            "score": top.scores[rows, ranks],
+            "rank": ranks + 1,
+            "interest": top.interests[rows, ranks],
+        }
+    )
+
+
+def _answer(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, output: str) -> Any:
+    """Return the recommendations in the caller's ids, as a frame or as arrays."""
+    if output == "arrays":
+        top = top.widened(k)
+        return _item_ids(snapshot, top.codes), top.scores
+    schema = snapshot.model.schema
+    user = result_name(schema.user, "user_id")
+    item = result_name(schema.item, "item_id")
+    return top_k_table(top, (user, users), (item, snapshot.model.items.ids))
+
+
+def _item_ids(snapshot: Snapshot, codes: np.ndarray) -> np.ndarray:
+    """Return the ids of item codes; nan, NaT or None for -1."""
+    ids = snapshot.model.items.ids[codes]
+    is_padding = codes < 0
+    if not is_padding.any():
+        return ids
+    if ids.dtype.kind in "iufb":
+        return np.where(is_padding, np.nan, ids.astype(np.float64))
+    ids[is_padding] = np.datetime64("NaT") if ids.dtype.kind == "M" else None
+    return ids
+
+
+def _users_of_items(codes: np.ndarray, interactions: Interactions) -> Ragged:
+    """Return the users whose history has each of these items."""
+    distinct, rows = np.unique(codes, return_inverse=True)
+    events = np.flatnonzero(np.isin(interactions.items, distinct))
+    users = interactions.rows_at(events)
+    items = np.searchsorted(distinct, interactions.items[events])
+    return Ragged.from_pairs(items, users, len(distinct)).take(rows)
+
+
+def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
+    """Return the codes of ids that must all be known."""
+    codes = encoder.encode(ids)
+    if (codes < 0).any():
+        first = list(ids)[int((codes < 0).argmax())]
+        raise UnknownIdError(
+            f"the {encoder.name} {first!r} was not in fit; {encoder.name}s_ has those that were"
+        )
+    return codes

@@ -1084,7 +1084,7 @@ def test_auto_builds_a_forest_for_large_catalogues_only(X, fitted, monkeypatch, 
             super().__init__(vectors, n_trees, search_k, *rest)
 
     monkeypatch.setattr(skmind.retrieval.calibration, "AnnoyIndex", Spy)
-    monkeypatch.setattr(skmind._recommender, "AUTO_EXACT_ITEMS", limit)
+    monkeypatch.setattr(skmind._estimator, "AUTO_EXACT_ITEMS", limit)
     rec = MINDRecommender(**SMALL, n_trees=7, search_k=10**6).fit(X)
     assert built == [(7, 10**6)] * n_forests
     mine, expected = rec.recommend(k=6), fitted.recommend(k=6)

@@ -18,6 +18,8 @@ from skmind.exceptions import (
     IgnoredDataWarning,
     InvalidInputError,
     ShortageWarning,
+    SkmindError,
+    UnknownIdError,
 )
 from skmind.retrieval.calibration import Plan
 
@@ -35,12 +37,11 @@ def fitted(X):
 
 
 def test_network_and_index_are_rebuilt_from_arrays(X, fitted):
-    assert {"_net", "_index"} <= set(vars(fitted))
     copied = copy.deepcopy(fitted)
-    assert not {"_net", "_index"} & set(vars(copied))
+    assert copied._snapshot.net is None
+    assert copied._snapshot.index is None
     np.testing.assert_array_equal(copied.transform(X), fitted.transform(X))
     pd.testing.assert_frame_equal(copied.recommend(k=5), fitted.recommend(k=5))
-    assert {"_net", "_index"} <= set(vars(copied))
 
 
 def test_parameters_changed_after_fit_do_not_change_answers(X, fitted):
@@ -83,14 +84,14 @@ INDEXES = {
 def test_a_calibrated_index_is_rebuilt_bit_by_bit(large, index, monkeypatch):
     if index == "faiss":
         pytest.importorskip("faiss")
-    monkeypatch.setattr("skmind.retrieval.calibration.KS", (10,))
-    monkeypatch.setattr("skmind.retrieval.annoy.AnnoyIndex.MOST", 1.0)
+    monkeypatch.setattr("skmind.retrieval.calibration.CALIBRATION_KS", (10,))
+    monkeypatch.setattr("skmind.retrieval.annoy.AnnoyIndex.MAX_VISITED_SHARE", 1.0)
     rec = MINDRecommender(**SMALL, index=index, **INDEXES[index]).fit(large)
     plan = rec._model.plan
     assert (rec.index_, plan.kind, plan.n_trees, plan.search_k) == (index, index, rec.n_trees, None)
     assert 0.93 < rec.index_recall(n_users=100) <= 1
     twin = pickle.loads(pickle.dumps(rec.set_params(index="exact")))
-    assert twin._ready()[2].effort == plan.effort
+    assert twin._snapshot.search_index().effort == plan.effort
     assert twin.index_ == index
     assert twin.index_recall(k=100) == rec.index_recall(k=100)
     pd.testing.assert_frame_equal(twin.recommend(), rec.recommend(), check_exact=True)
@@ -114,7 +115,9 @@ def test_index_recall_of_exact_search_is_one(fitted):
 
 
 def test_exact_search_where_an_index_is_no_faster(X, fitted):
-    with pytest.warns(ExactSearchWarning, match="no faster on 30 items") as record:
+    with pytest.warns(
+        ExactSearchWarning, match="no faster than exact search on 30 items"
+    ) as record:
         rec = MINDRecommender(**SMALL, index="annoy").fit(X)
     assert record[0].filename == __file__
     assert rec.index_ == "exact"
@@ -271,3 +274,88 @@ def test_dropped_users_have_weights_too(fitted):
     kept = fitted.recommend([999, 0], k=3, unknown="drop", interest_weights=each)
     assert set(kept["user_id"]) == {0}
     assert set(kept["interest"]) == {1}
+
+
+# ------------------------------------------------------------------ audience
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_the_audience_is_who_scores_an_item_highest(fitted, exclude_seen):
+    """The other way round, `recommend` scores every item for every user."""
+    items = [3, 17, 3]
+    table = fitted.recommend(k=30, exclude_seen=False)
+    if exclude_seen:
+        seen = fitted._model.interactions
+        owners = fitted.users_[np.repeat(np.arange(len(fitted.users_)), seen.lengths)]
+        pairs = set(zip(owners.tolist(), fitted.items_[seen.items].tolist(), strict=True))
+        keep = [pair not in pairs for pair in zip(table["user_id"], table["item_id"], strict=True)]
+        table = table[keep]
+    found = fitted.audience(items, k=6, exclude_seen=exclude_seen)
+    assert found.columns.tolist() == ["item_id", "user_id", "score", "rank", "interest"]
+    start = 0
+    for item in items:
+        expected = table[table["item_id"] == item].sort_values("score", ascending=False)[:6]
+        mine = found[start : start + len(expected)]
+        assert mine["item_id"].tolist() == [item] * len(expected)
+        assert mine["rank"].tolist() == list(range(1, len(expected) + 1))
+        for column in ("user_id", "interest"):
+            assert mine[column].tolist() == expected[column].tolist()
+        np.testing.assert_allclose(mine["score"], expected["score"], atol=1e-6)
+        start += len(expected)
+    assert start == len(found)
+
+
+def test_an_audience_has_no_more_users_than_there_are(fitted):
+    found = fitted.audience([5], k=1000, exclude_seen=False)
+    assert sorted(found["user_id"]) == fitted.users_.tolist()
+    assert len(fitted.audience([], k=3)) == 0
+
+
+def test_an_audience_of_invalid_arguments(fitted):
+    with pytest.raises(UnknownIdError, match="the item 99 was not in fit"):
+        fitted.audience([3, 99])
+    with pytest.raises(InvalidInputError, match="k=0 must be an integer of at least 1"):
+        fitted.audience([3], k=0)
+
+
+# ------------------------------------------------------------------ before encoding
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"k": 0},
+        {"diversity": 2},
+        {"diversity_by": "genre"},
+        {"quotas": [1, 1]},
+        {"quotas": "equal", "diversity": 0.5},
+        {"interest_weights": [1]},
+        {"items": [10**6]},
+        {"exclude_items": "one"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "ask",
+    [lambda rec, **a: rec.recommend(**a), lambda rec, **a: rec.recommend_from_history([[1]], **a)],
+)
+def test_a_call_is_read_before_anybody_is_encoded(fitted, ask, arguments, monkeypatch):
+    def encode(*_):
+        raise AssertionError("a history was encoded")
+
+    monkeypatch.setattr("skmind._model.encode", encode)
+    with pytest.raises(SkmindError):
+        ask(fitted, **arguments)
+
+
+def test_the_ranks_of_an_invalid_k_encode_nobody(X, fitted, monkeypatch):
+    monkeypatch.setattr("skmind._model.encode", None)
+    with pytest.raises(InvalidInputError, match="k=0 must be an integer"):
+        fitted.target_ranks(X, k=0)
+
+
+def test_attributes_of_fit_are_missing_before(fitted):
+    for name in ("users_", "items_", "item_counts_", "item_embeddings_"):
+        assert hasattr(fitted, name)
+        with pytest.raises(AttributeError, match=f"'MINDRecommender' has no attribute '{name}' be"):
+            getattr(MINDRecommender(), name)

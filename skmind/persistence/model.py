@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._model import FittedModel
+from .._model import FittedModel, Snapshot
 from ..data.features import Feature, FeatureEncoder, Features
 from ..data.ids import IdEncoder
 from ..data.interactions import Interactions
@@ -114,8 +114,9 @@ def load(cls: Any, path: Any, manifest_sha256: str | None, mmap: bool) -> Any:
         rec = _build(cls, facts, arrays)
         if INDEX in files and manifest_sha256 is not None:
             file = path / file_name(INDEX, files[INDEX]["sha256"])
-            rec._index = rec._model.plan.build(rec.item_embeddings_, file)
-        rec._ready()
+            rec._snapshot.index = rec._model.plan.build(rec.item_embeddings_, file)
+        rec._snapshot.network(rec.device)
+        rec._snapshot.search_index()
     except ModelFileError:
         raise
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -176,7 +177,7 @@ def _build(cls: Any, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         if name.startswith("weights.")
     }
     model.plan = Plan(**facts["plan"])
-    rec._set_model(model, arrays["item_embeddings"])
+    rec._snapshot = Snapshot(model, arrays["item_embeddings"])
     return rec
 
 

@@ -12,27 +12,27 @@ from .approximate import ApproximateIndex
 
 
 class AnnoyIndex(ApproximateIndex):
-    """A forest over the unit item vectors.
+    """A forest of random projection trees over the unit item vectors.
 
     Parameters
     ----------
     vectors, search_k
         See `ApproximateIndex`; ``search_k`` counts nodes.
     n_trees : int
-        More trees: better recall, larger index.
+        At least 1. More trees: better recall, larger index.
     seed : int
     file : Path or None, default=None
-        What `save` wrote for the same vectors, to be mapped rather than built again. Annoy trusts
-        it: a damaged one kills the process.
+        File that `save` wrote for the same vectors; it is mapped, which is faster than building.
+        Annoy trusts the file: a damaged one kills the process.
 
     Raises
     ------
     InvalidInputError
-        If the file is of another number of vectors.
+        If the file holds another number of vectors.
     """
 
     FIRST_EFFORT = 0.1
-    MOST = 0.1  # benchmarks/speed/index_crossover.py
+    MAX_VISITED_SHARE = 0.1  # benchmarks/speed/index_crossover.py
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class AnnoyIndex(ApproximateIndex):
         self._forest.set_seed(seed % 2**31)
         for code, vector in enumerate(vectors):
             self._forest.add_item(code, vector.tolist())
-        self._forest.build(n_trees, n_jobs=1)  # more jobs: the result depends on the machine
+        self._forest.build(n_trees, n_jobs=1)  # with more jobs the result depends on the machine
 
     def save(self, file: Path) -> None:
-        """Write the forest to a file, from which Annoy maps it from then on."""
+        """Write the forest to a file; from then on Annoy maps it from there."""
         self._forest.save(str(file))
 
     def nearest(self, queries: np.ndarray, n: int, budget: int) -> np.ndarray:

@@ -8,35 +8,35 @@ from typing import ClassVar
 import numpy as np
 
 from ..data.ragged import Ragged
-from .base import TopK, each
+from .base import TopK, run_in_threads
 from .exact import ExactIndex
 
-ROWS = 64  # that a thread takes at a time
+ROWS_PER_TASK = 64  # rows that a thread takes at a time
 
 
 class ApproximateIndex:
     """Each interest is one query; the candidates of all are scored by the nearest interest.
 
-    Rows ask for ``k`` items more than they exclude, so that filtering leaves ``k``; rows that are
-    short all the same, and calls with an allow-list, are answered by `ExactIndex`.
+    Rows ask for ``k`` items more than they exclude, so that filtering leaves ``k``. Rows that are
+    still short, and calls with an allow-list, are answered by `ExactIndex`.
 
     Parameters
     ----------
     vectors : ndarray of shape (n_items, D), float32, unit length
     search_k : int or None
-        What a query visits: nodes of a forest, lists of an inverted file. More: better recall,
-        slower. None: ``effort`` times the root of `size` × items asked for.
+        What a query visits: nodes of a forest, or lists of an inverted file. Higher: better
+        recall, slower. None: ``effort`` times the square root of ``size`` × items asked for.
 
     Attributes
     ----------
     effort : float
         Set by `calibrate`.
     size : int
-        How much there is to visit.
+        Number of nodes or lists that can be visited.
     """
 
-    FIRST_EFFORT: ClassVar[float]  # the least that `calibrate` tries
-    MOST: ClassVar[float]  # share of `size` above which exact search of one user is as fast
+    FIRST_EFFORT: ClassVar[float]  # the lowest effort that `calibrate` tries
+    MAX_VISITED_SHARE: ClassVar[float]  # of `size`; above it exact search of a user is as fast
 
     def __init__(self, vectors: np.ndarray, search_k: int | None = None) -> None:
         self.vectors = vectors
@@ -46,11 +46,11 @@ class ApproximateIndex:
         self._exact = ExactIndex(vectors)
 
     def nearest(self, queries: np.ndarray, n: int, budget: int) -> np.ndarray:
-        """Codes of about ``n`` items nearest each query (K, D), flat; -1 stands for none."""
+        """Return the codes of about ``n`` items nearest each query (K, D), flat; -1: no item."""
         raise NotImplementedError
 
     def budget(self, n: int) -> int:
-        """What a query for ``n`` items visits."""
+        """Return how many nodes or lists a query for ``n`` items visits."""
         return self.search_k or ceil(self.effort * sqrt(self.size * n))
 
     def search(
@@ -65,14 +65,14 @@ class ApproximateIndex:
         """See `Index.search`."""
         if allowed is not None:
             return self._exact.search(queries, mask, k, excluded, allowed, n_jobs)
-        hits = self.search_candidates(queries, mask, k, excluded, n_jobs)
-        short = np.flatnonzero((hits.codes < 0).any(1) & mask.any(1))
+        top = self.search_candidates(queries, mask, k, excluded, n_jobs)
+        short = np.flatnonzero((top.codes < 0).any(1) & mask.any(1))
         full = self._exact.search(
             queries[short], mask[short], k, excluded.take(short), None, n_jobs
         )
-        for mine, theirs in zip(hits, full, strict=True):
-            mine[short] = theirs
-        return hits
+        for part, theirs in zip(top, full, strict=True):
+            part[short] = theirs
+        return top
 
     def search_candidates(
         self,
@@ -82,8 +82,8 @@ class ApproximateIndex:
         excluded: Ragged,
         n_jobs: int | None = None,
     ) -> TopK:
-        """`search` without an allow-list and without refill: rows may be short."""
-        hits = TopK.padding(len(queries), k)
+        """Search without an allow-list and without refill, so that rows may be short."""
+        top = TopK.padding(len(queries), k)
 
         def fill(rows: np.ndarray) -> None:
             for row in rows:
@@ -92,18 +92,22 @@ class ApproximateIndex:
                 codes = self._candidates(queries[row, used], k, banned)
                 products = self.vectors[codes] @ queries[row, used].T
                 scores = products.max(1, initial=-np.inf)
-                best = np.argsort(-scores, kind="stable")[:k]  # of equal ones the lower code first
+                best = np.argsort(-scores, kind="stable")[:k]  # of equal scores the lower code
                 n = len(best)
-                hits.codes[row, :n], hits.scores[row, :n] = codes[best], scores[best]
+                top.codes[row, :n] = codes[best]
+                top.scores[row, :n] = scores[best]
                 if n:
-                    hits.interests[row, :n] = used[products[best].argmax(1)]
+                    top.interests[row, :n] = used[products[best].argmax(1)]
 
-        starts = range(0, len(queries), ROWS)
-        each(fill, [np.arange(start, min(start + ROWS, len(queries))) for start in starts], n_jobs)
-        return hits
+        rows = np.arange(len(queries))
+        parts = [
+            rows[start : start + ROWS_PER_TASK] for start in range(0, len(rows), ROWS_PER_TASK)
+        ]
+        run_in_threads(fill, parts, n_jobs)
+        return top
 
     def _candidates(self, queries: np.ndarray, k: int, banned: np.ndarray) -> np.ndarray:
-        """The nearest items of any query without the banned ones, ascending."""
+        """Return the items near any query without the banned ones, ascending."""
         if not len(queries):
             return np.empty(0, dtype=np.int64)
         n = min(len(self.vectors), k + len(banned))

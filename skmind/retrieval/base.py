@@ -1,4 +1,4 @@
-"""What every index answers: queries (B, K, D) → the top k items of each row."""
+"""What every index answers: interests (B, K, D) → the top k items of each row."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..data.ragged import Ragged
 
 
 class TopK(NamedTuple):
-    """Top items of each row, best first; rows that run out of items are padded.
+    """Top items of each row, best first; rows with fewer than k items are padded.
 
     Attributes
     ----------
     codes : ndarray of shape (B, k), int32
         Item codes; -1 is padding.
     scores : ndarray of shape (B, k), float32
-        Best cosine over the row's interests; -inf in the padding.
+        Highest cosine to an interest of the row; -inf in the padding.
     interests : ndarray of shape (B, k), int32
-        The interest that found the item; -1 in the padding.
+        The interest with that cosine; -1 in the padding.
     """
 
     codes: np.ndarray
@@ -30,7 +30,7 @@ class TopK(NamedTuple):
 
     @classmethod
     def padding(cls, n_rows: int, k: int) -> TopK:
-        """Rows without items, to be filled."""
+        """Return rows without items, to be filled."""
         return cls(
             np.full((n_rows, k), -1, dtype=np.int32),
             np.full((n_rows, k), -np.inf, dtype=np.float32),
@@ -38,13 +38,13 @@ class TopK(NamedTuple):
         )
 
     def padded(self) -> TopK:
-        """The same, where a score of -inf makes its place padding."""
+        """Make every place with a score of -inf padding, in place, and return the same."""
         short = np.isneginf(self.scores)
         self.codes[short] = self.interests[short] = -1
         return self
 
     def widened(self, k: int) -> TopK:
-        """The same with padding up to ``k`` columns."""
+        """Return the same with padding up to ``k`` columns."""
         B, n = self.codes.shape
         both = zip(self, TopK.padding(B, max(k - n, 0)), strict=True)
         return TopK(*(np.concatenate(parts, axis=1) for parts in both))
@@ -64,31 +64,31 @@ class Index(Protocol):
         allowed: np.ndarray | None = None,
         n_jobs: int | None = None,
     ) -> TopK:
-        """The ``k`` items with the highest product with any interest of the row, each once.
+        """Return the ``k`` items with the highest product with any interest of the row, each once.
 
         Parameters
         ----------
         queries : ndarray of shape (B, K, D), float32
-            Of unit length the product is the cosine.
+            Interests; the product is the cosine if they have unit length.
         mask : ndarray of shape (B, K), bool
             Interests in use; a row without any gets padding only.
         k : int
         excluded : Ragged
             Items that each row must not get.
         allowed : ndarray of shape (n_items,), bool, or None
-            Items that may be returned; None: all.
+            Items that may be returned; None: all items.
         n_jobs : int or None
-            Threads; see `each`.
+            Threads; see `run_in_threads`.
 
         Returns
         -------
         TopK
-            Exactly ``k`` items a row unless fewer are eligible.
+            Exactly ``k`` items per row unless fewer are eligible.
         """
         ...
 
 
-def each(
+def run_in_threads(
     function: Callable[[np.ndarray], None], parts: list[np.ndarray], n_jobs: int | None
 ) -> None:
     """Call ``function`` for each part, in ``n_jobs`` threads as scikit-learn counts them.

@@ -1,4 +1,4 @@
-"""Parameters and a sample of users → the index of a fitted model, calibrated to a recall."""
+"""Parameters and a sample of users → an index that is calibrated to reach a target recall."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .base import Index, TopK
 from .exact import ExactIndex
 from .faiss import FaissIndex
 
-TARGET = 0.95  # share of the exact result that a calibrated index finds
-KS = (10, 100)  # items asked for
-STEP = 1.5  # of the effort
-N_USERS = 128  # that it is calibrated on
+TARGET_RECALL = 0.95  # share of the exact result that a calibrated index finds
+CALIBRATION_KS = (10, 100)  # items asked for
+EFFORT_FACTOR = 1.5  # from one effort that is tried to the next
+CALIBRATION_USERS = 128
 
 
 class Sample(NamedTuple):
-    """Users to try an index on: arguments of `Index.search`."""
+    """Users that an index is tried on, as arguments of `Index.search`."""
 
     queries: np.ndarray
     mask: np.ndarray
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All that an index is built from but the vectors, so that it can be built again.
+    """Everything that an index is built from except the vectors, so that it can be built again.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Plan(NamedTuple):
     effort: float | None = None
 
     def build(self, vectors: np.ndarray, file: Path | None = None) -> Index:
-        """The index over ``vectors``; an Annoy index may come from a file."""
+        """Build the index over ``vectors``; an Annoy index may be mapped from a file."""
         if self.kind == "exact":
             return ExactIndex(vectors)
         index: ApproximateIndex
@@ -64,53 +64,55 @@ class Plan(NamedTuple):
     def calibrated(
         self, index: ApproximateIndex, sample: Sample, n_jobs: int | None
     ) -> tuple[Plan, Index]:
-        """The plan and its ``index``, at the least effort that reaches `TARGET`.
+        """Return the plan and its ``index`` with the lowest effort that reaches `TARGET_RECALL`.
 
-        Exact search takes the place of an index that would have to visit so much that it is not
-        faster.
+        If the index would have to visit so much that it is no faster than exact search, return
+        exact search instead.
 
         Warns
         -----
         ExactSearchWarning
-            If it does.
+            If exact search is used instead.
         """
         if calibrate(index, sample, n_jobs):
             return self._replace(effort=index.effort), index
         warn(
-            f"index={self.kind!r} does not find {TARGET:.0%} of the items that exact search finds "
-            f"unless it visits so much that it is no faster on {len(index.vectors)} items; exact "
-            "search is used. Set search_k to have it all the same, with a lower recall",
+            f"index={self.kind!r} is no faster than exact search on {len(index.vectors)} items if "
+            f"it must find {TARGET_RECALL:.0%} of what exact search finds; exact search is used. "
+            "Set search_k to use the index with a lower recall",
             ExactSearchWarning,
         )
         return self._replace(kind="exact"), ExactIndex(index.vectors)
 
 
 def calibrate(index: ApproximateIndex, sample: Sample, n_jobs: int | None = None) -> bool:
-    """Raise the effort of ``index`` until it is a standard error above `TARGET` at all `KS`.
+    """Raise the effort of ``index`` until its recall is a standard error above the target.
+
+    The target is `TARGET_RECALL`, for all `CALIBRATION_KS`.
 
     Returns
     -------
     bool
-        False if it would have to visit more than `ApproximateIndex.MOST`.
+        False if it would have to visit a larger share than `ApproximateIndex.MAX_VISITED_SHARE`.
     """
     queries, mask, seen = sample
-    truth = ExactIndex(index.vectors).search(queries, mask, max(KS), seen, None, n_jobs)
-    for k in KS:
+    truth = ExactIndex(index.vectors).search(queries, mask, max(CALIBRATION_KS), seen, None, n_jobs)
+    for k in CALIBRATION_KS:
         best = TopK(*(part[:, :k] for part in truth))
-        while index.budget(k) <= index.MOST * index.size:
-            found = recalls(index.search_candidates(queries, mask, k, seen, n_jobs), best)
-            if found.mean() - found.std() / sqrt(len(found)) >= TARGET:
+        while index.budget(k) <= index.MAX_VISITED_SHARE * index.size:
+            recall = recalls(index.search_candidates(queries, mask, k, seen, n_jobs), best)
+            if recall.mean() - recall.std() / sqrt(len(recall)) >= TARGET_RECALL:
                 break
-            index.effort *= STEP
+            index.effort *= EFFORT_FACTOR
         else:
             return False
     return True
 
 
 def recalls(found: TopK, truth: TopK) -> np.ndarray:
-    """Share of the items of each row of ``truth`` that were found; rows without any count as 1."""
+    """Return the share of each row's true items that were found; 1 for rows without items."""
     rows = np.arange(len(truth.codes))[:, None]
-    wanted = truth.codes >= 0
-    is_found = isin_pairs((rows, truth.codes), (rows, found.codes)) & wanted
-    n = wanted.sum(1)
-    return np.where(n, is_found.sum(1) / np.maximum(n, 1), 1.0)
+    is_item = truth.codes >= 0
+    is_found = isin_pairs((rows, truth.codes), (rows, found.codes)) & is_item
+    n_items = is_item.sum(1)
+    return np.where(n_items, is_found.sum(1) / np.maximum(n_items, 1), 1.0)

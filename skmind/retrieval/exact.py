@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.ragged import Ragged
-from .base import TopK, each
+from .base import TopK, run_in_threads
 
-BLOCK = 2**23  # scores held at once: 32 MiB
-TILE = 2**20  # products held at once, before the maximum over the interests: 4 MiB
-ROWS = 64  # rows that share a pass over a large catalogue; fewer waste the matrix product
-FEW = 0.1  # an allow-list of a smaller share of the catalogue is searched on its own
+BLOCK_SCORES = 2**23  # scores held at once: 32 MiB
+TILE_PRODUCTS = 2**20  # products held at once, before the maximum over the interests: 4 MiB
+BLOCK_MIN_ROWS = 64  # rows that share a pass over a large catalogue; fewer waste the matrix product
+SMALL_ALLOWLIST_SHARE = 0.1  # an allow-list below this share of the items is searched on its own
 
 
 class ExactIndex:
@@ -34,49 +34,66 @@ class ExactIndex:
         n_jobs: int | None = None,
     ) -> TopK:
         """See `Index.search`."""
-        if allowed is not None and allowed.mean() < FEW:
-            few = np.flatnonzero(allowed)
-            among = ExactIndex(self.vectors[few])
-            rest = excluded.where(allowed[excluded.values])
-            rest = Ragged((np.cumsum(allowed) - 1)[rest.values], rest.offsets)
-            hits = among.search(queries, mask, k, rest, None, n_jobs)
-            return hits._replace(codes=np.append(few, -1).astype(np.int32)[hits.codes])
-        (B, _, D), n = queries.shape, len(self.vectors)
-        hits = TopK.padding(B, k)
+        if allowed is not None and allowed.mean() < SMALL_ALLOWLIST_SHARE:
+            return self._search_allowed(queries, mask, k, excluded, allowed, n_jobs)
+        B, _, D = queries.shape
+        n = len(self.vectors)
+        top = TopK.padding(B, k)
         n_used = mask.sum(1)
-        size = max(1, BLOCK // max(1, min(n, BLOCK // ROWS), min(n, k) * D))
-        parts = [
-            alike[start : start + size]  # together: interests out of use cost nothing
-            for alike in (np.flatnonzero(n_used == K) for K in np.unique(n_used[n_used > 0]))
-            for start in range(0, len(alike), size)
-        ]
+        numbers_per_row = max(1, min(n, BLOCK_SCORES // BLOCK_MIN_ROWS), min(n, k) * D)
+        size = max(1, BLOCK_SCORES // numbers_per_row)
+        parts = []
+        for K in np.unique(n_used[n_used > 0]):
+            # Rows with equally many interests share a block: interests out of use cost nothing.
+            rows = np.flatnonzero(n_used == K)
+            parts += [rows[start : start + size] for start in range(0, len(rows), size)]
 
         def fill(rows: np.ndarray) -> None:
             used = np.nonzero(mask[rows])[1].reshape(len(rows), -1)  # (b, K)
-            found = self._search(queries[rows[:, None], used], k, excluded.take(rows), allowed)
+            found = self._search_block(
+                queries[rows[:, None], used], k, excluded.take(rows), allowed
+            )
             won = np.take_along_axis(used, found.interests, axis=1)
-            for mine, theirs in zip(hits, found._replace(interests=won), strict=True):
-                mine[rows, : theirs.shape[1]] = theirs
+            for part, theirs in zip(top, found._replace(interests=won), strict=True):
+                part[rows, : theirs.shape[1]] = theirs
 
-        each(fill, parts, n_jobs)
-        return hits.padded()
+        run_in_threads(fill, parts, n_jobs)
+        return top.padded()
 
-    def _search(
+    def _search_allowed(
+        self,
+        queries: np.ndarray,
+        mask: np.ndarray,
+        k: int,
+        excluded: Ragged,
+        allowed: np.ndarray,
+        n_jobs: int | None,
+    ) -> TopK:
+        """Search a small allow-list as a catalogue of its own."""
+        items = np.flatnonzero(allowed)
+        new_code = np.cumsum(allowed) - 1
+        excluded = excluded.where(allowed[excluded.values])
+        excluded = Ragged(new_code[excluded.values], excluded.offsets)
+        top = ExactIndex(self.vectors[items]).search(queries, mask, k, excluded, None, n_jobs)
+        return top._replace(codes=np.append(items, -1).astype(np.int32)[top.codes])
+
+    def _search_block(
         self, queries: np.ndarray, k: int, excluded: Ragged, allowed: np.ndarray | None
     ) -> TopK:
         """Search with all interests of ``queries`` (b, K, D), which fit into one block."""
-        b, n = len(queries), len(self.vectors)
+        b = len(queries)
+        n = len(self.vectors)
         rows, banned = excluded.pairs()
         codes = np.empty((b, 0), dtype=np.int64)
         values = np.empty((b, 0), dtype=np.float32)
-        width = max(1, min(n, BLOCK // b))
+        width = max(1, min(n, BLOCK_SCORES // b))
         block = np.empty((b, width), dtype=np.float32)
         for start in range(0, n, width):
             stop = min(start + width, n)
             scores = block[:, : stop - start]
             self._score(queries, start, scores)
-            here = (banned >= start) & (banned < stop)
-            scores[rows[here], banned[here] - start] = -np.inf
+            in_block = (banned >= start) & (banned < stop)
+            scores[rows[in_block], banned[in_block] - start] = -np.inf
             if allowed is not None:
                 scores[:, ~allowed[start:stop]] = -np.inf
             found, found_values = top_k(scores, k)
@@ -86,17 +103,17 @@ class ExactIndex:
         return TopK(codes, values, winners(self.vectors, queries, codes))
 
     def _score(self, queries: np.ndarray, start: int, out: np.ndarray) -> None:
-        """Write to ``out`` the maximum over the interests for the items from ``start`` on."""
+        """Write the highest score over the interests of the items from ``start`` on to ``out``."""
         b, K, D = queries.shape
         flat = queries.reshape(b * K, D)
-        width = max(1, TILE // len(flat))
+        width = max(1, TILE_PRODUCTS // len(flat))
         tile = np.empty(len(flat) * width, dtype=np.float32)
         for first in range(0, out.shape[1], width):
-            here = out[:, first : first + width]
-            products = tile[: K * here.size].reshape(len(flat), -1)
-            items = self.vectors[start + first : start + first + here.shape[1]]
+            scores = out[:, first : first + width]
+            products = tile[: K * scores.size].reshape(len(flat), -1)
+            items = self.vectors[start + first : start + first + scores.shape[1]]
             np.matmul(flat, items.T, out=products)
-            products.reshape(b, K, -1).max(axis=1, out=here)
+            products.reshape(b, K, -1).max(axis=1, out=scores)
 
 
 def search_lists(
@@ -107,7 +124,7 @@ def search_lists(
     lists: Ragged,
     n_jobs: int | None = None,
 ) -> TopK:
-    """`Index.search` where each row has a list of its own that it may get items of.
+    """Search as `Index.search` does, where each row may get items of its own list only.
 
     Parameters
     ----------
@@ -116,13 +133,15 @@ def search_lists(
     lists : Ragged
         Distinct items, ascending.
     """
-    hits = TopK.padding(len(queries), k)
+    top = TopK.padding(len(queries), k)
     lengths = lists.lengths
-    power = np.frexp(lengths)[1]  # rows of like length share a block, which is then seldom padding
+    has_interest = mask.any(1)
+    power = np.frexp(lengths)[1]  # rows of similar length share a block, so that it is well filled
     parts = []
-    for alike in (np.flatnonzero((power == p) & mask.any(1)) for p in np.unique(power[power > 0])):
-        size = max(1, BLOCK // (int(lengths[alike].max(initial=1)) * vectors.shape[1]))
-        parts += [alike[start : start + size] for start in range(0, len(alike), size)]
+    for p in np.unique(power[power > 0]):
+        rows = np.flatnonzero((power == p) & has_interest)
+        size = max(1, BLOCK_SCORES // (int(lengths[rows].max(initial=1)) * vectors.shape[1]))
+        parts += [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def fill(rows: np.ndarray) -> None:
         columns = np.arange(lengths[rows].max())
@@ -132,20 +151,20 @@ def search_lists(
         products = vectors[codes] @ queries[rows].transpose(0, 2, 1)  # (b, M, K)
         products[np.broadcast_to(~mask[rows, None], products.shape)] = -np.inf
         scores = np.where(missing, -np.inf, products.max(2))
-        best, values = top_k(scores, k)
-        found = TopK(codes, scores, products.argmax(2))
-        for mine, theirs in zip(hits, found, strict=True):
-            mine[rows, : best.shape[1]] = np.take_along_axis(theirs, best, axis=1)
+        best = top_k(scores, k)[0]
+        candidates = TopK(codes, scores, products.argmax(2))
+        for part, theirs in zip(top, candidates, strict=True):
+            part[rows, : best.shape[1]] = np.take_along_axis(theirs, best, axis=1)
 
-    each(fill, parts, n_jobs)
-    return hits.padded()
+    run_in_threads(fill, parts, n_jobs)
+    return top.padded()
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and values of the ``k`` highest scores of each row, best first.
+    """Return columns and values of the ``k`` highest scores of each row, best first.
 
-    In two stages: the ``k`` groups of columns with the highest maxima hold the ``k`` highest
-    scores, so only these are searched. Equal scores are taken and listed in column order.
+    Works in two stages: the ``k`` groups of columns with the highest maxima hold the ``k`` highest
+    scores, so only these groups are searched. Equal scores are taken and listed in column order.
 
     Parameters
     ----------
@@ -158,18 +177,20 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     values : ndarray of shape (B, min(k, n)), float32
     """
     B, n = scores.shape
-    size = int(np.sqrt(n / k / 2))  # columns of a group; measured
+    size = int(np.sqrt(n / k / 2))  # columns of a group, the fastest as measured
     if size < 2:
         columns = _largest(scores, k)
     else:
-        m = n // size  # group j: columns j, j + m, j + 2m …, whose maxima vectorise
+        # Group j has the columns j, j + m, j + 2m …, so that the maxima are vectorised.
+        m = n // size
         maxima = scores[:, : size * m].reshape(B, size, m).max(1)
         groups = _largest(maxima, k)  # (B, k)
-        near = (groups[:, None, :] + np.arange(0, size * m, m)[:, None]).reshape(B, size * k)
-        rest = np.broadcast_to(np.arange(size * m, n), (B, n - size * m))
-        near = np.concatenate([near, rest], axis=1)  # ascending
-        columns = np.take_along_axis(near, _largest(np.take_along_axis(scores, near, 1), k), 1)
-        # groups tie at the threshold: a column of the group left out may come first
+        members = (groups[:, None, :] + np.arange(0, size * m, m)[:, None]).reshape(B, size * k)
+        ungrouped = np.broadcast_to(np.arange(size * m, n), (B, n - size * m))
+        candidates = np.concatenate([members, ungrouped], axis=1)  # ascending
+        best = _largest(np.take_along_axis(scores, candidates, axis=1), k)
+        columns = np.take_along_axis(candidates, best, axis=1)
+        # Where groups tie at the threshold, a column of a group left out may come first.
         limit = np.take_along_axis(maxima, groups, axis=1).min(1, keepdims=True)
         tied = np.count_nonzero(maxima >= limit, axis=1) > k
         tied &= ~np.isneginf(limit[:, 0])
@@ -180,7 +201,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _largest(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the ``k`` highest scores, ascending; of equal ones the first are taken."""
+    """Return the columns of the ``k`` highest scores, ascending; of equal scores the first ones."""
     B, n = scores.shape
     if k >= n:
         return np.tile(np.arange(n), (B, 1))
@@ -194,5 +215,5 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def winners(vectors: np.ndarray, queries: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The interest that is nearest each item, int64 of shape (B, k)."""
+    """Return the interest that is nearest to each item, int64 of shape (B, k)."""
     return (vectors[codes] @ queries.transpose(0, 2, 1)).argmax(2)

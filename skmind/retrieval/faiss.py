@@ -1,4 +1,4 @@
-"""Approximate search by an inverted file of faiss, which ``pip install skmind[faiss]`` brings."""
+"""Approximate search by an inverted file of faiss; needs ``pip install skmind[faiss]``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from .approximate import ApproximateIndex
 
-POINTS = 39  # a list has at least, on average; with fewer faiss calls its centroids unreliable
-TRAINING = 64  # points a list that the centroids are made from
-ITERATIONS = 10
+MIN_POINTS_PER_LIST = 39  # on average; with fewer, faiss warns that centroids are unreliable
+TRAINING_POINTS_PER_LIST = 64  # vectors per list that the centroids are computed from
+CLUSTERING_ITERATIONS = 10
 
 
 class FaissIndex(ApproximateIndex):
-    """Item vectors in lists by their nearest centroid; a query scans the nearest lists.
+    """Lists of item vectors by their nearest centroid; a query scans the nearest lists.
 
     Parameters
     ----------
@@ -32,20 +32,20 @@ class FaissIndex(ApproximateIndex):
     """
 
     FIRST_EFFORT = 0.01
-    MOST = 0.25  # benchmarks/speed/index_crossover.py
+    MAX_VISITED_SHARE = 0.25  # benchmarks/speed/index_crossover.py
 
     def __init__(self, vectors: np.ndarray, search_k: int | None = None, seed: int = 0) -> None:
         super().__init__(vectors, search_k)
         self._faiss = load_faiss()
         n, D = vectors.shape
-        self.size = max(1, min(int(4 * sqrt(n)), n // POINTS))
+        self.size = max(1, min(int(4 * sqrt(n)), n // MIN_POINTS_PER_LIST))
         inner_product = self._faiss.METRIC_INNER_PRODUCT
         self._lists = self._faiss.index_factory(D, f"IVF{self.size},Flat", inner_product)
         clustering = self._lists.cp
         clustering.seed = seed % 2**31
-        clustering.niter = ITERATIONS
-        clustering.max_points_per_centroid = TRAINING
-        clustering.min_points_per_centroid = 1  # else a warning of faiss's own on stderr
+        clustering.niter = CLUSTERING_ITERATIONS
+        clustering.max_points_per_centroid = TRAINING_POINTS_PER_LIST
+        clustering.min_points_per_centroid = 1  # otherwise faiss writes a warning to stderr
         with _one_thread(self._faiss):
             self._lists.train(vectors)
             self._lists.add(vectors)
@@ -59,7 +59,7 @@ class FaissIndex(ApproximateIndex):
 
 @contextmanager
 def _one_thread(faiss: Any) -> Iterator[None]:
-    """Results don't depend on the machine; `each` has the threads."""
+    """Use one thread in faiss: `run_in_threads` starts the threads, and results are repeatable."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -69,7 +69,7 @@ def _one_thread(faiss: Any) -> Iterator[None]:
 
 
 def load_faiss() -> Any:
-    """The library.
+    """Import faiss and return it.
 
     Raises
     ------

@@ -1,102 +1,201 @@
-"""What a call of recommend asks for → checked, in codes: lists, weights and quotas of each user."""
+"""Arguments of `recommend` → a `RecommendQuery`: checked, and in codes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .._checks import warn
+from .._checks import check_count, check_real, warn
+from ..data.features import Values
 from ..data.histories import read_item_lists
 from ..data.ids import IdEncoder
-from ..data.interactions import Interactions
-from ..data.prepare import Schema
+from ..data.prepare import Prepared, Schema
 from ..data.ragged import Ragged
 from ..data.tables import is_frame
 from ..exceptions import InvalidInputError, ShortageWarning, UnknownIdError
 from .base import TopK
 
 
-class RecommendQuery(NamedTuple):
-    """The arguments of `FittedRecommender.recommend`, by their names."""
+@dataclass(frozen=True)
+class RecommendQuery:
+    """What one call asks for, with one row per user.
+
+    Attributes
+    ----------
+    k : int
+        Items per user.
+    excluded : Ragged
+        Items that each user must not get.
+    allowed : ndarray of shape (n_items,), bool, or None
+        Items that may be recommended to everybody; None: all items.
+    lists : Ragged or None
+        Items that each user may get, without the excluded ones; used instead of ``excluded`` and
+        ``allowed``.
+    weights : ndarray of shape (n_users, n_interests), float32, or None
+        Factors of the scores of each interest.
+    quotas : "equal", ndarray of shape (n_users, n_interests), int64, or None
+        Number of items from each interest.
+    diversity : float
+    values : Values or None
+        The item feature by which lists are diversified; None: the item vectors.
+    limits : tuple of str
+        The arguments that leave out items, for the message of `warn_of_shortage`.
+    """
 
     k: int
-    exclude_seen: bool = True
-    items: Any = None
-    exclude_items: Any = None
-    interest_weights: Any = None
-    quotas: Any = None
+    excluded: Ragged
+    allowed: np.ndarray | None = None
+    lists: Ragged | None = None
+    weights: np.ndarray | None = None
+    quotas: np.ndarray | str | None = None
     diversity: float = 0.0
-    diversity_by: str | None = None
+    values: Values | None = None
+    limits: tuple[str, ...] = ()
+
+    @classmethod
+    def read(
+        cls,
+        users: np.ndarray,
+        histories: Ragged,
+        prepared: Prepared,
+        schema: Schema,
+        n_interests: int,
+        *,
+        k: Any = 10,
+        exclude_seen: bool = True,
+        items: Any = None,
+        exclude_items: Any = None,
+        interest_weights: Any = None,
+        quotas: Any = None,
+        diversity: Any = 0.0,
+        diversity_by: Any = None,
+    ) -> RecommendQuery:
+        """Read and check all arguments, before any history is encoded.
+
+        Parameters
+        ----------
+        users : ndarray of shape (n_users,)
+            Ids that per-user lists may name.
+        histories : Ragged
+            Item codes that each user has seen.
+        prepared : Prepared
+        schema : Schema
+        n_interests : int
+        k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by
+            As in `MINDRecommender.recommend`.
+
+        Raises
+        ------
+        InvalidInputError
+            If an argument is invalid, or quotas are combined with diversity.
+        UnknownIdError
+            If ``items`` is one list for all users and no item of it is known.
+        """
+        shape = len(users), n_interests
+        k = check_count(k, "k")
+        diversity = check_real(diversity, "diversity", 0, 1)
+        values = None
+        if diversity_by is not None:
+            values = prepared.item_features.values_of(diversity_by, "diversity_by")
+        weights = None
+        if interest_weights is not None:
+            weights = read_weights(interest_weights, shape)
+        shares = None
+        if quotas is not None:
+            shares = read_quotas(quotas, k, shape)
+            if diversity:
+                raise InvalidInputError(
+                    f"quotas={quotas!r} and diversity={diversity:g} can't be combined; leave one "
+                    "out"
+                )
+        if not exclude_seen:
+            histories = histories.take(np.full(histories.n_rows, -1))
+        seen = Ragged(histories.values, histories.offsets)
+        eligible = eligible_items(items, exclude_items, seen, users, schema, prepared.items)
+        given = {
+            "exclude_seen=True": exclude_seen,
+            "items=": items is not None,
+            "exclude_items=": exclude_items is not None,
+        }
+        limits = tuple(name for name, is_given in given.items() if is_given)
+        return cls(k, *eligible, weights, shares, diversity, values, limits)
+
+    def quotas_of(self, mask: np.ndarray) -> np.ndarray | None:
+        """Return the quotas of each user, of whom ``mask`` (n_users, n_interests) is in use.
+
+        Equal quotas are shared by the interests in use; of the rest, the first ones get one more.
+        """
+        if not isinstance(self.quotas, str):
+            return self.quotas
+        per_interest, n_more = np.divmod(self.k, np.maximum(mask.sum(1, keepdims=True), 1))
+        return mask * (per_interest + (np.cumsum(mask, axis=1) <= n_more))
 
 
 def eligible_items(
-    wanted: RecommendQuery,
-    seen: Interactions,
+    items: Any,
+    exclude_items: Any,
+    seen: Ragged,
     users: np.ndarray,
     schema: Schema,
     encoder: IdEncoder,
 ) -> tuple[Ragged, np.ndarray | None, Ragged | None]:
-    """Arguments of `retrieve` that say which items each user may get.
-
-    Returns
-    -------
-    excluded : Ragged
-    allowed : ndarray of shape (n_items,), bool, or None
-    lists : Ragged or None
+    """Return ``excluded``, ``allowed`` and ``lists`` of a `RecommendQuery`.
 
     Raises
     ------
     UnknownIdError
-        If ``items`` is one list for all, none of which is known.
+        If ``items`` is one list for all users and no item of it is known.
     """
-    if not wanted.exclude_seen:
-        seen = seen.take(np.full(seen.n_users, -1))
-    excluded = Ragged(seen.items, seen.offsets)
+    excluded = seen
     allowed: np.ndarray | None = None
-    if _by_user(wanted.exclude_items):
-        more = read_item_lists(wanted.exclude_items, "exclude_items", schema, encoder, users)
+    if _is_per_user(exclude_items):
+        more = read_item_lists(exclude_items, "exclude_items", schema, encoder, users)
         rows, codes = map(np.concatenate, zip(excluded.pairs(), more, strict=True))
         excluded = Ragged.from_pairs(rows, codes, len(users))
-    elif wanted.exclude_items is not None:
-        allowed = ~_mask(encoder, wanted.exclude_items)
-    if _by_user(wanted.items):
-        rows, codes = read_item_lists(wanted.items, "items", schema, encoder, users)
+    elif exclude_items is not None:
+        allowed = ~_mask(encoder, exclude_items)
+    if _is_per_user(items):
+        rows, codes = read_item_lists(items, "items", schema, encoder, users)
         if allowed is not None:
-            rows, codes = rows[allowed[codes]], codes[allowed[codes]]
+            is_allowed = allowed[codes]
+            rows = rows[is_allowed]
+            codes = codes[is_allowed]
         lists = Ragged.from_pairs(rows, codes, len(users)).without(excluded)
         return excluded, None, lists
-    if wanted.items is not None:
-        mask = _mask(encoder, wanted.items)
+    if items is not None:
+        mask = _mask(encoder, items)
         if not mask.any():
             raise UnknownIdError(
-                f"items= has {len(wanted.items)} ids, none of which was in fit; name at least one "
-                "that is in items_, or None for all"
+                f"items= has {len(items)} ids, none of which was in fit; name at least one that is "
+                "in items_, or None for all"
             )
         allowed = mask if allowed is None else mask & allowed
     return excluded, allowed, None
 
 
-def _by_user(items: Any) -> bool:
+def _is_per_user(items: Any) -> bool:
     return isinstance(items, Mapping) or is_frame(items)
 
 
 def _mask(encoder: IdEncoder, ids: Any) -> np.ndarray:
-    """Which items ``ids`` names; unknown ones are passed over."""
+    """Return which items ``ids`` names; unknown ones are ignored."""
     codes = encoder.encode(ids)
     mask = np.zeros(len(encoder), dtype=bool)
     mask[codes[codes >= 0]] = True
     return mask
 
 
-def read_weights(weights: Any, mask: np.ndarray) -> np.ndarray:
-    """``interest_weights`` of each user.
+def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Read ``interest_weights``.
 
     Parameters
     ----------
     weights : array of shape (n_interests,) or (n_users, n_interests)
-    mask : ndarray of shape (n_users, n_interests), bool
+    shape : tuple
+        ``(n_users, n_interests)``.
 
     Returns
     -------
@@ -105,83 +204,79 @@ def read_weights(weights: Any, mask: np.ndarray) -> np.ndarray:
     Raises
     ------
     InvalidInputError
-        If the shape is another, or a weight is negative or no finite number, or all of a user are
-        0.
+        If the shape is another one, a weight is negative or not finite, or all weights of a user
+        are 0.
     """
-    found = _numbers(weights, "interest_weights", mask)
-    if not (np.isfinite(found) & (found >= 0)).all() or not (found > 0).any(1).all():
+    numbers = _numbers(weights, "interest_weights", shape)
+    if not (np.isfinite(numbers) & (numbers >= 0)).all() or not (numbers > 0).any(1).all():
         raise InvalidInputError(
-            f"interest_weights has values from {found.min():g} to {found.max():g}; they must be "
-            "finite and at least 0, and one of each user above 0"
+            f"interest_weights has values from {numbers.min():g} to {numbers.max():g}; they must "
+            "be finite and at least 0, and at least one per user must be above 0"
         )
-    return found.astype(np.float32)
+    return numbers.astype(np.float32)
 
 
-def read_quotas(quotas: Any, k: int, mask: np.ndarray) -> np.ndarray:
-    """``quotas`` of each user: how many of the ``k`` items each interest brings.
+def read_quotas(quotas: Any, k: int, shape: tuple[int, int]) -> np.ndarray | str:
+    """Read ``quotas``: how many of the ``k`` items come from each interest.
 
     Parameters
     ----------
     quotas : "equal", or array of shape (n_interests,) or (n_users, n_interests)
     k : int
-    mask : ndarray of shape (n_users, n_interests), bool
+    shape : tuple
+        ``(n_users, n_interests)``.
 
     Returns
     -------
-    ndarray of shape (n_users, n_interests), int64
+    "equal", or ndarray of shape (n_users, n_interests), int64
 
     Raises
     ------
     InvalidInputError
-        If they are no integers of at least 0 that add up to ``k``.
+        If they are not integers of at least 0 that add up to ``k``.
     """
     if isinstance(quotas, str) and quotas == "equal":
-        each, more = np.divmod(k, np.maximum(mask.sum(1, keepdims=True), 1))
-        return mask * (each + (np.cumsum(mask, axis=1) <= more))
-    found = _numbers(quotas, "quotas", mask, 'or "equal"')
-    counts = np.where(np.isfinite(found), found, -1).astype(np.int64)
-    if (counts != found).any() or (counts < 0).any() or (counts.sum(1) != k).any():
+        return quotas
+    numbers = _numbers(quotas, "quotas", shape, 'or "equal"')
+    counts = np.where(np.isfinite(numbers), numbers, -1).astype(np.int64)
+    if (counts != numbers).any() or (counts < 0).any() or (counts.sum(1) != k).any():
         raise InvalidInputError(
             f'quotas={quotas!r} must be "equal", or integers of at least 0 that add up to k={k}'
         )
     return counts
 
 
-def _numbers(values: Any, name: str, mask: np.ndarray, other: str = "") -> np.ndarray:
-    """``values`` as numbers of the shape of ``mask``."""
-    n_users, K = mask.shape
+def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") -> np.ndarray:
+    """Return ``values`` as numbers of this shape."""
+    n_users, K = shape
     try:
-        found = np.asarray(values, dtype=float)
+        numbers = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
-        found = np.array(np.nan)  # of no legal shape
-    if found.shape not in ((K,), (n_users, K)):
+        numbers = np.array(np.nan)  # its shape is not valid either
+    if numbers.shape not in ((K,), (n_users, K)):
         raise InvalidInputError(
             f"{name}={values!r} must be an array of shape (n_interests,) = ({K},) or "
             f"(n_users, n_interests) = ({n_users}, {K}) {other}".rstrip()
         )
-    return np.broadcast_to(found, mask.shape)
+    return np.broadcast_to(numbers, shape)
 
 
-def warn_of_shortage(hits: TopK, wanted: RecommendQuery, n_items: int) -> None:
-    """Say how many users get fewer than ``k`` items, and why.
+def warn_of_shortage(top: TopK, query: RecommendQuery, n_items: int) -> None:
+    """Warn if users get fewer than ``k`` items: how many users, and why.
 
     Warns
     -----
     ShortageWarning
     """
-    found = (hits.codes >= 0).sum(1)
-    n_short = int((found < wanted.k).sum())
+    lengths = (top.codes >= 0).sum(1)
+    n_short = int((lengths < query.k).sum())
     if not n_short:
         return
-    given = {
-        "exclude_seen=True": wanted.exclude_seen,
-        "items=": wanted.items is not None,
-        "exclude_items=": wanted.exclude_items is not None,
-    }
-    limits = " and ".join(name for name, is_given in given.items() if is_given)
-    why = f"no other of the {n_items} known items is left" + (f" after {limits}" if limits else "")
+    why = f"no other of the {n_items} known items is left"
+    if query.limits:
+        why += f" after {' and '.join(query.limits)}"
     warn(
-        f"{n_short} of {len(found)} users get fewer than k={wanted.k} items, the fewest "
-        f"{found.min()}: {why}; lower k, or allow more",
+        f"{n_short} of {len(lengths)} users get fewer than k={query.k} items, the fewest "
+        f"{lengths.min()}: {why}; lower k, or allow more",
         ShortageWarning,
     )

@@ -26,7 +26,6 @@ from sklearn.base import clone
 from skops import io as skops
 
 from skmind import MINDRecommender
-from skmind import _recommender as recommender
 from skmind.exceptions import (
     DeviceFallbackWarning,
     ForkedThreadsWarning,
@@ -126,8 +125,8 @@ def assert_answers_alike(a, b):
         b.recommend_from_history([[1, 5], []], k=3, users=None),
     )
     np.testing.assert_array_equal(a.interests(a.users_), b.interests(b.users_))
-    first = a._ready()[1].state_dict()
-    for name, value in b._ready()[1].state_dict().items():
+    first = a._snapshot.network("cpu").state_dict()
+    for name, value in b._snapshot.network("cpu").state_dict().items():
         assert torch.equal(value, first[name]), name
 
 
@@ -272,7 +271,7 @@ def test_ids_that_are_not_stored(tmp_path, ids, message):
 )
 def test_a_state_that_could_not_be_read_is_not_saved(fitted, tmp_path, alter):
     changed = copy.deepcopy(fitted)
-    changed.item_embeddings_ = alter(changed.item_embeddings_)
+    changed._snapshot.item_embeddings = alter(changed.item_embeddings_)
     with pytest.raises(InvalidInputError, match=r"item_embeddings is an array of .* \(7, 4\); fit"):
         changed.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
@@ -302,7 +301,7 @@ def test_a_stored_index_is_mapped_if_the_manifest_is_vouched_for(tmp_path):
     assert "/m/index-" not in Path("/proc/self/maps").read_text()
     mapped = MINDRecommender.load(tmp_path / "m", manifest_sha256=digest)
     assert "/m/index-" in Path("/proc/self/maps").read_text()
-    assert type(mapped._index) is type(built._index) is AnnoyIndex
+    assert type(mapped._snapshot.index) is type(built._snapshot.index) is AnnoyIndex
     pd.testing.assert_frame_equal(mapped.recommend(k=3), built.recommend(k=3))
     without = mapped.save(tmp_path / "m")  # takes the index away
     assert not list((tmp_path / "m").glob("index*"))
@@ -340,10 +339,10 @@ def test_a_model_fitted_on_cuda_answers_from_the_cpu(fitted, saved, monkeypatch)
 
 def test_a_mapped_model_has_no_copy_of_its_arrays(saved):
     loaded = MINDRecommender.load(saved, mmap=True)
-    weights = loaded._ready()[1].state_dict()
+    weights = loaded._snapshot.network("cpu").state_dict()
     shared = [(loaded._model.weights[name], value.numpy()) for name, value in weights.items()]
     shared += [
-        (loaded.item_embeddings_, loaded._index.vectors),
+        (loaded.item_embeddings_, loaded._snapshot.index.vectors),
         (loaded.items_, loaded._model.items._index.values),
     ]
     for stored, used in shared:
@@ -358,7 +357,7 @@ def test_read_only_weights_are_copied_without_a_warning(fitted, tmp_path):
     again = through_joblib("r")(fitted, tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        net = again._ready()[1]
+        net = again._snapshot.network("cpu")
     assert not np.shares_memory(net.bilinear.detach().numpy(), again._model.weights["bilinear"])
 
 
@@ -449,8 +448,7 @@ def test_a_fork_after_torch_used_threads_is_warned_of_and_does_not_hang(fitted):
 def test_a_fork_while_another_thread_builds(fitted):
     copied = pickle.loads(pickle.dumps(fitted))
     expected = fitted.recommend(k=3).to_json()
-    lock = recommender._BUILDING.setdefault(os.getpid(), threading.Lock())
-    with lock:
+    with copied._snapshot._lock():
         assert in_child(lambda: copied.recommend(k=3).to_json()) == expected
 
 

@@ -10,7 +10,8 @@ from skmind.retrieval.exact import ExactIndex
 class Halves(ApproximateIndex):
     """Knows the items of even code only, and finds what is nearest among them by sorting."""
 
-    FIRST_EFFORT, MOST = 0.5, 1.0
+    FIRST_EFFORT = 0.5
+    MAX_VISITED_SHARE = 1.0
 
     def nearest(self, queries, n, budget):
         self.asked = n, budget
@@ -70,7 +71,7 @@ def test_rows_with_enough_are_not_refilled(case):
 @pytest.mark.parametrize("kind", [ExactIndex, AnnoyIndex, Halves])
 @pytest.mark.parametrize("n_jobs", [2, 5, -1])
 def test_results_do_not_depend_on_the_number_of_threads(case, kind, n_jobs, monkeypatch):
-    monkeypatch.setattr("skmind.retrieval.exact.BLOCK", 2**9)  # many parts
+    monkeypatch.setattr("skmind.retrieval.exact.BLOCK_SCORES", 2**9)  # many parts
     vectors, queries, mask, excluded = case
     index = kind(vectors)
     one, several = (index.search(queries, mask, 9, excluded, None, n) for n in (None, n_jobs))

@@ -3,7 +3,7 @@ import pytest
 
 from skmind.data.ragged import Ragged
 from skmind.retrieval.annoy import AnnoyIndex
-from skmind.retrieval.base import TopK, each
+from skmind.retrieval.base import TopK, run_in_threads
 from skmind.retrieval.exact import ExactIndex
 
 
@@ -81,9 +81,9 @@ def test_each_part_is_visited_once(n_jobs):
     def visit(part):
         seen[part] += 1
 
-    each(visit, np.array_split(np.arange(100), 7), n_jobs)
+    run_in_threads(visit, np.array_split(np.arange(100), 7), n_jobs)
     assert (seen == 1).all()
-    each(visit, [], n_jobs)
+    run_in_threads(visit, [], n_jobs)
 
 
 def test_each_passes_errors_on():
@@ -91,4 +91,4 @@ def test_each_passes_errors_on():
         raise KeyError("lost")
 
     with pytest.raises(KeyError, match="lost"):
-        each(fail, [np.arange(2)] * 3, 2)
+        run_in_threads(fail, [np.arange(2)] * 3, 2)

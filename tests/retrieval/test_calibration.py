@@ -5,7 +5,14 @@ from skmind.data.ragged import Ragged
 from skmind.exceptions import ExactSearchWarning
 from skmind.retrieval.annoy import AnnoyIndex
 from skmind.retrieval.base import TopK
-from skmind.retrieval.calibration import KS, TARGET, Plan, Sample, calibrate, recalls
+from skmind.retrieval.calibration import (
+    CALIBRATION_KS,
+    TARGET_RECALL,
+    Plan,
+    Sample,
+    calibrate,
+    recalls,
+)
 from skmind.retrieval.exact import ExactIndex
 from skmind.retrieval.faiss import FaissIndex
 
@@ -69,18 +76,18 @@ def test_calibration_reaches_its_target_on_other_users(vectors, kind):
     index = Plan(kind, n_trees=10).build(vectors)
     first = index.effort
     others = sample_of(vectors, 100, seed=3)
-    truth = ExactIndex(vectors).search(*others[:2], max(KS), others.seen)
+    truth = ExactIndex(vectors).search(*others[:2], max(CALIBRATION_KS), others.seen)
 
     def recall(k):
         best = TopK(*(part[:, :k] for part in truth))
         return recalls(index.search_candidates(*others[:2], k, others.seen), best).mean()
 
-    before = min(map(recall, KS))
-    assert before < TARGET - 0.05  # there is something to do
+    before = min(map(recall, CALIBRATION_KS))
+    assert before < TARGET_RECALL - 0.05  # there is something to do
     assert calibrate(index, sample_of(vectors, 60, seed=2))
     assert index.effort > first
-    assert min(map(recall, KS)) > TARGET - 0.02
-    assert index.budget(max(KS)) <= index.MOST * index.size
+    assert min(map(recall, CALIBRATION_KS)) > TARGET_RECALL - 0.02
+    assert index.budget(max(CALIBRATION_KS)) <= index.MAX_VISITED_SHARE * index.size
 
 
 def test_no_more_effort_than_it_takes(vectors):
@@ -88,13 +95,13 @@ def test_no_more_effort_than_it_takes(vectors):
     index, sample = AnnoyIndex(vectors, 10), sample_of(vectors, 60, seed=2)
     calibrate(index, sample)
     index.effort /= 1.5
-    truth = ExactIndex(vectors).search(*sample[:2], max(KS), sample.seen)
+    truth = ExactIndex(vectors).search(*sample[:2], max(CALIBRATION_KS), sample.seen)
     lows = []
-    for k in KS:
+    for k in CALIBRATION_KS:
         best = TopK(*(part[:, :k] for part in truth))
         found = recalls(index.search_candidates(*sample[:2], k, sample.seen), best)
         lows.append(found.mean() - found.std() / 60**0.5)
-    assert min(lows) < TARGET
+    assert min(lows) < TARGET_RECALL
 
 
 def test_short_rows_do_not_count_as_found(vectors):
@@ -132,7 +139,9 @@ def test_exact_search_takes_over_where_an_index_is_no_faster():
     plan = Plan("annoy", 5)
     index = plan.build(vectors)
     sample = sample_of(vectors, 20, seed=0)
-    with pytest.warns(ExactSearchWarning, match="index='annoy' does not find 95% .* Set search_k"):
+    with pytest.warns(
+        ExactSearchWarning, match="index='annoy' is no faster .* 95% .* Set search_k"
+    ):
         plan, index = plan.calibrated(index, sample, None)
     assert plan.kind == "exact"
     assert type(index) is ExactIndex

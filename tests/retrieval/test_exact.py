@@ -61,9 +61,9 @@ def random_case(rng, draw, n, B=9, K=3, D=5, masked=0.3, share_excluded=0.3):
 def block(request, monkeypatch):
     """Searches with ever smaller blocks: a batch and a catalogue are cut into many."""
     if request.param:
-        monkeypatch.setattr(exact, "BLOCK", request.param)
-        monkeypatch.setattr(exact, "TILE", max(1, request.param // 4))
-        monkeypatch.setattr(exact, "ROWS", 4)
+        monkeypatch.setattr(exact, "BLOCK_SCORES", request.param)
+        monkeypatch.setattr(exact, "TILE_PRODUCTS", max(1, request.param // 4))
+        monkeypatch.setattr(exact, "BLOCK_MIN_ROWS", 4)
 
 
 @pytest.mark.usefixtures("block")
@@ -153,7 +153,7 @@ def sizes(monkeypatch):
         found["winners"].append(codes.size * vectors.shape[1])
         return winners(vectors, queries, codes)
 
-    monkeypatch.setattr(exact, "BLOCK", 2**12)
+    monkeypatch.setattr(exact, "BLOCK_SCORES", 2**12)
     monkeypatch.setattr(exact, "top_k", spied_top_k)
     monkeypatch.setattr(exact, "winners", spied_winners)
     return found

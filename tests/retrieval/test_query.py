@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skmind.data.features import FeatureEncoder
 from skmind.data.ids import IdEncoder
 from skmind.data.interactions import Interactions
-from skmind.data.prepare import Schema
+from skmind.data.prepare import Prepared, Schema
 from skmind.exceptions import IdTypeError, InvalidInputError, ShortageWarning, UnknownIdError
 from skmind.retrieval.base import TopK
 from skmind.retrieval.query import (
     RecommendQuery,
-    eligible_items,
     read_quotas,
     read_weights,
     warn_of_shortage,
@@ -22,6 +22,9 @@ ITEMS = IdEncoder(np.array([f"i{code}" for code in range(6)], dtype=object), "it
 USERS = np.array([10, 11, 12, 10])  # one is asked for twice
 SEEN = Interactions(np.array([0, 1, 2, 0], dtype=np.int32), np.array([0, 1, 3, 3, 4]))
 
+NO_FEATURES = FeatureEncoder([]).transform({}, 6)
+PREPARED = Prepared(ITEMS, ITEMS, SEEN, np.ones(6), NO_FEATURES, NO_FEATURES)
+
 MASK = np.array([[True, True, False], [True, True, True], [False, False, False]])
 
 
@@ -31,11 +34,14 @@ def as_lists(lists):
     return [part.tolist() for part in np.split(lists.values, lists.offsets[1:-1])]
 
 
-def asked(**wanted):
-    excluded, allowed, lists = eligible_items(
-        RecommendQuery(3, **wanted), SEEN, USERS, SCHEMA, ITEMS
-    )
-    return as_lists(excluded), None if allowed is None else allowed.tolist(), as_lists(lists)
+def read(**arguments):
+    return RecommendQuery.read(USERS, SEEN, PREPARED, SCHEMA, 3, **{"k": 3, **arguments})
+
+
+def asked(**arguments):
+    query = read(**arguments)
+    allowed = None if query.allowed is None else query.allowed.tolist()
+    return as_lists(query.excluded), allowed, as_lists(query.lists)
 
 
 def as_frame(lists):
@@ -102,7 +108,7 @@ def test_illegal_lists():
 
 def test_weights_of_all_and_of_each():
     for weights in ([0, 1, 2.5], [[0, 1, 2.5]] * 3):
-        found = read_weights(weights, MASK)
+        found = read_weights(weights, MASK.shape)
         assert found.dtype == np.float32
         assert found.tolist() == [[0, 1, 2.5]] * 3
 
@@ -112,7 +118,7 @@ def test_weights_of_all_and_of_each():
 )
 def test_illegal_weights(weights):
     with pytest.raises(InvalidInputError, match="interest_weights has values from .* at least 0"):
-        read_weights(weights, MASK)
+        read_weights(weights, MASK.shape)
 
 
 @pytest.mark.parametrize(
@@ -120,22 +126,26 @@ def test_illegal_weights(weights):
 )
 def test_illegal_shapes(values):
     with pytest.raises(InvalidInputError, match=r"interest_weights=.* = \(3,\) or .* = \(3, 3\)$"):
-        read_weights(values, MASK)
+        read_weights(values, MASK.shape)
     with pytest.raises(InvalidInputError, match=r'quotas=.* = \(3, 3\) or "equal"$'):
-        read_quotas(values, 3, MASK)
+        read_quotas(values, 3, MASK.shape)
 
 
-def test_equal_quotas_are_those_of_interests_in_use():
-    assert read_quotas("equal", 7, MASK).tolist() == [[4, 3, 0], [3, 2, 2], [0, 0, 0]]
-    assert read_quotas("equal", 2, MASK).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+def shared(quotas, k, mask):
+    return RecommendQuery(k, SEEN, quotas=read_quotas(quotas, k, mask.shape)).quotas_of(mask)
+
+
+def test_equal_quotas_are_shared_by_the_interests_in_use():
+    assert shared("equal", 7, MASK).tolist() == [[4, 3, 0], [3, 2, 2], [0, 0, 0]]
+    assert shared("equal", 2, MASK).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
     apart = np.array([[True, False, True]])
-    assert read_quotas("equal", 3, apart).tolist() == [[2, 0, 1]]
+    assert shared("equal", 3, apart).tolist() == [[2, 0, 1]]
 
 
-def test_quotas_of_all_and_of_each():
-    assert read_quotas([0, 1, 2], 3, MASK).tolist() == [[0, 1, 2]] * 3
-    each = [[3, 0, 0], [1, 1, 1], [0, 0, 3]]
-    assert read_quotas(each, 3, MASK).tolist() == each
+def test_quotas_for_all_users_and_per_user():
+    assert shared([0, 1, 2], 3, MASK).tolist() == [[0, 1, 2]] * 3
+    per_user = [[3, 0, 0], [1, 1, 1], [0, 0, 3]]
+    assert shared(per_user, 3, MASK).tolist() == per_user
 
 
 @pytest.mark.parametrize(
@@ -143,13 +153,13 @@ def test_quotas_of_all_and_of_each():
 )
 def test_illegal_quotas(quotas):
     with pytest.raises(InvalidInputError, match=r'quotas=.* "equal", or integers .* up to k=3'):
-        read_quotas(quotas, 3, MASK)
+        read_quotas(quotas, 3, MASK.shape)
 
 
 # ------------------------------------------------------------------ shortage
 
 
-def hits(*lengths, k=3):
+def top(*lengths, k=3):
     codes = np.where(np.arange(k) < np.array(lengths)[:, None], np.arange(k), -1)
     return TopK(codes, codes, codes)
 
@@ -157,22 +167,27 @@ def hits(*lengths, k=3):
 def test_nothing_is_said_of_full_rows():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_shortage(hits(3, 3), RecommendQuery(3), 9)
-        warn_of_shortage(hits(), RecommendQuery(3), 9)
+        warn_of_shortage(top(3, 3), read(), 9)
+        warn_of_shortage(top(), read(), 9)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "why"),
+    ("arguments", "why"),
     [
         ({}, "known items is left after exclude_seen=True; lower k"),
         ({"exclude_seen": False}, "known items is left; lower k"),
-        ({"items": [1]}, "is left after exclude_seen=True and items=; lower"),
+        ({"items": ["i1"]}, "is left after exclude_seen=True and items=; lower"),
         ({"exclude_seen": False, "exclude_items": {}}, "is left after exclude_items=; lower"),
     ],
 )
-def test_a_shortage_has_its_numbers_and_reasons(wanted, why):
+def test_a_shortage_has_its_numbers_and_reasons(arguments, why):
     with pytest.warns(ShortageWarning, match="2 of 3 users get fewer than k=3 items") as record:
-        warn_of_shortage(hits(3, 1, 2), RecommendQuery(3, **wanted), 9)
-    assert record[0].filename == __file__
+        warn_of_shortage(top(3, 1, 2), read(**arguments), 9)
     assert "the fewest 1: no other of the 9 known" in str(record[0].message)
     assert why in str(record[0].message)
+    assert record[0].filename == __file__
+
+
+def test_quotas_and_diversity_contradict_each_other():
+    with pytest.raises(InvalidInputError, match="quotas='equal' and diversity=0.5 can't be comb"):
+        read(quotas="equal", diversity=0.5)

@@ -134,14 +134,16 @@ def test_min_item_count_is_for_fit(parts):
 def test_add_interactions_trains_nothing(fitted, parts):
     fitted.recommend(k=1)  # builds the index
     new = parts[1]
-    vectors, index, weights = fitted.item_embeddings_, fitted._index, fitted._model.weights
+    vectors = fitted.item_embeddings_
+    index = fitted._snapshot.search_index()
+    weights = fitted._model.weights
     with pytest.warns(
         IgnoredDataWarning, match="items that are not known, .*partial_fit"
     ) as warned:
         fitted.add_interactions(new)
     assert warned[0].filename == __file__
     assert fitted.item_embeddings_ is vectors
-    assert fitted._index is index
+    assert fitted._snapshot.index is index
     assert fitted._model.weights is weights
     assert fitted.n_epochs_ == 2
     user, seen = next((u, h) for u, h in histories(fitted).items() if u % 10 == 3 and h)
@@ -313,7 +315,7 @@ def test_what_fails_changes_nothing(fitted, parts, monkeypatch, cause):
         monkeypatch.setattr(skmind.retrieval.calibration, "ExactIndex", interrupted)
         error = KeyboardInterrupt
     if cause == "added":
-        monkeypatch.setattr(MINDRecommender, "_set_model", interrupted)
+        monkeypatch.setattr(skmind._estimator, "Snapshot", interrupted)
         error = KeyboardInterrupt
         table = table[table["item_id"].isin(parts[0]["item_id"])]
     before = dict(vars(fitted))
