@@ -42,7 +42,7 @@ SAMPLES_PER_WEIGHT = 10  # the rule of ten events per variable
 DEPRECATED = "deprecated"  # value of a parameter that has another name now
 LOSSES = "mixture", "label_aware"
 
-SIZES = (
+NETWORK_SIZES = (
     "n_interests",
     "embedding_dim",
     "max_history",
@@ -53,123 +53,133 @@ SIZES = (
 
 
 class MINDRecommender(FittedRecommender):
-    """Multi-interest recommender: K interest vectors a user, by capsule routing over the history.
+    """Multi-interest recommender: K interest vectors per user, made by capsule routing.
 
     A torch implementation of MIND (Li et al., "Multi-Interest Network with Dynamic Routing for
-    Recommendation at Tmall", CIKM 2019, arXiv 1904.08030) with the departures that `MINDNet`
-    lists. ``fit`` takes a table of interactions; everything else happens inside.
+    Recommendation at Tmall", CIKM 2019, arXiv 1904.08030) with the departures that `MINDNet` lists.
+    ``fit`` takes a table of interactions. Encoding, negative sampling, training and the search
+    index happen inside.
 
     Parameters
     ----------
     user_col, item_col : str or int, default="user_id", "item_id"
-        Columns of the ids: a name, or a position. In an array without column names, names stand
+        Columns of the ids, as a name or a position. In an array without column names, names stand
         for the positions 0 and 1. Ids are scalars of any kind: numbers, text, dates.
     time_col : str, int or None, default="timestamp"
-        Column of the times, numbers or datetimes; position 2 of an array if it has three columns.
-        None: the order of the rows is the order in time. Rows of equal time keep their order.
+        Column of the times, numbers or datetimes; in an array, a name stands for position 2 if
+        there are three columns. None: the order of the rows is the order in time. Rows of equal
+        time keep their order.
     user_features, item_features : list of str, or None, default=None
-        Feature columns, from the tables ``users`` and ``items`` of `fit` or else from its ``X``,
-        where the newest row of each id counts. None: every column of the tables but the ids.
+        Feature columns. They are read from the tables ``users`` and ``items`` of `fit`, or else
+        from its ``X``, where the newest row of each id counts. None: every column of the tables
+        except the ids.
     min_item_count : int, default=1
-        Items with fewer interactions are left out. At least 1.
+        Minimum number of interactions of an item, at least 1. Items with fewer are left out.
     n_interests : int, default=4
-        Interest vectors a user, K. At least 1. More: finer interests, slower.
+        Number of interest vectors per user, K, at least 1. Higher: finer interests, slower.
     adaptive_interests : bool, default=True
-        Users with short histories have fewer: ``max(1, min(K, floor(log2(n))))`` for ``n`` items.
+        Whether users with short histories have fewer interests: ``max(1, min(K, floor(log2(n))))``
+        for ``n`` items.
     embedding_dim : int, default=64
-        Length of every vector. At least 1. More: better on large data, slower and larger.
+        Length of every vector, at least 1. Higher: better on large data, slower, larger.
     max_history : int, default=50
-        Newest interactions that interests are made from. At least 1.
+        Number of newest interactions from which interests are made, at least 1.
     n_routing_iter : int, default=3
-        Iterations of dynamic routing. At least 1.
+        Iterations of dynamic routing, at least 1.
     n_encoder_layers : int or "auto", default="auto"
-        Layers of self-attention that read the order of the history for the first interest. At
-        least 0, which is faster. More: better where what comes next depends on what came just
-        before, slower. "auto": one, if there are ten samples for each of its ``6 *
-        embedding_dim**2`` weights, else none: with fewer it learns the histories by heart.
+        Number of self-attention layers, at least 0, that read the order of the history for the
+        first interest. Higher: slower, but better where the next item depends on the items just
+        before it. "auto": 1 if there are ten samples for each of the ``6 * embedding_dim**2``
+        weights of a layer, else 0, because the layer overfits with fewer samples.
     loss : {"auto", "mixture", "label_aware"}, default="auto"
         How interests are trained on a target. "mixture": all of them, as a mixture in which they
-        compete with each other for every item, as in retrieval. "label_aware": as in the paper, by
-        label-aware attention; interests are further apart but find less. "auto": "label_aware" if
-        ``label_attention`` is given, else "mixture".
+        compete with each other for every item, as in retrieval. "label_aware": by label-aware
+        attention, as in the paper; interests are further apart but find less. "auto":
+        "label_aware" if ``label_attention`` is given, else "mixture".
     label_attention : "hard", float > 0 or None, default=None
-        Weights of the interests in the label-aware loss; other losses don't use it. "hard": the
-        interest nearest the target alone. A number: all interests, weighted by the softmax of their
-        similarities to the target times it. None: "hard".
+        Weights of the interests in the label-aware loss; other losses don't use it. "hard": only
+        the interest nearest the target. A number: all interests, weighted by the softmax of this
+        number times their similarity to the target. None: "hard".
     temperature : float > 0, default=0.1
-        Similarities are divided by it in the loss. Lower: more weight on the hardest negatives.
+        Divisor of the similarities in the loss. Lower: more weight on the hardest negatives.
     item_dropout : float in [0, 1), default=0.2
-        Share of history items that a sample leaves out at random in training. Higher: less
-        overfitting; with more dimensions on sparse data 0.4 is better.
+        Share of the history items that each training sample leaves out at random. Higher: less
+        overfitting; 0.4 is better with more dimensions on sparse data.
     n_negatives : int or "all", default=1024
-        Negatives that the samples of a batch share; "all", or at least the number of items: the
-        full softmax. More: better and slower.
+        Number of negatives that the samples of a batch share, at least 1. Higher: better, slower.
+        "all", or at least the number of items: the full softmax.
     negative_sampling : {"uniform", "popularity", "in_batch", "mixed"}, default="uniform"
-        What negatives are drawn from: all items alike, items by frequency, the targets of the
-        batch (``n_negatives`` is not used), or these and uniform ones. All are corrected for how
-        often an item is expected, so that they estimate the same full softmax.
+        Where negatives are drawn from. "uniform": all items with equal probability. "popularity":
+        items by frequency. "in_batch": the targets of the batch; ``n_negatives`` is not used.
+        "mixed": the targets of the batch and uniform ones. All are corrected for the expected
+        number of draws of an item, so that they estimate the same full softmax.
     max_epochs : int, default=12
-        Passes over the data; the learning rate falls linearly over them to a tenth.
+        Passes over the data, at least 1. The learning rate falls linearly over them to a tenth.
     batch_size : int or "auto", default="auto"
-        About so many samples a step; a sample is an interaction and the history before it, and
-        those of up to ``max_history`` successive interactions of a user stay together. "auto": a
-        hundredth of the samples, from 32 to 1,024.
+        Approximate number of samples per step, at least 1. A sample is an interaction and the
+        history before it; samples of up to ``max_history`` successive interactions of a user stay
+        together. "auto": a hundredth of the samples, from 32 to 1,024.
     samples_per_epoch : int or None, default=None
-        An epoch has about so many samples, those of users who are drawn at random for each; at
-        least one user. For logs of which an epoch would take too long. None: all samples.
+        Approximate number of samples per epoch, at least 1. Each epoch draws users at random, at
+        least one, and uses all their samples. Useful for logs where a full epoch takes too long.
+        None: all samples.
     horizon : int, default=1
-        The target of a sample is drawn from so many interactions that follow its history. At least
-        1: the next one. More, as in PinnerFormer (Pancha et al., KDD 2022): for recommendations
+        The target of a sample is drawn from this number of interactions after its history, at
+        least 1. Higher, as in PinnerFormer (Pancha et al., KDD 2022): better for recommendations
         that are made before the newest interactions are known, or that must last.
     learning_rate : float > 0, default=0.01
-        Initial step size of Adam; of tables of more than 20,000 rows (items, values of a feature)
-        a step moves the rows that it uses only, by what Adam moves them altogether.
+        Initial step size of Adam. In tables of more than 20,000 rows (items, values of a feature)
+        a step updates only the rows that it uses, by a sparse approximation of Adam.
     weight_decay : float >= 0, default=0
-        L2 penalty of Adam. In tables of more than 20,000 rows, only of the rows that a step uses.
+        L2 penalty of Adam. In tables of more than 20,000 rows it applies to the rows that a step
+        uses.
     early_stopping : bool, default=False
-        Hold out the last interaction of ``validation_fraction`` of the users, stop when its
-        NDCG@10 has not improved for ``n_iter_no_change`` epochs, and restore the best weights.
+        Whether to hold out the last interaction of ``validation_fraction`` of the users, to stop
+        when its NDCG@10 has not improved for ``n_iter_no_change`` epochs, and to restore the best
+        weights.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the users with at least three interactions.
+        Share of the users with at least three interactions that is held out from.
     n_iter_no_change : int, default=3
-        Epochs without improvement before stopping. At least 1.
+        Number of epochs without improvement before training stops, at least 1.
     warm_start : bool, default=False
-        `fit` starts from the weights of the last one, for the items that both know. Sizes
-        (``n_interests``, ``embedding_dim``, ``max_history``, ``n_encoder_layers``) must not change.
+        Whether `fit` starts from the weights of the last fit, for the items that both know. The
+        sizes ``n_interests``, ``embedding_dim``, ``max_history`` and ``n_encoder_layers`` must not
+        change.
     checkpoint_dir : str, Path or None, default=None
-        `fit` keeps its last two epochs in this directory, which is made if it isn't there. If it
-        is interrupted, the next one with the same parameters and data goes on after the last of
-        them, to weights that are bit-equal to those of a fit in one go, on one machine at one
-        thread. When it is complete it removes them. Parameters and data have a folder of their own
-        in it, so that the fits of a search may share it. None: nothing is kept.
+        Directory in which `fit` keeps its last two epochs; it is created if it does not exist. If
+        `fit` is interrupted, the next `fit` with the same parameters and data continues after the
+        last epoch. On one machine and one thread, its weights are bit-equal to those of an
+        uninterrupted fit. A complete fit removes its epochs. Each combination of parameters and
+        data has its own folder, so that the fits of a search may share the directory. None:
+        nothing is kept.
     transform_history : {"full", "past"}, default="full"
-        `transform` uses the whole history that `fit` saw, or only what came strictly before the
-        row's time: what a model that is trained on the result may know.
+        Which history `transform` uses. "full": all that `fit` saw. "past": only what is strictly
+        before the time of the row, for a model that is trained on the result.
     index : {"auto", "exact", "annoy", "faiss"}, default="auto"
-        How items are searched; "auto": exactly up to 1,000,000 items, by Annoy above. Annoy and
-        faiss are approximate; where users are asked for one by one they pay from 50,000 items on,
-        and faiss (``pip install skmind[faiss]``) pays in batches too, on some hundred thousand.
+        How items are searched. "auto": exactly up to 1,000,000 items, with Annoy above. Annoy and
+        faiss (``pip install skmind[faiss]``) are approximate. They are faster from 50,000 items on
+        if users are asked for one by one; faiss is also faster in batches from some hundred
+        thousand items on.
     n_trees : int, default=50
-        Trees of the Annoy index. At least 1. More: better recall, larger.
+        Number of trees of the Annoy index, at least 1. Higher: better recall, larger.
     search_k : int or None, default=None
-        What an approximate index visits a query: nodes of Annoy's trees, lists of faiss (its
-        ``nprobe``). More: better recall, slower. None: as few as find .95 of the items that exact
-        search finds, on 128 users at ``k`` of 10 and 100, and more for larger ``k``; if that is so
-        many that it would not be faster, `fit` warns and exact search is used.
+        Number of nodes of Annoy's trees, or of lists of faiss (its ``nprobe``), that a query
+        visits, at least 1. Higher: better recall, slower. None: as few as find .95 of the items
+        that exact search finds, measured on 128 users at ``k`` of 10 and 100, and more for larger
+        ``k``. If that is no faster than exact search, `fit` warns and uses exact search.
     n_jobs : int or None, default=None
-        Threads of the search; the results are the same for any number. None: 1, or as a
-        `joblib.parallel_config` says; -1: as many as there are processors. Those of torch and BLAS
-        are the caller's to set.
+        Number of threads of the search; results don't depend on it. None: 1, or as set by
+        `joblib.parallel_config`. -1: one per processor. Threads of torch and BLAS are not changed.
     device : str, default="auto"
-        "cpu", "cuda", "cuda:1"; "auto": a CUDA device if there is one.
+        "cpu", "cuda" or "cuda:1" and so on. "auto": a CUDA device if there is one.
     precision : {"float32", "bfloat16"}, default="float32"
-        Of the matrix products in `fit`. "bfloat16" (automatic mixed precision): faster where the
-        hardware multiplies it, as GPUs and newer CPUs do. Weights, sums and everything after
-        `fit` are float32 all the same.
+        Precision of the matrix products in `fit`. "bfloat16" (automatic mixed precision) is faster
+        on hardware that multiplies it, such as GPUs and newer CPUs. Weights, sums and everything
+        after `fit` stay float32.
     random_state : int, RandomState or None, default=None
-        An int makes fits repeatable: bit-equal on one machine at one thread.
+        An int makes fits repeatable: bit-equal on one machine and one thread.
     verbose : int, default=0
-        1 shows a progress bar with samples/s, loss and the validation metric.
+        1 shows a progress bar with samples/s, the loss and the validation metric.
     dropout : float in [0, 1)
         Deprecated name of ``item_dropout``; it will be removed in version 0.2.
 
@@ -180,18 +190,18 @@ class MINDRecommender(FittedRecommender):
     item_embeddings_ : ndarray of shape (n_items, embedding_dim), float32
         Unit item vectors; the score of an item is its highest cosine to an interest.
     item_counts_ : ndarray of shape (n_items,), int64
-        Interactions of each item.
+        Number of interactions of each item.
     history_ : list of dict
-        One an epoch: ``epoch``, ``loss``, ``seconds``, ``samples_per_second``, and
-        ``validation_ndcg`` when stopping early.
+        One dict per epoch: ``epoch``, ``loss``, ``seconds``, ``samples_per_second``, and
+        ``validation_ndcg`` with early stopping.
     n_epochs_ : int
-        Epochs that were run.
+        Number of epochs that were run.
     index_ : {"exact", "annoy", "faiss"}
         How items are searched.
     n_features_in_ : int
-        Columns of ``X`` in `fit`.
+        Number of columns of ``X`` in `fit`.
     feature_names_in_ : ndarray of str
-        Their names, if all are text.
+        Names of the columns, if all are text.
 
     Examples
     --------
@@ -345,16 +355,16 @@ class MINDRecommender(FittedRecommender):
         Parameters
         ----------
         X : frame (pandas, polars, pyarrow table), array of shape (n_interactions, n_columns), path
-            One row an interaction; never changed. A path is that of a Parquet file, or of a folder
-            of these, read in the order of their names; or a list of files. They are never whole in
-            memory, and need ``pip install skmind[parquet]``.
+            One row per interaction; never changed. A path names a Parquet file, or a folder of
+            them, which are read in the order of their names; a list of files is possible too. Files
+            are never held in memory as a whole, and need ``pip install skmind[parquet]``.
         y : None
             Ignored.
         users, items : frame or None
-            Features keyed by ``user_col`` and ``item_col``, one row an id. Text, category, bool
-            and integer columns are categories, float columns numbers, cells of lists several
-            categories at once. Ids that only a table knows are known: such items can be
-            recommended and such users get recommendations, through their features.
+            Features keyed by ``user_col`` and ``item_col``, one row per id. Text, category, bool
+            and integer columns are categories, float columns are numbers, and cells with lists hold
+            several categories at once. Ids that occur only in such a table are known too: their
+            features make these items recommendable, and give these users recommendations.
 
         Returns
         -------
@@ -364,25 +374,25 @@ class MINDRecommender(FittedRecommender):
         ------
         InvalidInputError
             If a column or id is missing, a time is missing or text, a feature is infinite, a
-            feature table has an id twice, or a file can't be read. The estimator stays as it was.
+            feature table has an id twice, or a file can't be read. The estimator does not change.
         IdTypeError
-            If ids are no scalars, or those of a feature table of another kind than those of X.
+            If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError
             If ``X`` is a path and pyarrow is not installed, or ``index="faiss"`` and faiss is not.
         TrainingDivergedError
-            If the loss or a weight is no longer finite.
+            If the loss or a weight is not finite.
         ModelFileError, ModelWriteError
-            If ``checkpoint_dir`` holds epochs of this fit, but none that is whole, or can't be
-            written to.
+            If ``checkpoint_dir`` holds epochs of this fit but no complete one, or can't be written
+            to.
 
         Warns
         -----
         NothingToLearnWarning
             If no user has two interactions; the vectors keep their initial values.
         NothingToScoreWarning
-            If ``early_stopping=True`` and no user has three interactions to hold one out of.
+            If ``early_stopping=True`` and no user has three interactions.
         IgnoredDataWarning
-            If a feature column has no value at all, or an array has columns that are not used.
+            If a feature column has no values, or an array has columns that are not used.
         ExactSearchWarning
             If an approximate index was asked for and would not be faster; see ``search_k``.
         """
@@ -392,7 +402,7 @@ class MINDRecommender(FittedRecommender):
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Whatever fails in here, an interrupt too, changes nothing."""
+        """Restore the estimator if anything in the block fails, an interrupt included."""
         before = dict(self.__dict__)
         try:
             yield
@@ -411,7 +421,7 @@ class MINDRecommender(FittedRecommender):
         schema = self._schema()
         X = self._check_table(X, reset=True)
         prepared = prepare(X, schema, users=users, items=items, min_item_count=self.min_item_count)
-        sizes = {name: getattr(self, name) for name in SIZES}
+        sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
         config = NetConfig(n_items=len(prepared.items), **sizes)
@@ -457,23 +467,24 @@ class MINDRecommender(FittedRecommender):
     ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint_dir is None:
             return nullcontext()
-        facts = self.get_params() | asdict(config) | {"device": resolve_device(self.device)}
+        inputs = self.get_params() | asdict(config) | {"device": resolve_device(self.device)}
         for name in ("verbose", "n_jobs", "checkpoint_dir", "random_state"):
-            del facts[name]
-        if isinstance(self.random_state, Integral):  # else the seed is that of the checkpoint
-            facts["seed"] = seed
+            del inputs[name]
+        if isinstance(self.random_state, Integral):  # otherwise the checkpoint has the seed
+            inputs["seed"] = seed
         weights = before.weights.values() if self.warm_start and before is not None else ()
-        return claimed(self.checkpoint_dir, fingerprint(facts, prepared, weights), seed)
+        return claimed(self.checkpoint_dir, fingerprint(inputs, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
         settings = {f.name: getattr(self, f.name) for f in fields(TrainingSettings)}
-        settings["label_attention"] = self._power()
+        settings["label_attention"] = self._label_attention()
         settings["item_dropout"] = self._item_dropout()
         return TrainingSettings(**settings)
 
-    def _power(self) -> str | float | None:
+    def _label_attention(self) -> str | float | None:
         """Return the label attention of the label-aware loss; None for the mixture loss."""
-        power, loss = self.label_attention, self.loss
+        power = self.label_attention
+        loss = self.loss
         if power == "mixture":
             if loss == "label_aware":
                 raise InvalidInputError(
@@ -509,50 +520,50 @@ class MINDRecommender(FittedRecommender):
     def partial_fit(
         self, X: Any, y: Any = None, *, users: Any = None, items: Any = None, n_epochs: int = 1
     ) -> Self:
-        """Learn from new interactions, users and items; what is known keeps its place.
+        """Learn from new interactions, users and items; known ids keep their codes.
 
-        New ids follow the known ones in `users_` and `items_`, whose order does not change. The
-        vectors of new items start from their features, or else from the mean of the items next to
-        them in the histories. Then the new interactions are trained on, with the up to
-        ``max_history`` interactions of their users before them and up to four times as many of
-        other users, drawn at random: this keeps what was learned. The optimiser goes on from where
-        it was, at the learning rate at which `fit` ended. After a `load` or a pickle, which don't
-        hold the state of the optimiser, it starts afresh, at the same rate.
+        New ids follow the known ones in `users_` and `items_`. The vectors of new items start from
+        their features, or else from the mean of the items next to them in the histories. Training
+        uses the new interactions and up to ``max_history`` earlier ones per user. To keep what was
+        learned, it also uses up to four times as many interactions of other users, drawn at
+        random. The optimiser continues with its state and with the learning rate at which `fit`
+        ended. Files and pickles don't hold the state of the optimiser: after loading one, it starts
+        with a new state and the same rate.
 
         Parameters
         ----------
         X : frame, array or path
-            As in `fit`, with the same columns: new interactions only. They may be older than known
-            ones; at equal times they come after these. ``min_item_count`` does not apply.
+            New interactions only, as in `fit`, with the same columns. They may be older than known
+            ones; at equal times they come after them. ``min_item_count`` does not apply.
         y : None
             Ignored.
         users, items : frame or None
-            Features, as in `fit`, of the same columns. A row replaces what is known of its id.
-            Categories that are new are learned.
+            Features, as in `fit`, with the same columns. A row replaces the known features of its
+            id. New categories are learned.
         n_epochs : int, default=1
-            Passes over what is trained on. At least 1. An estimator that is not fitted takes
-            ``max_epochs`` instead: this is `fit` then.
+            Passes over the training data, at least 1. If the estimator is not fitted, this is
+            `fit`, with ``max_epochs`` passes.
 
         Returns
         -------
         self
-            ``history_`` and ``n_epochs_`` include the new epochs. Sizes (``n_interests`` …) are
-            those of `fit`; all of it is trained, so that known vectors move too.
+            ``history_`` and ``n_epochs_`` include the new epochs. Sizes (``n_interests`` …) stay as
+            in `fit`. All weights are trained, so that known vectors change too.
 
         Raises
         ------
         InvalidInputError
-            As `fit`, and if the times are dates where those of `fit` were numbers. The estimator
-            stays as it was.
+            As in `fit`, and if the times are dates but were numbers in `fit`. The estimator does
+            not change.
         IdTypeError
-            If ids are of another kind than those of `fit`.
+            If ids are of another kind than in `fit`.
 
         Warns
         -----
         NothingToLearnWarning
             If no user of ``X`` has two interactions.
         IgnoredDataWarning
-            If a feature table has columns that `fit` did not see.
+            If a feature table has columns that `fit` has not seen.
         """
         check_count(n_epochs, "n_epochs")
         if not hasattr(self, "items_"):
@@ -581,10 +592,10 @@ class MINDRecommender(FittedRecommender):
         self._keep(model, net, history, moments)
 
     def add_interactions(self, X: Any) -> Self:
-        """Extend the histories without training; users of ``X`` are known afterwards.
+        """Extend the histories without training; all users of ``X`` are known afterwards.
 
-        The item vectors and the index stay as they are; what is recommended changes, since the
-        interests are made from the histories, and what is in them is not recommended again.
+        Item vectors and index do not change. Recommendations do: interests are made from the
+        histories, and items of the history are not recommended again.
 
         Parameters
         ----------
@@ -598,14 +609,14 @@ class MINDRecommender(FittedRecommender):
         Raises
         ------
         InvalidInputError, IdTypeError
-            As `partial_fit`. The estimator stays as it was.
+            As in `partial_fit`. The estimator does not change.
         NotFittedError
             If `fit` was not called.
 
         Warns
         -----
         IgnoredDataWarning
-            If rows have items that are not known: they are left out, their users are not.
+            If rows have unknown items; these rows are left out, but their users become known.
         """
         before = self._fitted()
         model = before.model
@@ -627,7 +638,7 @@ class MINDRecommender(FittedRecommender):
         columns = [column for column in roles.values() if column is not None]
         if len(set(columns)) < len(columns):
             given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
-            raise InvalidInputError(f"{given}: each must be a column of its own")
+            raise InvalidInputError(f"{given}: each must name a different column")
         features = (self.user_features, self.item_features)
         names = [None if given is None else tuple(given) for given in features]
         return Schema(self.user_col, self.item_col, self.time_col, *names)
@@ -641,12 +652,15 @@ class MINDRecommender(FittedRecommender):
         part: tuple[np.ndarray, Interactions] | None = None,
         **start: Any,
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Epochs and the state of the optimiser; ``part``: some users and histories of theirs."""
+        """Train, and return the epochs and the state of the optimiser.
+
+        ``part`` is some users and their histories; None: all of them.
+        """
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
         if interactions.lengths.max() < 2 or model.config.n_items < 2:
             warn(
-                "nothing to learn: no user has two interactions, or there is one item only; "
-                "the vectors stay as they were initialised",
+                "nothing to learn: no user has two interactions, or there is only one item; the "
+                "vectors keep their initial values",
                 NothingToLearnWarning,
             )
             return [], start.get("moments", {})
@@ -655,7 +669,7 @@ class MINDRecommender(FittedRecommender):
 
 
 def _entropy(random_state: Any) -> int:
-    """A seed; None draws fresh entropy without touching numpy's global generator."""
+    """Return a seed; None draws fresh entropy without using numpy's global generator."""
     if random_state is None:
         return secrets.randbits(128)
     return int(check_random_state(random_state).randint(2**31 - 1))

@@ -874,7 +874,7 @@ def test_errors_are_also_the_builtins_that_callers_expect(models):
 )
 def test_a_column_cannot_have_two_roles(columns):
     X = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": [1, 2]})
-    with pytest.raises(InvalidInputError, match="user_col=.*each must be a column of its own"):
+    with pytest.raises(InvalidInputError, match="user_col=.*each must name a different column"):
         MINDRecommender(**columns).fit(X)
 
 

@@ -61,18 +61,18 @@ class Interactions(Ragged):
 
     @property
     def n_samples(self) -> np.ndarray:
-        """Events of each user that have a past, int64 of shape (n_users,): what is trained on."""
+        """Number of training samples per user, int64 of shape (n_users,): events with a past."""
         return np.maximum(self.lengths - 1, 0)
 
     def windows(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """The items before a position, newest first.
+        """Return the items before a position, newest first.
 
         Parameters
         ----------
         ends : ndarray of shape (B,)
-            Position in `items` of the first item that is *not* in the window.
+            Position in `items` of the first item after the window.
         lengths : ndarray of shape (B,)
-            Items of each window; they must be of one user.
+            Number of items in each window; they must belong to one user.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Interactions(Ragged):
         return codes.astype(np.int32, copy=False)
 
     def ends_before(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Position in `items` where the events of each user before a time end.
+        """Return the position in `items` where the events of each user before a time end.
 
         Parameters
         ----------
@@ -101,13 +101,13 @@ class Interactions(Ragged):
         Raises
         ------
         InvalidInputError
-            If the interactions have no times, or dates where these are numbers.
+            If the interactions have no times, or one side has dates and the other numbers.
         """
         if self.times is None:
             raise InvalidInputError("the interactions have no times; set time_col and fit again")
         self._check_kind(times)
         low, high = self.offsets[users], self.offsets[users + 1]
-        while (low < high).any():  # halved for all users at once
+        while (low < high).any():  # binary search, for all users at once
             middle = (low + high) // 2
             is_before = (low < high) & (self.times[np.minimum(middle, high - 1)] < times)
             low = np.where(is_before, middle + 1, low)
@@ -115,6 +115,7 @@ class Interactions(Ragged):
         return low
 
     def _check_kind(self, times: np.ndarray) -> None:
+        """Raise if one side has dates as times and the other numbers."""
         if self.times is not None and (times.dtype.kind == "M") != (self.times.dtype.kind == "M"):
             raise InvalidInputError(
                 f"the times are of type {times.dtype} but fit saw {self.times.dtype}; convert them "
@@ -124,23 +125,23 @@ class Interactions(Ragged):
     def extended(
         self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
     ) -> tuple[Interactions, np.ndarray]:
-        """The interactions with new rows; of equal times, these come after those that are here.
+        """Return the interactions with new rows; at equal times, new ones come after known ones.
 
         Parameters
         ----------
         users, items, times, n_users
-            As `from_codes`; times if there are any here.
+            As in `from_codes`; with times if these interactions have times.
 
         Returns
         -------
         Interactions
         is_new : ndarray of shape (n_interactions,), bool
-            Which of them were added.
+            Whether each interaction is new.
 
         Raises
         ------
         InvalidInputError
-            If the times are dates where those here are numbers, or the reverse.
+            If one side has dates and the other numbers as times.
         """
         if times is not None:
             self._check_kind(times)
@@ -154,18 +155,19 @@ class Interactions(Ragged):
         return Interactions(items[rows], offsets, *times_grouped), rows >= len(known)
 
     def since(self, marked: np.ndarray, max_history: int) -> tuple[np.ndarray, Interactions]:
-        """Users with a marked event, and what they did from ``max_history`` events before it on.
+        """Return the users with a marked event, and their events from shortly before it on.
 
         Parameters
         ----------
         marked : ndarray of shape (n_interactions,), bool
         max_history : int
+            Number of events before the first marked one that are included.
 
         Returns
         -------
         users : ndarray of shape (n,), int64
         Interactions
-            Of these users, without times.
+            The events of these users, without times.
         """
         places = np.flatnonzero(marked)
         users, first = np.unique(self.rows_at(places), return_index=True)
@@ -175,18 +177,18 @@ class Interactions(Ragged):
         return users, Interactions(self.items[places], offsets)
 
     def before(self, ends: np.ndarray, users: np.ndarray, max_history: int) -> Interactions:
-        """Histories of at most ``max_history`` items, each ending before a position of `items`."""
+        """Return the last ``max_history`` items before a position of `items`, as histories."""
         starts = np.maximum(self.offsets[users], ends - max_history)
         places, offsets = span_places(starts, ends - starts)
         return Interactions(self.items[places], offsets)
 
     def last_windows(self, users: np.ndarray, max_history: int) -> tuple[np.ndarray, np.ndarray]:
-        """The newest items of each user, what recommending starts from, and how many they are.
+        """Return the newest items of each user, from which interests are made, and their number.
 
         Returns
         -------
         codes : ndarray of shape (B, L), int32
-            As `windows`, at most ``max_history`` wide.
+            As in `windows`, at most ``max_history`` wide.
         lengths : ndarray of shape (B,), int64
         """
         lengths = np.minimum(self.lengths[users], max_history)
