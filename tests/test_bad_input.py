@@ -726,7 +726,7 @@ def test_questions(models, row):
 
 # ------------------------------------------------------------------ warnings
 
-NOTHING_TO_LEARN = "nothing to learn: no user has two interactions, or there is one item only; the"
+NOTHING_TO_LEARN = "nothing to learn: no user has two interactions, or there is only one item; the"
 NOTHING_TO_SCORE = "nothing to score: no user of X was in fit or has two rows.* split by time"
 STRANGERS = X.drop_duplicates("user_id").assign(user_id=range(900, 920))
 

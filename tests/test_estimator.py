@@ -1253,7 +1253,7 @@ def test_every_configuration_learns_and_answers(X, options):
 
 
 def test_a_catalogue_of_one_item(X):
-    with pytest.warns(NothingToLearnWarning, match="there is one item only"):
+    with pytest.warns(NothingToLearnWarning, match="there is only one item"):
         rec = MINDRecommender(**SMALL).fit(X.assign(item_id=7))
     assert rec.recommend(k=5).empty
     assert rec.recommend([0], k=5, exclude_seen=False)["item_id"].tolist() == [7]
