@@ -417,9 +417,9 @@ class MINDRecommender(FittedRecommender):
             if checkpoint is not None:
                 seed = checkpoint.seed
             rng = np.random.default_rng(seed)
-            model = FittedModel.start(prepared, schema, config, int(rng.integers(2**31)))
+            model = FittedModel.untrained(prepared, schema, config, int(rng.integers(2**31)))
             if self.warm_start and before is not None:
-                model.continue_from(before)
+                model.inherit_weights(before)
             net = model.network().to(device)
             trained = self._train(net, model, settings, rng, checkpoint=checkpoint)
             self.history_, self._moments = trained
@@ -427,7 +427,7 @@ class MINDRecommender(FittedRecommender):
 
     def _keep(self, model: FittedModel, net: MINDNet) -> None:
         """Store what was trained, and build the index."""
-        model.keep(net)
+        model.store_weights(net)
         self.n_epochs_ = len(self.history_)
         self._set_model(model, unit_items(net))
         self._net = net
@@ -552,7 +552,7 @@ class MINDRecommender(FittedRecommender):
         model = grown_model(before, prepared, self.item_embeddings_)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
-        moments = grow_moments(getattr(self, "_moments", {}), model.rows_in(before))
+        moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(before))
         marked = with_replay(prepared.interactions, is_new, rng)
         new = prepared.interactions.since(marked, model.config.max_history)
         epochs, self._moments = self._train(net, model, settings, rng, new, moments=moments)

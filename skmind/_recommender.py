@@ -115,7 +115,7 @@ class FittedRecommender(
             with _BUILDING.setdefault(os.getpid(), threading.Lock()):
                 if "_net" not in vars(self):
                     device = resolve_device(self.device, fall_back=True)
-                    self._net = self._model.network_to_ask().to(device)
+                    self._net = self._model.network_for_inference().to(device)
                 if "_index" not in vars(self):
                     self._index = self._model.plan.build(self.item_embeddings_)
         return self._model, self._net, self._index
