@@ -143,8 +143,8 @@ def through_joblib(mode):
 def through_skops(estimator, path):
     skops.dump(estimator, path / "model.skops")
     trusted = skops.get_untrusted_types(file=path / "model.skops")
-    ours = [name for name in trusted if not name.startswith("skmind.")]
-    assert ours == ["scipy.sparse._csr.csr_matrix"]  # docs/persistence.md says so
+    foreign = [name for name in trusted if not name.startswith("skmind.")]
+    assert foreign == ["scipy.sparse._csr.csr_matrix"]  # docs/persistence.md says so
     return skops.load(path / "model.skops", trusted=trusted)
 
 

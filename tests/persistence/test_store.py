@@ -1,4 +1,4 @@
-"""The directory format: written whole or not at all, and no byte of it trusted when read."""
+"""The directory format: written as a whole or not at all, and every byte is checked when read."""
 
 import errno
 import hashlib
@@ -39,14 +39,14 @@ OTHER = CONTENTS | {"table.npy": CONTENTS["table.npy"] + 1, "index.ann": bytes(1
 
 
 def read(path, sha256=None, mmap=False):
-    """Facts and contents, all checked."""
+    """Return the manifest and the contents after all checks."""
     manifest = read_manifest(path, sha256)
     check_files(manifest["files"])
     return manifest, read_files(path, manifest["files"], mmap)
 
 
 def sign(path, manifest):
-    """Write a manifest with the right hash, as who forges a model would."""
+    """Write a manifest with a valid hash, as a forger would."""
     body = (manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode())[1:]
     digest = hashlib.sha256(body).hexdigest()
     (path / MANIFEST_FILE).write_bytes(f'{{"sha256": "{digest}",'.encode() + body)
@@ -58,7 +58,7 @@ def snapshot(path):
 
 @pytest.fixture(autouse=True)
 def synced(monkeypatch):
-    """Files and directories in the order of their fsync, which takes time and so is left out."""
+    """Record the order in which files and directories are synced, without the slow fsync."""
     calls = []
 
     def spy(descriptor):
@@ -79,9 +79,9 @@ def model(tmp_path):
 
 @pytest.mark.parametrize("mmap", [False, True])
 def test_what_is_written_is_read(model, mmap):
-    facts, contents = read(model, mmap=mmap)
-    files = facts.pop("files")
-    assert facts == MANIFEST
+    manifest, contents = read(model, mmap=mmap)
+    files = manifest.pop("files")
+    assert manifest == MANIFEST
     assert contents.keys() == files.keys() == CONTENTS.keys()
     for name, value in CONTENTS.items():
         if isinstance(value, bytes):
@@ -113,7 +113,7 @@ def test_arrays_are_npy_files(tmp_path, dtype, shape):
     assert loaded.dtype.str == dtype
     np.testing.assert_array_equal(loaded, value)
     assert len(npy_header(dtype, shape)) % ALIGNMENT_BYTES == 0
-    assert ALIGNMENT_BYTES == TENSOR_ALIGNMENT  # so that a network can share the memory of a file
+    assert ALIGNMENT_BYTES == TENSOR_ALIGNMENT  # else a network can't share the memory of a file
 
 
 def test_any_order_and_byte_order_is_stored_alike(tmp_path):
@@ -135,18 +135,18 @@ def test_the_same_model_is_the_same_bytes(tmp_path, model):
     assert json.loads(before[MANIFEST_FILE])["name"] == "first"  # a manifest is plain JSON
 
 
-def test_another_model_replaces_all_files_but_those_of_others(model):
+def test_another_model_replaces_all_files_of_the_previous_one(model):
     (model / "notes.txt").write_text("mine")
     (model / f".{'0' * 16}.tmp").write_text("left by a save that was killed")
     write(model, {"name": "second"}, OTHER)
-    facts, contents = read(model)
-    assert facts["name"] == "second"
+    manifest, contents = read(model)
+    assert manifest["name"] == "second"
     assert (contents["table.npy"] == OTHER["table.npy"]).all()
-    names = {file_name(name, entry["sha256"]) for name, entry in facts["files"].items()}
+    names = {file_name(name, entry["sha256"]) for name, entry in manifest["files"].items()}
     assert set(snapshot(model)) == names | {MANIFEST_FILE, "notes.txt"}
 
 
-def test_files_can_be_read_by_whom_the_mask_allows(model):
+def test_files_have_the_permissions_of_the_umask(model):
     mask = os.umask(0)
     os.umask(mask)
     for file in model.iterdir():
@@ -185,7 +185,7 @@ CALLS = ("fsync", "replace", "unlink", "open", "close", "listdir")
 
 
 def interrupt(patch, n, action):
-    """Let the n-th file operation of the writer be an action; the count of operations so far."""
+    """Run an action at the n-th file operation of the writer; return the list of operations."""
     calls = []
 
     def spy(name):
@@ -205,7 +205,7 @@ def interrupt(patch, n, action):
 
 
 def kill(name, arguments):
-    if name == "fsync":  # in the midst of writing
+    if name == "fsync":  # while the file is incomplete
         size = os.fstat(arguments[0]).st_size
         if stat.S_ISREG(os.fstat(arguments[0]).st_mode):
             os.ftruncate(arguments[0], size // 2)
@@ -222,7 +222,7 @@ def n_operations(path, contents):
 def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, model):
     old = read(model)[0]
     n = n_operations(tmp_path / "counted", OTHER)
-    found = []
+    outcomes = []
     for i in range(1, n + 2):
         child = os.fork()
         if not child:
@@ -231,17 +231,18 @@ def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, mod
                 write(model, {"name": "second"}, OTHER)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
-        facts, contents = read(model)
-        found.append((facts["name"], os.WIFSIGNALED(status)))
-        expected = {"first": CONTENTS, "second": OTHER}[facts["name"]]
+        manifest, contents = read(model)
+        outcomes.append((manifest["name"], os.WIFSIGNALED(status)))
+        expected = {"first": CONTENTS, "second": OTHER}[manifest["name"]]
         assert (contents["table.npy"] == expected["table.npy"]).all()
-        write(model, MANIFEST, CONTENTS)  # it can be saved to, and nothing is left of the other
+        write(model, MANIFEST, CONTENTS)  # saving works, and removes the rest
         assert set(snapshot(model)) == {
             MANIFEST_FILE, *(file_name(name, e["sha256"]) for name, e in old["files"].items())
         }  # fmt: skip
     assert n >= 20
-    assert found == sorted(found, key=lambda one: one[0])  # from some moment on it is the new one
-    assert {("first", True), ("second", True), ("second", False)} == set(found)
+    names = [name for name, _ in outcomes]
+    assert names == sorted(names)  # the old model, then from some operation on the new one
+    assert {("first", True), ("second", True), ("second", False)} == set(outcomes)
 
 
 def full(name, arguments):
@@ -249,14 +250,15 @@ def full(name, arguments):
 
 
 def interrupted(name, arguments):
-    # a process in the background ignores it
+    # a background process ignores the signal by default
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("interruption", [full, interrupted])
 def test_a_save_that_fails_leaves_the_old_model_or_the_new_one(tmp_path, model, interruption):
-    before, kinds = snapshot(model), set()
+    before = snapshot(model)
+    kinds = set()
     n = n_operations(tmp_path / "counted", OTHER)
     n_fails = 0
     for i in range(1, n + 1):
@@ -299,7 +301,7 @@ def test_a_directory_that_can_not_be_written_to(tmp_path, model, monkeypatch):
     for target in (model, tmp_path):
         target.chmod(0o555)
     user = os.geteuid()
-    if user == 0:  # whom permissions don't hold
+    if user == 0:  # permissions don't apply to root
         os.seteuid(65534)
     try:
         for name in ("model", "new"):
@@ -314,7 +316,7 @@ def test_a_directory_that_can_not_be_written_to(tmp_path, model, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", MANIFEST_FILE])
-def test_a_directory_of_something_else_is_refused(tmp_path, name):
+def test_a_directory_of_something_else_is_rejected(tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(
         ModelWriteError, match=f"it is not the directory of a model, because it holds '{name}'"
@@ -323,7 +325,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path, name):
     assert snapshot(tmp_path) == {name: b"{}"}
 
 
-def test_a_file_and_a_missing_parent_are_refused(tmp_path):
+def test_a_file_and_a_missing_parent_are_rejected(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ModelWriteError, match="File exists"):
         write(tmp_path / "file", MANIFEST, CONTENTS)
@@ -340,7 +342,7 @@ def test_a_manifest_too_large_to_be_read_is_not_written(model, monkeypatch):
     assert snapshot(model) == before
 
 
-def test_where_directories_can_not_be_opened(model, monkeypatch):
+def test_writing_where_directories_can_not_be_opened(model, monkeypatch):
     monkeypatch.setattr(store, "_O_DIRECTORY", None)
     monkeypatch.setattr(store.os, "open", None)
     write(model, {"name": "second"}, OTHER)
@@ -385,7 +387,7 @@ def test_every_truncation_is_rejected(model, mmap):
     read(model, mmap=mmap)
 
 
-def test_another_manifest_than_the_expected_one(tmp_path, model):
+def test_an_unexpected_manifest_is_rejected(tmp_path, model):
     digest = write(model, MANIFEST, CONTENTS)
     read(model, digest)
     write(model, MANIFEST, OTHER)
@@ -403,7 +405,7 @@ def test_a_file_that_vanishes_while_it_is_read(model, monkeypatch):
         read_files(model, manifest["files"], mmap=True)
 
 
-def test_no_model_at_all(tmp_path):
+def test_a_path_without_a_model(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
         with pytest.raises(
@@ -412,7 +414,7 @@ def test_no_model_at_all(tmp_path):
             read(path)
 
 
-# ------------------------------------------------------------------ forgery, with hashes that fit
+# ------------------------------------------------------------------ forgery with valid hashes
 
 
 def entry_of(raw, dtype=None, shape=None):
@@ -425,7 +427,7 @@ def entry_of(raw, dtype=None, shape=None):
     ["../table.npy", "/etc/passwd", "/tmp/x.npy", "a/b.npy", "..npy", ".npy", "x.pkl", "x.npy\n",
      "a\0.npy", "C:x.npy", "a\\b.npy", ""],
 )  # fmt: skip
-def test_names_that_lead_elsewhere(model, name):
+def test_names_outside_the_directory_are_rejected(model, name):
     outside = model.parent / file_name("table.npy", hashlib.sha256(b"x").hexdigest())
     outside.write_bytes(b"x")
     sign(model, {"files": {name: entry_of(b"x")}})
@@ -434,7 +436,7 @@ def test_names_that_lead_elsewhere(model, name):
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-def test_links_pipes_and_directories(tmp_path, model, mmap):
+def test_links_pipes_and_directories_are_rejected(tmp_path, model, mmap):
     names = [MANIFEST_FILE, next(model.glob("table-*")).name]
     for name in names:
         content = (model / name).read_bytes()
@@ -467,7 +469,7 @@ def test_links_pipes_and_directories(tmp_path, model, mmap):
         b"",
     ],
 )
-def test_headers_that_are_not_the_expected_one(model, head, mmap):
+def test_unexpected_headers_are_rejected(model, head, mmap):
     size = len(npy_header("<f4", (4, 3))) + 48
     raw = head.ljust(size, b" ")
     entry = entry_of(raw, "<f4", [4, 3])
@@ -506,7 +508,7 @@ def test_headers_that_are_not_the_expected_one(model, head, mmap):
         ({"more": 1}, "must have the keys"),
     ],
 )
-def test_entries_that_can_not_be(model, change, message):
+def test_invalid_entries_are_rejected(model, change, message):
     manifest = read_manifest(model)
     manifest["files"]["table.npy"] |= change
     sign(model, manifest)
@@ -526,7 +528,7 @@ def test_entries_that_can_not_be(model, change, message):
         b'{"a": "\xff"}',
     ],
 )
-def test_manifests_that_are_no_json(model, raw):
+def test_manifests_that_are_not_json_are_rejected(model, raw):
     sign(model, raw)
     with pytest.raises(ModelFileError, match=f"{MANIFEST_FILE} is not valid JSON"):
         read(model)
