@@ -430,9 +430,9 @@ class MINDRecommender(FittedRecommender):
             if checkpoint is not None:
                 seed = checkpoint.seed
             rng = np.random.default_rng(seed)
-            model = FittedModel.start(prepared, schema, config, int(rng.integers(2**31)))
+            model = FittedModel.untrained(prepared, schema, config, int(rng.integers(2**31)))
             if self.warm_start and before is not None:
-                model.continue_from(before)
+                model.inherit_weights(before)
             net = model.network().to(device)
             history, moments = self._train(net, model, settings, rng, checkpoint=checkpoint)
             self._keep(model, net, history, moments)
@@ -441,7 +441,7 @@ class MINDRecommender(FittedRecommender):
         self, model: FittedModel, net: MINDNet, history: list[dict[str, Any]], moments: dict
     ) -> None:
         """Store what was trained, and build the index."""
-        model.keep(net)
+        model.store_weights(net)
         snapshot = Snapshot(model, unit_items(net), net)
         model.plan, snapshot.index = self._plan_index(snapshot)
         self.history_ = history
@@ -583,7 +583,7 @@ class MINDRecommender(FittedRecommender):
         model = grown_model(before, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
-        moments = grow_moments(getattr(self, "_moments", {}), model.rows_in(before))
+        moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(before))
         marked = with_replay(prepared.interactions, is_new, rng)
         new = prepared.interactions.since(marked, model.config.max_history)
         epochs, moments = self._train(net, model, settings, rng, new, moments=moments)

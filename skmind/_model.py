@@ -1,19 +1,21 @@
-"""What fit leaves behind: ids, histories, features and weights as numpy arrays."""
+"""What ``fit`` leaves behind: ids, histories, features and weights as numpy arrays."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from .data.features import scale_rows, select_rows
+from .data.features import Feature, FeatureEncoder, Features, scale_rows, select_rows
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.prepare import Prepared, Schema
-from .data.ragged import Ragged
+from .data.ragged import Ragged, count
 from .exceptions import InvalidInputError
 from .nn.device import resolve_device
 from .nn.inference import blocks, encode
@@ -21,12 +23,13 @@ from .nn.network import MINDNet, NetConfig
 from .retrieval.base import Index
 from .retrieval.calibration import Plan, Sample
 
-SAME_WHEN_WARM = ("n_interests", "embedding_dim", "max_history", "n_encoder_layers")
+# A warm start can't change these sizes, because they decide the shapes of the weights.
+WARM_START_SIZES = ("n_interests", "embedding_dim", "max_history", "n_encoder_layers")
 
 
 @dataclass
 class FittedModel:
-    """The state of a fitted recommender; the network is rebuilt from it when it is needed.
+    """The state of a fitted recommender; the network is rebuilt from it on first use.
 
     Attributes
     ----------
@@ -34,16 +37,16 @@ class FittedModel:
     config : NetConfig
     prepared : Prepared
         Ids, histories, counts and features.
-    item_matrix : csr_matrix of shape (n_items, n_item_values)
-        Item features, scaled to their part of the mean that an item's vector is.
+    item_matrix : csr_matrix of shape (n_items, n_item_values), float32
+        Item features, scaled by their share in the mean that makes an item vector.
     item_share : ndarray of shape (n_items,), float32
-        Weight of an item's own embedding in that mean.
+        Weight of the item's own embedding in that mean.
     seed : int
-        Draws the initial weights.
+        Seed of the initial weights.
     weights : dict of str to ndarray
-        Empty before training.
+        Weights of the network by name; empty before training.
     plan : Plan
-        What the index is built from.
+        Settings of the index.
     """
 
     schema: Schema
@@ -56,13 +59,16 @@ class FittedModel:
     plan: Plan = Plan()
 
     @classmethod
-    def start(cls, prepared: Prepared, schema: Schema, config: NetConfig, seed: int) -> FittedModel:
-        """The state before training."""
-        present = prepared.item_features.presence
-        own = (prepared.counts > 0) | (present == 0)  # without events its features say it all
-        parts = (present + own).astype(np.float32)
-        matrix = scale_rows(prepared.item_features.matrix, present / parts)
-        return cls(schema, config, prepared, matrix, (own / parts).astype(np.float32), seed)
+    def untrained(
+        cls, prepared: Prepared, schema: Schema, config: NetConfig, seed: int
+    ) -> FittedModel:
+        """Return the model before training, without weights."""
+        n_features = prepared.item_features.presence
+        # An item without events is represented by its features alone, if it has any.
+        has_own = (prepared.counts > 0) | (n_features == 0)
+        n_parts = (n_features + has_own).astype(np.float32)
+        matrix = scale_rows(prepared.item_features.matrix, n_features / n_parts)
+        return cls(schema, config, prepared, matrix, (has_own / n_parts).astype(np.float32), seed)
 
     @property
     def users(self) -> IdEncoder:
@@ -79,61 +85,152 @@ class FittedModel:
         """Histories of the known users."""
         return self.prepared.interactions
 
+    # ------------------------------------------------------------------ arrays
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return all arrays of the model by name, without copying them.
+
+        Returns
+        -------
+        dict of str to ndarray
+            - ``users``, ``items``: ids in code order.
+            - ``interactions.items``, ``interactions.offsets``, and ``interactions.times`` if the
+              events have times.
+            - ``{side}_features.indptr``, ``.indices``, ``.data``, ``.presence`` and one
+              ``.vocabulary.{i}`` per feature, for each side ("user", "item") with features.
+            - ``weights.{name}``: weights of the network.
+        """
+        prepared = self.prepared
+        arrays = {
+            "users": prepared.users.ids,
+            "items": prepared.items.ids,
+            "interactions.items": prepared.interactions.items,
+            "interactions.offsets": prepared.interactions.offsets,
+        }
+        if prepared.interactions.times is not None:
+            arrays["interactions.times"] = prepared.interactions.times
+        arrays |= _features_to_arrays(prepared.user_features, "user_features")
+        arrays |= _features_to_arrays(prepared.item_features, "item_features")
+        arrays |= {f"weights.{name}": array for name, array in self.weights.items()}
+        return arrays
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        schema: Schema,
+        config: NetConfig,
+        seed: int,
+        plan: Plan,
+        user_features: Sequence[tuple[Any, str]],
+        item_features: Sequence[tuple[Any, str]],
+    ) -> FittedModel:
+        """Rebuild a model from the arrays that `to_arrays` returned.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            Consistent with each other and with ``config``; only repeated ids are detected here.
+            Not copied.
+        schema : Schema
+        config : NetConfig
+        seed : int
+        plan : Plan
+        user_features, item_features : sequence of (name, kind)
+            The features of each side in the order of their vocabularies; see `Feature`.
+
+        Raises
+        ------
+        InvalidInputError
+            If an id is repeated.
+        """
+        users = IdEncoder(arrays["users"], "user")
+        items = IdEncoder(arrays["items"], "item")
+        interactions = Interactions(
+            arrays["interactions.items"],
+            arrays["interactions.offsets"],
+            arrays.get("interactions.times"),
+        )
+        prepared = Prepared(
+            users,
+            items,
+            interactions,
+            count(interactions.items, len(items)),
+            _features_from_arrays(arrays, "user_features", user_features, len(users)),
+            _features_from_arrays(arrays, "item_features", item_features, len(items)),
+        )
+        model = cls.untrained(prepared, schema, config, seed)
+        model.weights = {
+            name.removeprefix("weights."): array
+            for name, array in arrays.items()
+            if name.startswith("weights.")
+        }
+        model.plan = plan
+        return model
+
+    # ------------------------------------------------------------------ network and weights
+
     def network(self) -> MINDNet:
-        """A network to train, with these weights; with initial ones before training."""
-        width = self.prepared.user_features.encoder.width
-        net = MINDNet(self.config, self.item_matrix, self.item_share, width, self.seed)
+        """Return a network to train, with a copy of the weights, or with initial ones."""
+        n_user_values = self.prepared.user_features.encoder.width
+        net = MINDNet(self.config, self.item_matrix, self.item_share, n_user_values, self.seed)
         if self.weights:
             net.set_weights(self.weights)
         return net
 
-    def network_to_ask(self) -> MINDNet:
-        """The network without memory of its own for the weights, where they can be shared."""
-        width = self.prepared.user_features.encoder.width
-        parts = self.config, self.item_matrix, self.item_share, width
-        return MINDNet.of_weights(self.weights, *parts)
+    def network_for_inference(self) -> MINDNet:
+        """Return a network that shares the memory of the weights where torch allows it."""
+        n_user_values = self.prepared.user_features.encoder.width
+        return MINDNet.of_weights(
+            self.weights, self.config, self.item_matrix, self.item_share, n_user_values
+        )
 
-    def keep(self, net: MINDNet) -> None:
-        """Store the weights of a trained network."""
+    def store_weights(self, net: MINDNet) -> None:
+        """Store a copy of the weights of a trained network."""
         self.weights = net.get_weights()
 
-    def continue_from(self, old: FittedModel) -> None:
-        """Start from the weights of another fit: of the items and feature values in both.
+    def inherit_weights(self, previous: FittedModel) -> None:
+        """Start from the weights of another model.
+
+        Items and feature values that only this model has keep their initial weights.
 
         Raises
         ------
         InvalidInputError
             If the sizes of the networks differ.
         """
-        for name in SAME_WHEN_WARM:
-            before, now = getattr(old.config, name), getattr(self.config, name)
-            if before != now:
+        for name in WARM_START_SIZES:
+            previous_size = getattr(previous.config, name)
+            size = getattr(self.config, name)
+            if previous_size != size:
                 raise InvalidInputError(
-                    f"warm_start=True continues a fit with {name}={before}, but {name}={now} now; "
-                    f"set it back, or warm_start=False"
+                    f"warm_start=True continues a fit with {name}={previous_size}, but "
+                    f"{name}={size} now; set it back to {previous_size}, or set warm_start=False"
                 )
         weights = self.network().get_weights()
-        new_rows = self.rows_in(old)
-        for name, mine in weights.items():
-            theirs = old.weights.get(name)
-            if theirs is None:
+        matching_rows = self.matching_rows(previous)
+        for name, array in weights.items():
+            previous_array = previous.weights.get(name)
+            if previous_array is None:
                 continue
-            if name in new_rows:
-                rows = new_rows[name]
-                mine[rows >= 0] = theirs[rows[rows >= 0]]
+            if name in matching_rows:
+                rows = matching_rows[name]
+                array[rows >= 0] = previous_array[rows[rows >= 0]]
             else:
-                mine[...] = theirs
+                array[...] = previous_array
         self.weights = weights
 
-    def rows_in(self, old: FittedModel) -> dict[str, np.ndarray]:
-        """For each row of a table of weights, the row of the same item or value in ``old``, or -1.
+    def matching_rows(self, previous: FittedModel) -> dict[str, np.ndarray]:
+        """Match the rows of the weight tables with the rows of another model.
 
         Returns
         -------
         dict of str to ndarray of int
-            By the names of the tables in `weights`.
+            By the name of a table in `weights`: for each of its rows, the row of the same item or
+            feature value in ``previous``, or -1.
         """
-        mine, theirs = self.prepared, old.prepared
+        mine = self.prepared
+        theirs = previous.prepared
         return {
             "item_embedding": theirs.items.encode(mine.items.ids),
             "item_values.weight": mine.item_features.encoder.columns_in(
@@ -144,8 +241,13 @@ class FittedModel:
             ),
         }
 
+    # ------------------------------------------------------------------ inference
+
     def profile_rows(self, users: np.ndarray) -> sparse.csr_matrix | None:
-        """Feature rows of users by code, an empty one for -1; None without user features."""
+        """Return the feature rows of users by code; an empty row for -1.
+
+        None if there are no user features.
+        """
         features = self.prepared.user_features
         if not features.encoder.width:
             return None
@@ -154,7 +256,15 @@ class FittedModel:
     def encode(
         self, net: MINDNet, histories: Interactions, profile: sparse.csr_matrix | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Interests of people with these histories.
+        """Compute the interests of people with these histories.
+
+        Parameters
+        ----------
+        net : MINDNet
+        histories : Interactions
+            One row per person.
+        profile : csr_matrix of shape (n, n_user_values) or None
+            Their user features.
 
         Returns
         -------
@@ -168,7 +278,8 @@ class FittedModel:
         for rows in blocks(n, self.config.max_history):
             window = histories.last_windows(rows, self.config.max_history)
             encoded = encode(net, *window, None if profile is None else profile[rows])
-            interests[rows], mask[rows] = encoded.interests, encoded.mask
+            interests[rows] = encoded.interests
+            mask[rows] = encoded.mask
         return interests, mask
 
 
@@ -200,7 +311,7 @@ class Snapshot:
             with self._lock():
                 if self.net is None:
                     target = resolve_device(device, fall_back=True)
-                    self.net = self.model.network_to_ask().to(target)
+                    self.net = self.model.network_for_inference().to(target)
         return self.net
 
     def search_index(self) -> Index:
@@ -222,3 +333,40 @@ class Snapshot:
         histories = model.interactions.take(users)
         interests, mask = model.encode(self.network(device), histories, model.profile_rows(users))
         return Sample(interests, mask, Ragged(histories.values, histories.offsets))
+
+
+def _features_to_arrays(features: Features, prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays of the features of one side; none if there are no features."""
+    if not features.encoder.features:
+        return {}
+    arrays = {
+        f"{prefix}.indptr": features.matrix.indptr,
+        f"{prefix}.indices": features.matrix.indices,
+        f"{prefix}.data": features.matrix.data,
+        f"{prefix}.presence": features.presence,
+    }
+    for i, feature in enumerate(features.encoder.features):
+        arrays[f"{prefix}.vocabulary.{i}"] = feature.values
+    return arrays
+
+
+def _features_from_arrays(
+    arrays: Mapping[str, np.ndarray],
+    prefix: str,
+    names_and_kinds: Sequence[tuple[Any, str]],
+    n_rows: int,
+) -> Features:
+    """Rebuild the features of one side, which has ``n_rows`` ids."""
+    encoder = FeatureEncoder(
+        [
+            Feature(name, kind, arrays[f"{prefix}.vocabulary.{i}"])
+            for i, (name, kind) in enumerate(names_and_kinds)
+        ]
+    )
+    if not encoder.features:
+        return encoder.transform({}, n_rows)
+    matrix = sparse.csr_matrix(
+        (arrays[f"{prefix}.data"], arrays[f"{prefix}.indices"], arrays[f"{prefix}.indptr"]),
+        shape=(n_rows, encoder.width),
+    )
+    return Features(encoder, matrix, arrays[f"{prefix}.presence"])

@@ -152,7 +152,7 @@ def test_threads_change_nothing(X, fitted, n_jobs):
 
 def test_many_threads_build_network_and_index_once(X, fitted, monkeypatch):
     copied, built, barrier = copy.deepcopy(fitted), [], Barrier(16)
-    for owner, name in ((type(fitted._model), "network_to_ask"), (Plan, "build")):
+    for owner, name in ((type(fitted._model), "network_for_inference"), (Plan, "build")):
         original = getattr(owner, name)
 
         def spy(self, *arguments, original=original, name=name):
@@ -167,7 +167,7 @@ def test_many_threads_build_network_and_index_once(X, fitted, monkeypatch):
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(ask, range(16)))
-    assert sorted(built) == ["build", "network_to_ask"]
+    assert sorted(built) == ["build", "network_for_inference"]
     expected = fitted.recommend(k=5)
     for answer in answers:
         pd.testing.assert_frame_equal(answer, expected, check_exact=True)

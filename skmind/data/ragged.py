@@ -170,7 +170,7 @@ def pair_keys(rows: np.ndarray, codes: np.ndarray, n_codes: int) -> np.ndarray:
 
     The keys sort by row, then code: ``divmod(key, n_codes + 1)`` is ``(row, code + 1)``.
     """
-    return rows.astype(np.int64) * (n_codes + 1) + (codes + 1)
+    return rows.astype(np.int64) * (n_codes + 1) + codes + 1
 
 
 def isin_pairs(

@@ -1,1 +1,1 @@
-"""A fitted model ↔ files: its own format, and ONNX."""
+"""A fitted model ↔ files: the format of skmind, and ONNX."""

@@ -1,33 +1,33 @@
-"""Fitted recommender → what its manifest says, and the table of the arrays that are saved."""
+"""Fitted recommender → manifest and model card; manifest → the arrays that a model must have."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib.metadata import version
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..exceptions import InvalidInputError, ModelFileError
 from ..nn.network import MINDNet, NetConfig
-from .store import DTYPES, MANIFEST, check_files, check_keys
+from .store import MANIFEST_FILE, STORABLE_DTYPES, check_files, check_keys
 
-FORMAT = 1  # docs/persistence.md says when it changes
-LIBRARIES = ("skmind", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+MODEL_FORMAT = 1  # docs/persistence.md says when it changes
+RECORDED_LIBRARIES = ("skmind", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 SIDES = ("user", "item")
-INDEXES = ("exact", "annoy", "faiss")
-KINDS = ("category", "multiple", "number")
-UNSAVED = ("checkpoint_dir",)  # parameters that only the machine that fits has a use for
-SCALARS = (str, int, float, bool)
-LARGEST = 2**31  # sizes are less
-INDEX, CARD = "index.ann", "README.md"
+INDEX_KINDS = ("exact", "annoy", "faiss")
+FEATURE_KINDS = ("category", "multiple", "number")
+UNSAVED_PARAMETERS = ("checkpoint_dir",)  # only useful on the machine that fits
+SCALAR_TYPES = (str, int, float, bool)
+SIZE_LIMIT = 2**31  # sizes, seeds and numbers of trees are smaller
+INDEX_FILE = "index.ann"
+CARD_FILE = "README.md"
 
-# What the manifest holds, and of which types. A value that may be None may be missing: so a later
-# version can add one and still read what earlier ones wrote.
-FACTS = {
+# Keys of the manifest and of its sections, with the types of their values. A key whose value may be
+# None may be missing. So a later version can add one and still read what earlier versions wrote.
+MANIFEST_TYPES = {
     "format": int,
     "class": str,
     "versions": dict,
@@ -42,126 +42,142 @@ FACTS = {
     "item_features": list,
     "files": dict,
 }
-ATTRIBUTES = {  # of the estimator, stored as they are
+ATTRIBUTE_TYPES = {  # attributes of the estimator, stored unchanged
     "history_": list,
     "n_epochs_": int,
     "n_features_in_": int,
     "feature_names_in_": (list, type(None)),
 }
-SCHEMA = {
+SCHEMA_TYPES = {
     "user": (str, int),
     "item": (str, int),
     "time": (str, int, type(None)),
     "user_features": (list, type(None)),
     "item_features": (list, type(None)),
 }
-CONFIG = {f.name: {"int": int, "bool": bool}[str(f.type)] for f in fields(NetConfig)}
-PLAN = {
+CONFIG_TYPES = {f.name: {"int": int, "bool": bool}[str(f.type)] for f in fields(NetConfig)}
+PLAN_TYPES = {
     "kind": str,
     "n_trees": int,
     "search_k": (int, type(None)),
     "seed": int,
     "effort": (float, type(None)),
 }
-SIZES = dict.fromkeys(("n_users", "n_interactions", "n_user_values", "n_item_values"), int)
-PARTS: dict[str, dict[str, Any]] = {
-    "attributes": ATTRIBUTES,
-    "schema": SCHEMA,
-    "config": CONFIG,
-    "plan": PLAN,
-    "sizes": SIZES,
+SIZE_TYPES = {
+    "n_users": int,
+    "n_interactions": int,
+    "n_user_values": int,
+    "n_item_values": int,
 }
-MAY_BE_ZERO = ("adaptive_interests", "n_encoder_layers", "seed")
-FEATURE = {"name": (str, int), "kind": str, "width": int}
+SECTION_TYPES: dict[str, dict[str, Any]] = {
+    "attributes": ATTRIBUTE_TYPES,
+    "schema": SCHEMA_TYPES,
+    "config": CONFIG_TYPES,
+    "plan": PLAN_TYPES,
+    "sizes": SIZE_TYPES,
+}
+FEATURE_TYPES = {"name": (str, int), "kind": str, "width": int}
+NONNEGATIVE_NUMBERS = ("adaptive_interests", "n_encoder_layers", "seed")  # others are positive
 
-F4, I4, I8, F8 = ({dtype} for dtype in ("<f4", "<i4", "<i8", "<f8"))
-TIMES = {"<i8", "<f8", "<M8[ns]"}
+FLOAT32 = frozenset({"<f4"})
+FLOAT64 = frozenset({"<f8"})
+INT32 = frozenset({"<i4"})
+INT64 = frozenset({"<i8"})
+TIME_DTYPES = frozenset({"<i8", "<f8", "<M8[ns]"})
 
 
-class Field(NamedTuple):
-    """One array of the fitted state.
+class ArraySpec(NamedTuple):
+    """What an array of a model must be.
 
     Attributes
     ----------
-    get : callable
-        Takes it from the fitted estimator.
-    dtypes : set of str
-        Legal types. `DTYPES`: ids or categories, which may also be text or mixed; `TIMES`: there
-        may be none.
+    dtypes : frozenset of str
+        Valid dtypes.
     shape : tuple of int
+    may_be_objects : bool
+        Whether it may instead be an array of objects (text or mixed scalars), stored as a JSON
+        list.
+    is_optional : bool
     """
 
-    get: Callable[[Any], np.ndarray | None]
-    dtypes: frozenset[str] | set[str]
+    dtypes: frozenset[str]
     shape: tuple[int, ...]
+    may_be_objects: bool = False
+    is_optional: bool = False
 
 
-# ------------------------------------------------------------------ the tables of a model
+# ------------------------------------------------------------------ the arrays of a model
 
 
-def saved_arrays(facts: Mapping[str, Any]) -> dict[str, Field]:
-    """Every array of a model with these facts: what is saved, and what alone is accepted."""
-    config, sizes = NetConfig(**facts["config"]), facts["sizes"]
-    n_users, n, n_items = sizes["n_users"], sizes["n_interactions"], config.n_items
-    events = "_model.interactions."
-    found = {
-        "users": Field(attrgetter("users_"), DTYPES, (n_users,)),
-        "items": Field(attrgetter("items_"), DTYPES, (n_items,)),
-        "interactions.items": Field(attrgetter(events + "items"), I4, (n,)),
-        "interactions.offsets": Field(attrgetter(events + "offsets"), I8, (n_users + 1,)),
-        "interactions.times": Field(attrgetter(events + "times"), TIMES, (n,)),
-        "item_embeddings": Field(
-            attrgetter("item_embeddings_"), F4, (n_items, config.embedding_dim)
-        ),
+def array_specs(manifest: Mapping[str, Any]) -> dict[str, ArraySpec]:
+    """Return the specification of every array of the model that a manifest describes.
+
+    The names are those of `FittedModel.to_arrays`, and ``item_embeddings``.
+    """
+    config = NetConfig(**manifest["config"])
+    sizes = manifest["sizes"]
+    n_users, n_items, n_events = sizes["n_users"], config.n_items, sizes["n_interactions"]
+    specs = {
+        "users": ArraySpec(STORABLE_DTYPES, (n_users,), may_be_objects=True),
+        "items": ArraySpec(STORABLE_DTYPES, (n_items,), may_be_objects=True),
+        "interactions.items": ArraySpec(INT32, (n_events,)),
+        "interactions.offsets": ArraySpec(INT64, (n_users + 1,)),
+        "interactions.times": ArraySpec(TIME_DTYPES, (n_events,), is_optional=True),
+        "item_embeddings": ArraySpec(FLOAT32, (n_items, config.embedding_dim)),
     }
-    widths = []
+    widths = {}
     for side, n_rows in zip(SIDES, (n_users, n_items), strict=True):
-        features = facts[f"{side}_features"]
-        widths.append(sum(feature["width"] for feature in features))
+        features = manifest[f"{side}_features"]
+        widths[side] = sum(feature["width"] for feature in features)
         if features:
-            found |= _feature_arrays(side, features, n_rows, sizes[f"n_{side}_values"])
-    user_width, item_width = widths
-    for name, shape in MINDNet.weight_shapes(config, item_width, user_width).items():
-        found[f"weights.{name}"] = Field(_part("_model.weights", name), F4, shape)
-    return found
+            n_values = sizes[f"n_{side}_values"]
+            specs |= _feature_specs(f"{side}_features", features, n_rows, n_values)
+    shapes = MINDNet.weight_shapes(config, widths["item"], widths["user"])
+    specs |= {f"weights.{name}": ArraySpec(FLOAT32, shape) for name, shape in shapes.items()}
+    return specs
 
 
-def _feature_arrays(side: str, features: list, n_rows: int, n_values: int) -> dict[str, Field]:
-    name, at = f"{side}_features", f"_model.prepared.{side}_features."
-    found = {
-        f"{name}.indptr": Field(attrgetter(at + "matrix.indptr"), I4 | I8, (n_rows + 1,)),
-        f"{name}.indices": Field(attrgetter(at + "matrix.indices"), I4 | I8, (n_values,)),
-        f"{name}.data": Field(attrgetter(at + "matrix.data"), F4, (n_values,)),
-        f"{name}.presence": Field(attrgetter(at + "presence"), F4, (n_rows,)),
+def _feature_specs(
+    prefix: str, features: list[dict[str, Any]], n_rows: int, n_values: int
+) -> dict[str, ArraySpec]:
+    specs = {
+        f"{prefix}.indptr": ArraySpec(INT32 | INT64, (n_rows + 1,)),
+        f"{prefix}.indices": ArraySpec(INT32 | INT64, (n_values,)),
+        f"{prefix}.data": ArraySpec(FLOAT32, (n_values,)),
+        f"{prefix}.presence": ArraySpec(FLOAT32, (n_rows,)),
     }
     for i, feature in enumerate(features):
-        dtypes = F8 if feature["kind"] == "number" else DTYPES
-        values = _part(at + "encoder.features", i, "values")
-        found[f"{name}.vocabulary.{i}"] = Field(values, dtypes, (feature["width"],))
-    return found
+        is_number = feature["kind"] == "number"
+        specs[f"{prefix}.vocabulary.{i}"] = ArraySpec(
+            FLOAT64 if is_number else STORABLE_DTYPES,
+            (feature["width"],),
+            may_be_objects=not is_number,
+        )
+    return specs
 
 
-def _part(path: str, key: Any, attribute: str | None = None) -> Callable[[Any], np.ndarray]:
-    """Takes one element of a container, or an attribute of it."""
-
-    def get(rec: Any) -> np.ndarray:
-        element = attrgetter(path)(rec)[key]
-        return element if attribute is None else getattr(element, attribute)
-
-    return get
+# ------------------------------------------------------------------ what is written
 
 
-def facts_of(rec: Any) -> dict[str, Any]:
-    """The manifest but for its files."""
-    model = rec._model
-    prepared = model.prepared
-    facts = {
-        "format": FORMAT,
-        "class": type(rec).__name__,
+def manifest_of(estimator: Any) -> dict[str, Any]:
+    """Return the manifest of a fitted estimator without its entry ``files``.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter has a value that JSON can't hold.
+    """
+    model = estimator._model
+    parameters = estimator.get_params(deep=False)
+    manifest = {
+        "format": MODEL_FORMAT,
+        "class": type(estimator).__name__,
         "versions": {"python": platform.python_version()}
-        | {library: version(library) for library in LIBRARIES},
-        "parameters": {k: v for k, v in rec.get_params(deep=False).items() if k not in UNSAVED},
-        "attributes": {name: getattr(rec, name, None) for name in ATTRIBUTES},
+        | {library: version(library) for library in RECORDED_LIBRARIES},
+        "parameters": {
+            name: value for name, value in parameters.items() if name not in UNSAVED_PARAMETERS
+        },
+        "attributes": {name: getattr(estimator, name, None) for name in ATTRIBUTE_TYPES},
         "schema": model.schema._asdict(),
         "config": asdict(model.config),
         "seed": model.seed,
@@ -169,73 +185,83 @@ def facts_of(rec: Any) -> dict[str, Any]:
         "sizes": {
             "n_users": len(model.users),
             "n_interactions": len(model.interactions.items),
-            "n_user_values": prepared.user_features.matrix.nnz,
-            "n_item_values": prepared.item_features.matrix.nnz,
+            "n_user_values": model.prepared.user_features.matrix.nnz,
+            "n_item_values": model.prepared.item_features.matrix.nnz,
         },
     }
     for side in SIDES:
-        encoder = getattr(prepared, f"{side}_features").encoder
-        facts[f"{side}_features"] = [
-            {"name": f.name, "kind": f.kind, "width": f.width} for f in encoder.features
+        encoder = getattr(model.prepared, f"{side}_features").encoder
+        manifest[f"{side}_features"] = [
+            {"name": feature.name, "kind": feature.kind, "width": feature.width}
+            for feature in encoder.features
         ]
-    return {key: _plain(value, key) for key, value in facts.items()}
+    return {key: _to_json_value(value, key) for key, value in manifest.items()}
 
 
-def _plain(value: Any, name: str) -> Any:
-    """``value`` in what JSON can hold."""
+def _to_json_value(value: Any, name: str) -> Any:
+    """Convert ``value`` to types that JSON can hold; ``name`` is for the error message."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain(part, f"{name} {key}") for key, part in value.items()}
+        return {str(key): _to_json_value(part, f"{name} {key}") for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part, name) for part in value]
-    if value is None or isinstance(value, SCALARS):
+        return [_to_json_value(part, name) for part in value]
+    if value is None or isinstance(value, SCALAR_TYPES):
         return value
     raise InvalidInputError(
-        f"{name} is {value!r}, which can't be saved; set_params() it to numbers, text, lists or "
-        "None: what was learned stays as it is"
+        f"{name} is {value!r}, which can't be saved; use set_params() to replace it by numbers, "
+        "text, lists or None; this doesn't change what the model has learned"
     )
 
 
-def card(facts: Mapping[str, Any]) -> str:
-    """The model card: what it is, what it was made from and how well it learned."""
-    config, sizes, history = facts["config"], facts["sizes"], facts["attributes"]["history_"]
-    kept: dict[str, Any] = {}
+def model_card(manifest: Mapping[str, Any]) -> str:
+    """Return a README in Markdown: what the model is, its data, its parameters and its scores."""
+    config = manifest["config"]
+    sizes = manifest["sizes"]
+    history = manifest["attributes"]["history_"]
+    kept_epoch: dict[str, Any] = {}
     if history:
-        kept = max(history, key=lambda epoch: epoch.get("validation_ndcg", epoch["epoch"]))
-    columns = {side: [f["name"] for f in facts[f"{side}_features"]] for side in SIDES}
+        kept_epoch = max(history, key=lambda epoch: epoch.get("validation_ndcg", epoch["epoch"]))
     rows = [
         ("users", sizes["n_users"]),
         ("items", config["n_items"]),
         ("interactions", sizes["n_interactions"]),
-        *((f"{side} features", ", ".join(map(str, columns[side])) or "none") for side in SIDES),
-        ("epochs", facts["attributes"]["n_epochs_"]),
-        *((key, f"{value:.4g}") for key, value in kept.items() if isinstance(value, float)),
     ]
+    for side in SIDES:
+        names = [str(feature["name"]) for feature in manifest[f"{side}_features"]]
+        rows.append((f"{side} features", ", ".join(names) or "none"))
+    rows.append(("epochs", manifest["attributes"]["n_epochs_"]))
+    rows += [(key, f"{value:.4g}") for key, value in kept_epoch.items() if isinstance(value, float)]
     table = "".join(f"| {name} | {value} |\n" for name, value in rows)
-    settings = "".join(f"- `{name}={value!r}`\n" for name, value in facts["parameters"].items())
-    return CARD_TEXT.format(
-        cls=facts["class"], version=facts["versions"]["skmind"], table=table, settings=settings
+    parameters = manifest["parameters"]
+    settings = "".join(f"- `{name}={value!r}`\n" for name, value in parameters.items())
+    return CARD_TEMPLATE.format(
+        cls=manifest["class"],
+        version=manifest["versions"]["skmind"],
+        table=table,
+        settings=settings,
     )
 
 
-CARD_TEXT = """# {cls}
+CARD_TEMPLATE = """# {cls}
 
-A multi-interest recommender (MIND, Li et al., CIKM 2019), fitted and saved by skmind {version}:
-it has several interest vectors for each user and recommends the items that are nearest to one.
+A multi-interest recommender (MIND, Li et al., CIKM 2019), fitted and saved by skmind {version}.
+It computes several interest vectors per user and recommends the items that are nearest to one of
+them.
 
     from skmind import {cls}
     rec = {cls}.load("this directory")
     rec.recommend(k=10)
 
-It holds the ids and histories of the users that it was fitted on: handle it as you handle those.
+The model contains the ids and histories of the users that it was fitted on. Protect it as you
+protect these data.
 
 ## Data and training
 
 | | |
 | --- | --- |
 {table}
-Loss and measures are those of the epoch whose weights were kept.
+Loss and metrics are from the epoch whose weights were kept.
 
 ## Parameters
 
@@ -245,76 +271,106 @@ Loss and measures are those of the epoch whose weights were kept.
 # ------------------------------------------------------------------ checks of what was read
 
 
-def check_facts(facts: dict[str, Any], cls: Any) -> None:
-    """Whether the manifest is of this format and class, and holds what it must."""
-    if type(facts.get("format")) is not int or facts["format"] != FORMAT:
+def check_manifest(manifest: dict[str, Any], cls: Any) -> None:
+    """Check that the manifest has this format and class, and valid content.
+
+    Raises
+    ------
+    ModelFileError
+        If the format or class is another one, a key is unknown or missing, or a value is invalid.
+    """
+    if type(manifest.get("format")) is not int or manifest["format"] != MODEL_FORMAT:
         raise ModelFileError(
-            f"the model is of format {facts.get('format')!r:.80}, but skmind {version('skmind')} "
-            f"reads format {FORMAT}; load it with what saved it: {facts.get('versions')!r:.200}"
+            f"the model has format {manifest.get('format')!r:.80}, but skmind {version('skmind')} "
+            f"reads format {MODEL_FORMAT}; load it with the version that saved it: "
+            f"{manifest.get('versions')!r:.200}"
         )
-    check_keys(facts, FACTS, MANIFEST)
-    if facts["class"] != cls.__name__:
+    check_keys(manifest, MANIFEST_TYPES, MANIFEST_FILE)
+    if manifest["class"] != cls.__name__:
         raise ModelFileError(
-            f"the model is a {facts['class']!r:.80}; only {cls.__name__} is loaded by this class"
+            f"the model is a {manifest['class']!r:.80}; this class only loads {cls.__name__}"
         )
-    for name, types in PARTS.items():
-        check_keys(facts[name], types, f"{name} in {MANIFEST}")
-    for feature in facts["user_features"] + facts["item_features"]:
-        check_keys(feature, FEATURE, f"a feature in {MANIFEST}")
-        if feature["kind"] not in KINDS or not 0 < feature["width"] < LARGEST:
-            raise ModelFileError(f"the feature {feature!s:.200} of {MANIFEST} is illegal")
-    check_files(facts["files"])
-    _check_plan(facts["plan"])
-    for name, size in (facts["config"] | {"seed": facts["seed"]}).items():
-        least = int(name not in MAY_BE_ZERO)
-        if not least <= size < LARGEST:
-            raise ModelFileError(f"{name}={size} in {MANIFEST} is not in [{least}, {LARGEST})")
-    if facts["config"]["n_encoder_layers"] > len(facts["files"]):
-        raise ModelFileError(f"{MANIFEST} has more layers than files")
-    unknown = sorted(facts["parameters"].keys() - set(cls._get_param_names()))
+    for name, types in SECTION_TYPES.items():
+        check_keys(manifest[name], types, f"{name} in {MANIFEST_FILE}")
+    for feature in manifest["user_features"] + manifest["item_features"]:
+        check_keys(feature, FEATURE_TYPES, f"a feature in {MANIFEST_FILE}")
+        if feature["kind"] not in FEATURE_KINDS or not 0 < feature["width"] < SIZE_LIMIT:
+            raise ModelFileError(f"the feature {feature!s:.200} in {MANIFEST_FILE} is invalid")
+    check_files(manifest["files"])
+    _check_plan(manifest["plan"])
+    for name, number in (manifest["config"] | {"seed": manifest["seed"]}).items():
+        minimum = 0 if name in NONNEGATIVE_NUMBERS else 1
+        if not minimum <= number < SIZE_LIMIT:
+            raise ModelFileError(
+                f"{name}={number} in {MANIFEST_FILE} is not in [{minimum}, {SIZE_LIMIT})"
+            )
+    if manifest["config"]["n_encoder_layers"] > len(manifest["files"]):
+        raise ModelFileError(f"{MANIFEST_FILE} has more layers than files")
+    unknown = sorted(manifest["parameters"].keys() - set(cls._get_param_names()))
     if unknown:
         raise ModelFileError(f"{cls.__name__} has no parameters {', '.join(unknown):.200}")
 
 
 def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters of a saved model under the names that they have today."""
-    found = dict(parameters)
-    if "dropout" in found and "item_dropout" not in found:
-        found["item_dropout"] = found.pop("dropout")
-    if "loss" not in found and found.get("label_attention") == "mixture":
-        found["label_attention"] = None
-    return found
+    """Return the parameters of a saved model under their current names."""
+    current = dict(parameters)
+    if "dropout" in current and "item_dropout" not in current:
+        current["item_dropout"] = current.pop("dropout")
+    if "loss" not in current and current.get("label_attention") == "mixture":
+        current["label_attention"] = None
+    return current
 
 
 def _check_plan(plan: dict[str, Any]) -> None:
-    """Whether an index can be built by it."""
-    sizes = (plan["n_trees"], plan.get("search_k") or 1, plan["seed"] + 1)
-    legal = plan["kind"] in INDEXES and all(0 < size < LARGEST for size in sizes)
-    if not legal or not 0 < (plan.get("effort") or 1) < LARGEST:
-        raise ModelFileError(f"the plan {plan!s:.200} of {MANIFEST} is illegal")
+    """Check that an index can be built from the plan."""
+    search_k = plan.get("search_k") or 1
+    effort = plan.get("effort") or 1
+    is_valid = (
+        plan["kind"] in INDEX_KINDS
+        and 0 < plan["n_trees"] < SIZE_LIMIT
+        and 0 < search_k < SIZE_LIMIT
+        and 0 <= plan["seed"] < SIZE_LIMIT - 1
+        and 0 < effort < SIZE_LIMIT
+    )
+    if not is_valid:
+        raise ModelFileError(f"the plan {plan!s:.200} in {MANIFEST_FILE} is invalid")
 
 
-def check_names(files: Mapping[str, Any], expected: Mapping[str, Field]) -> dict[str, str]:
-    """The file of each array: none is missing or unknown, types and shapes are as expected."""
+def array_files(files: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> dict[str, str]:
+    """Return the file name of each array after comparing the files with the specifications.
+
+    Parameters
+    ----------
+    files : mapping
+        The entry ``files`` of a manifest, checked by `check_files`.
+    specs : mapping of str to ArraySpec
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing or unknown, or a type or shape differs from its specification.
+    """
     names = {}
-    for name, field in expected.items():
+    for name, spec in specs.items():
         file = f"{name}.npy"
         if file in files:
-            dtype, shape = files[file]["dtype"], tuple(files[file]["shape"])
-            if dtype not in field.dtypes or shape != field.shape:
+            dtype = files[file]["dtype"]
+            shape = tuple(files[file]["shape"])
+            if dtype not in spec.dtypes or shape != spec.shape:
                 raise ModelFileError(
-                    f"{file} is of type {dtype} and shape {shape}, but {', '.join(field.dtypes)} "
-                    f"and {field.shape} are expected"
+                    f"{file} has type {dtype} and shape {shape}, but "
+                    f"{', '.join(sorted(spec.dtypes))} and {spec.shape} are expected"
                 )
-        elif field.dtypes is DTYPES:
+        elif spec.may_be_objects:
             file = f"{name}.json"
-        elif field.dtypes is TIMES:
+        elif spec.is_optional:
             continue
         names[name] = file
-    wanted, optional = {*names.values(), CARD}, {INDEX}
-    if not wanted <= files.keys() <= wanted | optional:
+    required = {*names.values(), CARD_FILE}
+    optional = {INDEX_FILE}
+    if not required <= files.keys() <= required | optional:
         raise ModelFileError(
-            f"{MANIFEST} lacks the files {sorted(wanted - files.keys())} and has the unknown ones "
-            f"{sorted(files.keys() - wanted - optional)}"
+            f"{MANIFEST_FILE} lacks the files {sorted(required - files.keys())} and has the "
+            f"unknown ones {sorted(files.keys() - required - optional)}"
         )
     return names

@@ -1,4 +1,4 @@
-"""Fitted recommender ↔ the facts and arrays that are saved, checked so that no file is trusted."""
+"""Fitted recommender ↔ a saved model; everything that is read is checked before it is used."""
 
 from __future__ import annotations
 
@@ -13,81 +13,80 @@ import pandas as pd
 from scipy import sparse
 
 from .._model import FittedModel, Snapshot
-from ..data.features import Feature, FeatureEncoder, Features
 from ..data.ids import IdEncoder
-from ..data.interactions import Interactions
-from ..data.prepare import Prepared, Schema
-from ..data.ragged import count
+from ..data.prepare import Schema
 from ..data.tables import scalar_array
 from ..exceptions import InvalidInputError, ModelFileError
 from ..nn.network import NetConfig
 from ..retrieval.annoy import AnnoyIndex
 from ..retrieval.calibration import Plan
 from .manifest import (
-    CARD,
-    INDEX,
-    SCALARS,
-    card,
-    check_facts,
-    check_names,
+    CARD_FILE,
+    INDEX_FILE,
+    SCALAR_TYPES,
+    array_files,
+    array_specs,
+    check_manifest,
     current_parameters,
-    facts_of,
-    saved_arrays,
+    manifest_of,
+    model_card,
 )
-from .store import DTYPES, file_name, parse, read_files, read_manifest, write
+from .store import file_name, parse, read_files, read_manifest, write
 
 # ------------------------------------------------------------------ saving
 
 
 def save(estimator: Any, path: Any, index: bool) -> str:
     """Write a fitted estimator; see `FittedRecommender.save`."""
-    facts = facts_of(estimator)
-    contents: dict[str, np.ndarray | bytes] = {CARD: card(facts).encode()}
-    for name, field in saved_arrays(facts).items():
-        array = field.get(estimator)
-        if array is None:
+    manifest = manifest_of(estimator)
+    arrays = estimator._model.to_arrays() | {"item_embeddings": estimator.item_embeddings_}
+    contents: dict[str, np.ndarray | bytes] = {CARD_FILE: model_card(manifest).encode()}
+    for name, spec in array_specs(manifest).items():
+        if spec.is_optional and name not in arrays:
             continue
+        array = arrays[name]
         dtype = array.dtype.newbyteorder("<").str
-        is_text = array.dtype == object and field.dtypes is DTYPES
-        if array.shape != field.shape or not (is_text or dtype in field.dtypes):
+        is_objects = array.dtype == object and spec.may_be_objects
+        if array.shape != spec.shape or not (is_objects or dtype in spec.dtypes):
             raise InvalidInputError(
-                f"{name} is an array of type {dtype} and shape {array.shape}, but that of a fitted "
-                f"model is of type {', '.join(sorted(field.dtypes))} and shape {field.shape}; fit "
+                f"{name} is an array of type {dtype} and shape {array.shape}, but in a fitted "
+                f"model it has type {', '.join(sorted(spec.dtypes))} and shape {spec.shape}; fit "
                 "again"
             )
-        if is_text:
-            contents[f"{name}.json"] = _text_of(array, name)
+        if is_objects:
+            contents[f"{name}.json"] = _to_json_list(array, name)
         else:
             contents[f"{name}.npy"] = array
     if index:
-        contents[INDEX] = _index_bytes(estimator._model.plan.build(estimator.item_embeddings_))
-    return write(Path(path), facts, contents)
+        built_index = estimator._model.plan.build(estimator.item_embeddings_)
+        contents[INDEX_FILE] = _index_bytes(built_index)
+    return write(Path(path), manifest, contents)
 
 
-def _text_of(values: np.ndarray, name: str) -> bytes:
-    """Objects as a JSON list of text, numbers and truth values."""
+def _to_json_list(values: np.ndarray, name: str) -> bytes:
+    """Encode an array of text, numbers and booleans as a JSON list."""
 
-    def scalar(value: Any) -> Any:
-        if isinstance(value, np.generic) and isinstance(value.item(), SCALARS):
+    def to_python(value: Any) -> Any:
+        if isinstance(value, np.generic) and isinstance(value.item(), SCALAR_TYPES):
             return value.item()
         raise InvalidInputError(
-            f"the {name} hold {value!r} of type {type(value).__name__}, which is not saved; make "
-            "them text or numbers and fit again, or pickle the model"
+            f"the {name} contain {value!r} of type {type(value).__name__}, which can't be saved; "
+            "convert them to text or numbers and fit again, or pickle the model"
         )
 
-    scalar_array(values, name)  # says what is wrong with a text
-    return json.dumps(values.tolist(), ensure_ascii=False, default=scalar).encode()
+    scalar_array(values, name)  # raises for text that is not valid Unicode
+    return json.dumps(values.tolist(), ensure_ascii=False, default=to_python).encode()
 
 
 def _index_bytes(index: Any) -> bytes:
-    """A freshly built index as the file that its library maps."""
+    """Return the file of a newly built index."""
     if not isinstance(index, AnnoyIndex):
         raise InvalidInputError(
-            "index=True saves an Annoy index, but this model searches exactly and has none; leave "
-            "it out, or fit with index='annoy'"
+            "index=True saves an Annoy index, but this model has none; leave it out, or fit with "
+            "index='annoy'"
         )
     with TemporaryDirectory() as folder:
-        path = Path(folder) / INDEX
+        path = Path(folder) / INDEX_FILE
         index.save(path)
         return path.read_bytes()
 
@@ -96,120 +95,121 @@ def _index_bytes(index: Any) -> bytes:
 
 
 def load(cls: Any, path: Any, manifest_sha256: str | None, mmap: bool) -> Any:
-    """Read what `save` wrote; see `FittedRecommender.load`."""
+    """Read a model that `save` wrote; see `FittedRecommender.load`."""
     path = Path(path)
-    facts = read_manifest(path, manifest_sha256)
-    check_facts(facts, cls)
-    files = facts["files"]
+    manifest = read_manifest(path, manifest_sha256)
+    check_manifest(manifest, cls)
+    files = manifest["files"]
     try:
-        expected = saved_arrays(facts)
-        names = check_names(files, expected)
+        specs = array_specs(manifest)
+        file_of = array_files(files, specs)
         contents = read_files(path, files, mmap)
-        arrays = {
-            name: contents[file] if file.endswith(".npy") else _objects(contents[file], file)
-            for name, file in names.items()
-        }
+        arrays = {}
+        for name, file in file_of.items():
+            content = contents[file]
+            arrays[name] = content if file.endswith(".npy") else _from_json_list(content, file)
         for name, array in arrays.items():
-            _check_values(array, names[name], expected[name].shape)
-        rec = _build(cls, facts, arrays)
-        if INDEX in files and manifest_sha256 is not None:
-            file = path / file_name(INDEX, files[INDEX]["sha256"])
-            rec._snapshot.index = rec._model.plan.build(rec.item_embeddings_, file)
-        rec._snapshot.network(rec.device)
-        rec._snapshot.search_index()
+            _check_values(array, file_of[name], specs[name].shape)
+        estimator = _build_estimator(cls, manifest, arrays)
+        if INDEX_FILE in files and manifest_sha256 is not None:
+            index_path = path / file_name(INDEX_FILE, files[INDEX_FILE]["sha256"])
+            plan = estimator._model.plan
+            estimator._snapshot.index = plan.build(estimator.item_embeddings_, index_path)
+        estimator._snapshot.network(estimator.device)
+        estimator._snapshot.search_index()
     except ModelFileError:
         raise
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{str(path)!r} holds no legal model: {error}") from error
-    return rec
+        raise ModelFileError(f"{str(path)!r} holds no valid model: {error}") from error
+    return estimator
 
 
-def _objects(raw: np.ndarray, file: str) -> np.ndarray:
-    """What `_text_of` wrote."""
+def _from_json_list(raw: np.ndarray, file: str) -> np.ndarray:
+    """Decode what `_to_json_list` wrote."""
     values = parse(raw, file)
-    if type(values) is not list or not {type(value) for value in values} <= set(SCALARS):
-        raise ModelFileError(f"{file} is no list of text, numbers and truth values")
+    if type(values) is not list or not {type(value) for value in values} <= set(SCALAR_TYPES):
+        raise ModelFileError(f"{file} is not a list of text, numbers and booleans")
     array = np.empty(len(values), dtype=object)
     array[:] = values
-    scalar_array(array, file)
+    scalar_array(array, file)  # raises for text that is not valid Unicode
     return array
 
 
+def _build_estimator(
+    cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Any:
+    """Check what the arrays mean to each other, then rebuild the fitted estimator."""
+    estimator = cls(**current_parameters(manifest["parameters"]))
+    estimator._validate_params()
+    for name, value in manifest["attributes"].items():
+        if value is not None:
+            is_names = name == "feature_names_in_"
+            setattr(estimator, name, np.array(value, dtype=object) if is_names else value)
+    _check_interactions(arrays)
+    _check_features(arrays, "user_features", manifest["user_features"])
+    _check_features(arrays, "item_features", manifest["item_features"])
+    schema = {
+        role: tuple(value) if isinstance(value, list) else value
+        for role, value in manifest["schema"].items()
+    }
+    model = FittedModel.from_arrays(
+        arrays,
+        Schema(**schema),
+        NetConfig(**manifest["config"]),
+        manifest["seed"],
+        Plan(**manifest["plan"]),
+        [(feature["name"], feature["kind"]) for feature in manifest["user_features"]],
+        [(feature["name"], feature["kind"]) for feature in manifest["item_features"]],
+    )
+    estimator._snapshot = Snapshot(model, arrays["item_embeddings"])
+    return estimator
+
+
 def _check_values(array: np.ndarray, file: str, shape: tuple[int, ...]) -> None:
-    """Whether there are as many values as expected, and none is missing or infinite."""
+    """Check that there are as many values as expected, and none is missing or infinite."""
     if array.shape != shape:
         raise ModelFileError(f"{file} has {len(array)} values, not {shape[0]}")
-    if array.dtype.kind == "f":  # nan is the least and the greatest; no mask of all is needed
-        finite = bool(np.isfinite([array.min(initial=0), array.max(initial=0)]).all())
+    if array.dtype.kind == "f":
+        # An infinite value is the minimum or maximum, and nan is both. So two values tell about
+        # all, without a mask as long as the array.
+        is_finite = bool(np.isfinite([array.min(initial=0), array.max(initial=0)]).all())
     else:
-        finite = array.dtype.kind not in "mMO" or not pd.isna(array).any()
-    if not finite:
+        is_finite = array.dtype.kind not in "mMO" or not pd.isna(array).any()
+    if not is_finite:
         raise ModelFileError(f"{file} holds nan, infinity or missing values")
 
 
-def _build(cls: Any, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-    """The estimator; whatever is illegal in itself raises."""
-    rec = cls(**current_parameters(facts["parameters"]))
-    rec._validate_params()
-    for name, value in facts["attributes"].items():
-        if value is not None:
-            is_names = name == "feature_names_in_"
-            setattr(rec, name, np.array(value, dtype=object) if is_names else value)
-    config = NetConfig(**facts["config"])
-    users, items = IdEncoder(arrays["users"], "user"), IdEncoder(arrays["items"], "item")
-    interactions = _interactions(arrays, len(items))
-    prepared = Prepared(
-        users,
-        items,
-        interactions,
-        count(interactions.items, len(items)),
-        _features("user", len(users), facts, arrays),
-        _features("item", len(items), facts, arrays),
-    )
-    schema = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in facts["schema"].items()
-    }
-    model = FittedModel.start(prepared, Schema(**schema), config, facts["seed"])
-    model.weights = {
-        name.removeprefix("weights."): array
-        for name, array in arrays.items()
-        if name.startswith("weights.")
-    }
-    model.plan = Plan(**facts["plan"])
-    rec._snapshot = Snapshot(model, arrays["item_embeddings"])
-    return rec
-
-
-def _interactions(arrays: Mapping[str, np.ndarray], n_items: int) -> Interactions:
-    """The histories: offsets that divide all of them, and items that are known."""
-    items, offsets = arrays["interactions.items"], arrays["interactions.offsets"]
+def _check_interactions(arrays: Mapping[str, np.ndarray]) -> None:
+    """Check that the offsets divide the interactions among the users, and item codes exist."""
+    items = arrays["interactions.items"]
+    offsets = arrays["interactions.offsets"]
+    n_items = len(arrays["items"])
     if offsets[0] != 0 or offsets[-1] != len(items) or (np.diff(offsets) < 0).any():
         raise ModelFileError(f"interactions.offsets don't divide {len(items)} interactions")
     if items.min(initial=0) < 0 or items.max(initial=0) >= n_items:
-        raise ModelFileError(f"interactions.items has codes that none of the {n_items} items has")
-    return Interactions(items, offsets, arrays.get("interactions.times"))
+        raise ModelFileError(f"interactions.items has item codes outside [0, {n_items})")
 
 
-def _features(
-    side: str, n_rows: int, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> Features:
-    """The features of the users or items: values that differ, and a matrix of their width."""
-    name, features = f"{side}_features", []
-    for i, fact in enumerate(facts[name]):
-        values = arrays[f"{name}.vocabulary.{i}"]
-        if fact["kind"] != "number":
-            IdEncoder(values, f"value of {fact['name']!r},")
+def _check_features(
+    arrays: Mapping[str, np.ndarray], prefix: str, features: list[dict[str, Any]]
+) -> None:
+    """Check the vocabularies, the sparse matrix and the presence of the features of one side."""
+    for i, feature in enumerate(features):
+        values = arrays[f"{prefix}.vocabulary.{i}"]
+        if feature["kind"] != "number":
+            IdEncoder(values, f"value of {feature['name']!r},")  # raises for repeated values
         elif len(values) != 2 or values[1] <= 0:
-            raise ModelFileError(f"the feature {fact['name']!r} has no mean and deviation")
-        features.append(Feature(fact["name"], fact["kind"], values))
-    encoder = FeatureEncoder(features)
+            raise ModelFileError(
+                f"the feature {feature['name']!r} has no mean and positive standard deviation"
+            )
     if not features:
-        return encoder.transform({}, n_rows)
-    parts = [arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr")]
-    matrix = sparse.csr_matrix(tuple(parts), shape=(n_rows, encoder.width))
+        return
+    indptr = arrays[f"{prefix}.indptr"]
+    matrix = sparse.csr_matrix(
+        (arrays[f"{prefix}.data"], arrays[f"{prefix}.indices"], indptr),
+        shape=(len(indptr) - 1, sum(feature["width"] for feature in features)),
+    )
     matrix.check_format(full_check=True)
-    presence = arrays[f"{name}.presence"]
+    presence = arrays[f"{prefix}.presence"]
     if presence.min(initial=0) < 0 or presence.max(initial=0) > len(features):
-        raise ModelFileError(f"{name}.presence is not from 0 to {len(features)}")
-    return Features(encoder, matrix, presence)
+        raise ModelFileError(f"{prefix}.presence is not from 0 to {len(features)}")

@@ -1,4 +1,4 @@
-"""A fitted model → a directory that serves it without torch: a graph, vectors, ids."""
+"""A fitted model → a directory to serve it from without torch: ONNX graph, vectors and ids."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ from ..exceptions import ExportError, InvalidInputError
 from ..nn.inference import blocks, encode, unit_items
 from ..nn.network import MINDNet
 
-FORMAT = 1
-TOLERANCE = 1e-5
-GRAPH, VECTORS = "user_tower.onnx", "item_vectors.npy"
+EXPORT_FORMAT = 1
+MAX_DIFFERENCE = 1e-5  # between the interests of the graph and those of the network
+GRAPH_FILE = "user_tower.onnx"
+VECTORS_FILE = "item_vectors.npy"
 
 
-class _Tower(nn.Module):
-    """The network with its items, what their features add included.
+class _UserTower(nn.Module):
+    """The network as it is exported: with precomputed item vectors, which include item features.
 
-    Item vectors are the unit ones that are searched, and their lengths, so that both uses share
-    one file. User features are a dense matrix, as a graph knows no sparse one.
+    The item vectors are stored as unit vectors and their lengths. So the search for items, which
+    needs unit vectors, and the network share one file. User features are a dense matrix, because
+    ONNX has no sparse ones.
     """
 
     @torch.no_grad()
@@ -42,10 +44,10 @@ class _Tower(nn.Module):
         self.user_values: Tensor | None
         self.register_buffer("item_vectors", torch.from_numpy(unit_items(net)))
         self.register_buffer("item_lengths", net.item_vectors().norm(dim=1, keepdim=True))
-        values = None
+        user_values = None
         if net.user_values is not None and net.profile is not None:
-            values = net.user_values.weight @ net.profile.T
-        self.register_buffer("user_values", values)
+            user_values = net.user_values.weight @ net.profile.T
+        self.register_buffer("user_values", user_values)
 
     def forward(
         self, history: Tensor, lengths: Tensor, features: Tensor | None = None
@@ -54,14 +56,15 @@ class _Tower(nn.Module):
         profile = None
         if features is not None and self.user_values is not None:
             profile = features @ self.user_values  # (B, D)
-        # the network maps each item that it gets: only those of the histories, not all
+        # The network maps every item that it receives, so it receives only the items of the
+        # histories instead of all items.
         items = F.embedding(history, self.item_vectors) * F.embedding(history, self.item_lengths)
-        places = torch.arange(B * L).view(B, L)
-        found = self.net(places, lengths, items.view(B * L, -1), profile)
-        return found.vectors, found.used
+        positions = torch.arange(B * L).view(B, L)
+        interests = self.net(positions, lengths, items.view(B * L, -1), profile)
+        return interests.vectors, interests.used
 
-    def example(self) -> dict[str, Tensor]:
-        """Inputs of the graph, by name."""
+    def example_inputs(self) -> dict[str, Tensor]:
+        """Return small inputs of the graph by name."""
         L = min(2, self.net.config.max_history)
         inputs = {"history": torch.zeros(2, L, dtype=torch.int64), "lengths": torch.tensor([L, 0])}
         if self.user_values is not None:
@@ -76,34 +79,46 @@ def export(model: FittedModel, path: Any) -> None:
     ----------
     model : FittedModel
     path : str or path-like
+        Must not exist; its parent must.
+
+    Raises
+    ------
+    ImportError
+        If onnxruntime or onnxscript is not installed.
+    InvalidInputError
+        If ``path`` exists, or item ids or values of user features are neither numbers nor text.
+    ExportError
+        If the graph differs from the network by more than `MAX_DIFFERENCE`.
     """
-    onnx_ir, onnxruntime = _libraries()
+    onnx_ir, onnxruntime = _import_libraries()
     path = Path(path)
     if path.exists():
         raise InvalidInputError(f"path={str(path)!r} exists; remove it or name a new directory")
-    ids = _plain_ids(model.items.ids)
+    ids = _ids_without_pickle(model.items.ids)
+    user_features = model.prepared.user_features.encoder.features
     about = {
-        "format": FORMAT,
+        "format": EXPORT_FORMAT,
         "max_history": model.config.max_history,
-        "user_features": [_vocabulary(f) for f in model.prepared.user_features.encoder.features],
+        "user_features": [_describe_feature(feature) for feature in user_features],
     }
     net = model.network().eval()
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
-        folder = Path(temporary) / "whole"  # or not at all
+        folder = Path(temporary) / "complete"  # moved to path when everything is written
         folder.mkdir()
         (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         np.save(folder / "item_ids.npy", ids)
         np.save(folder / "item_counts.npy", model.prepared.counts)
-        _write_graph(_Tower(net), folder, onnx_ir)
-        _compare(model, net, onnxruntime.InferenceSession(folder / GRAPH))
+        _write_graph(_UserTower(net), folder, onnx_ir)
+        _check_graph(model, net, onnxruntime.InferenceSession(folder / GRAPH_FILE))
         os.rename(folder, path)
 
 
-def _libraries() -> tuple[Any, Any]:
+def _import_libraries() -> tuple[Any, Any]:
+    """Import the optional libraries; return onnx_ir and onnxruntime."""
     try:
         import onnx_ir.passes.common
         import onnxruntime
-        import onnxscript  # noqa: F401, which torch's exporter needs
+        import onnxscript  # noqa: F401, needed by torch's exporter
     except ImportError as error:
         raise ImportError(
             f"export_onnx needs onnxruntime and onnxscript ({error}): pip install skmind[onnx]"
@@ -111,38 +126,40 @@ def _libraries() -> tuple[Any, Any]:
     return onnx_ir, onnxruntime
 
 
-def _plain_ids(ids: np.ndarray) -> np.ndarray:
-    """Ids as an array that needs no pickle."""
+def _ids_without_pickle(ids: np.ndarray) -> np.ndarray:
+    """Return the ids as an array that is saved and loaded without pickle."""
     if ids.dtype.kind in "iufb":
         return ids
     text = ids.astype(str)
     changed = text.astype(object) != ids
     if changed.any():
         raise InvalidInputError(
-            f"item ids must be numbers or text to be exported, not {ids[changed][0]!r}; "
+            f"item ids must be numbers or text to be exported, got {ids[changed][0]!r}; "
             "convert them to text (without a zero character at the end) and fit again"
         )
     return text
 
 
-def _vocabulary(feature: Feature) -> dict[str, Any]:
+def _describe_feature(feature: Feature) -> dict[str, Any]:
+    """Return what a server must know of a user feature, for JSON."""
     values = feature.values.tolist()
-    plain = all(isinstance(value, str | int | float) for value in values)
-    if not plain or feature.values.dtype.kind in "mM":  # dates become bare integers
+    is_plain = all(isinstance(value, str | int | float) for value in values)
+    if not is_plain or feature.values.dtype.kind in "mM":  # tolist turns dates into integers
         raise InvalidInputError(
-            f"user feature {feature.name!r} must hold numbers or text to be exported, not "
+            f"user feature {feature.name!r} must hold numbers or text to be exported, got "
             f"{feature.values[0]!r}; convert it to text and fit again"
         )
     return {"name": feature.name, "kind": feature.kind, "values": values}
 
 
-def _write_graph(tower: _Tower, folder: Path, onnx_ir: Any) -> None:
-    np.save(folder / VECTORS, tower.item_vectors.numpy())
-    inputs = tower.example()
+def _write_graph(tower: _UserTower, folder: Path, onnx_ir: Any) -> None:
+    """Write the item vectors, and the graph, which refers to the file of the vectors."""
+    np.save(folder / VECTORS_FILE, tower.item_vectors.numpy())
+    inputs = tower.example_inputs()
     shapes = {name: {0: "batch"} for name in inputs}
     shapes["history"][1] = "length"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the exporter does is not for users to cure
+        warnings.simplefilter("ignore")  # users can't act on warnings from inside the exporter
         program: Any = torch.onnx.export(
             tower,
             kwargs=inputs,
@@ -153,40 +170,41 @@ def _write_graph(tower: _Tower, folder: Path, onnx_ir: Any) -> None:
             verbose=False,
         )
     model = onnx_ir.passes.common.ClearMetadataAndDocStringPass()(program.model).model
-    table = model.graph.initializers["item_vectors"]
-    array = table.const_value
-    table.const_value = onnx_ir.ExternalTensor(
-        VECTORS,
-        (folder / VECTORS).stat().st_size - array.nbytes,  # behind the header of the .npy
+    initializer = model.graph.initializers["item_vectors"]
+    array = initializer.const_value
+    initializer.const_value = onnx_ir.ExternalTensor(
+        VECTORS_FILE,
+        (folder / VECTORS_FILE).stat().st_size - array.nbytes,  # after the header of the .npy
         array.nbytes,
         array.dtype,
         shape=array.shape,
         name=array.name,
         base_dir=folder,
     )
-    onnx_ir.save(model, folder / GRAPH)
+    onnx_ir.save(model, folder / GRAPH_FILE)
 
 
-def _compare(model: FittedModel, net: MINDNet, session: Any) -> None:
-    """Raise unless the graph gives what the network gives."""
+def _check_graph(model: FittedModel, net: MINDNet, session: Any) -> None:
+    """Raise `ExportError` unless graph and network give the same for random histories."""
     rng = np.random.default_rng(0)
-    longest = model.config.max_history
-    for B, L in product((1, 2, 257), {1, (1 + longest) // 2, longest}):
+    max_history = model.config.max_history
+    for B, L in product((1, 2, 257), {1, (1 + max_history) // 2, max_history}):
         history = rng.integers(len(model.items), size=(B, L))
         lengths = np.linspace(L, 0, B).astype(np.int64)  # the last of several is all padding
         profile = model.profile_rows(rng.integers(-1, len(model.users), size=B))
         for rows in blocks(B, L):  # as many as fit into memory
             inputs = {"history": history[rows], "lengths": lengths[rows]}
-            theirs = None if profile is None else profile[rows]
-            if theirs is not None:
-                inputs["features"] = theirs.toarray()
-            expected = encode(net, inputs["history"], inputs["lengths"], theirs)
+            block_profile = None if profile is None else profile[rows]
+            if block_profile is not None:
+                inputs["features"] = block_profile.toarray()
+            expected = encode(net, inputs["history"], inputs["lengths"], block_profile)
             interests, mask = session.run(None, inputs)
-            error = np.abs(interests - expected.interests).max()
-            if not error <= TOLERANCE or (mask != expected.mask).any():  # nan is not less
+            difference = np.abs(interests - expected.interests).max()
+            is_close = difference <= MAX_DIFFERENCE  # False for nan
+            if not is_close or (mask != expected.mask).any():
                 raise ExportError(
-                    f"the exported graph differs from the model by {error:.2g} for histories of "
-                    f"shape ({B}, {L}), where {TOLERANCE:g} is allowed, and nothing was written; "
-                    "try the versions of torch, onnxscript and onnxruntime in skmind's "
+                    f"the exported graph differs from the model by {difference:.2g} for histories "
+                    f"of shape ({B}, {L}), but at most {MAX_DIFFERENCE:g} is allowed; nothing was "
+                    "written. Try the versions of torch, onnxscript and onnxruntime in skmind's "
                     "constraints.txt"
                 )

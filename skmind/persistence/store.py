@@ -1,7 +1,8 @@
-"""Named arrays and a manifest ↔ a directory that is replaced whole or not at all.
+"""Named arrays and a manifest ↔ a directory that is replaced as a whole or not at all.
 
-A data file has a part of its hash in its name, so the files of two versions stand side by side, and
-the one atomic replacement of ``manifest.json``, which says which files belong to it, replaces all.
+The name of a data file contains a part of its hash, so files of two versions can exist side by
+side. ``manifest.json`` lists the files of the current version. Replacing it is atomic and switches
+from one version to the next.
 """
 
 from __future__ import annotations
@@ -22,21 +23,28 @@ import numpy as np
 
 from ..exceptions import ModelFileError, ModelWriteError
 
-MANIFEST = "manifest.json"
-MAX_MANIFEST = 2**24  # bytes
-MAX_AXES = 4
-ALIGNMENT = 64  # bytes; arrays in memory begin at a multiple of it, as those of torch do
-_HEAD = b'{"sha256": "%s",'  # of the manifest: the hash of all that follows
-_SIGN = _HEAD[:12]  # what every manifest begins with
-_HEX = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[A-Za-z]\w*(\.\w+)*\.(npy|json|md|ann)")
-_OURS = re.compile(r"[A-Za-z][\w.]*-[0-9a-f]{16}\.(npy|json|md|ann)|\.[0-9a-f]{16}\.tmp")
-DTYPES = frozenset(
+MANIFEST_FILE = "manifest.json"
+MAX_MANIFEST_BYTES = 2**24
+MAX_DIMENSIONS = 4
+ALIGNMENT_BYTES = 64  # arrays in memory start at a multiple of this, as torch's own tensors do
+STORABLE_DTYPES = frozenset(
     "|b1 |i1 |u1 <i2 <u2 <i4 <u4 <i8 <u8 <f2 <f4 <f8".split()
     + [f"<{kind}8[{unit}]" for kind in "mM" for unit in ("D", "s", "ms", "us", "ns")]
 )
-_ENTRY = {"bytes": int, "sha256": str, "dtype": (str, type(None)), "shape": (list, type(None))}
-_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
+_HASH_LINE = b'{"sha256": "%s",'  # first line of the manifest: the hash of everything after it
+_HASH_LINE_PREFIX = _HASH_LINE[:12]  # every manifest starts with these bytes
+_SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+_NAME_PATTERN = re.compile(r"[A-Za-z]\w*(\.\w+)*\.(npy|json|md|ann)")
+_OWN_FILE_PATTERN = re.compile(
+    r"[A-Za-z][\w.]*-[0-9a-f]{16}\.(npy|json|md|ann)|\.[0-9a-f]{16}\.tmp"
+)
+_ENTRY_TYPES = {
+    "bytes": int,
+    "sha256": str,
+    "dtype": (str, type(None)),
+    "shape": (list, type(None)),
+}
+_NO_LINK_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
 _O_DIRECTORY = getattr(os, "O_DIRECTORY", None)  # None: directories can't be opened (Windows)
 
 
@@ -44,80 +52,100 @@ _O_DIRECTORY = getattr(os, "O_DIRECTORY", None)  # None: directories can't be op
 
 
 def file_name(name: str, sha256: str) -> str:
-    """Name in the directory of the file that the manifest calls ``name``."""
+    """Return the name in the directory of the file that the manifest calls ``name``."""
     stem, extension = name.rsplit(".", 1)
     return f"{stem}-{sha256[:16]}.{extension}"
 
 
 def npy_header(dtype: str, shape: Iterable[int]) -> bytes:
-    """What stands before the values in a ``.npy`` file.
+    """Return the bytes before the values in a ``.npy`` file.
 
-    It is compared as it stands when a file is read, so that no header is ever interpreted.
+    A reader compares the header with these bytes, so it never interprets a header.
     """
     text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
-    text += " " * (-(11 + len(text)) % ALIGNMENT) + "\n"
+    # 10 bytes come before the text and a newline after it; spaces fill up to the alignment.
+    text += " " * (-(11 + len(text)) % ALIGNMENT_BYTES) + "\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
 def check_keys(value: Any, types: Mapping[str, Any], where: str) -> None:
-    """Whether ``value`` is a dict with these keys, whose values are of exactly these types.
+    """Check that ``value`` is a dict with these keys and values of exactly these types.
+
+    Parameters
+    ----------
+    value : object
+    types : mapping of str to type or tuple of types
+        A key may be missing if None is among its types.
+    where : str
+        Description of ``value`` for error messages.
 
     Raises
     ------
     ModelFileError
-        If it isn't. A key whose type may be None may be missing.
+        If it isn't.
     """
     if type(value) is not dict or not value.keys() <= types.keys():
-        found = sorted(value) if type(value) is dict else type(value).__name__
-        raise ModelFileError(f"{where} must have the keys {sorted(types)}, but is {found!s:.200}")
-    for key, legal in types.items():
-        legal = legal if isinstance(legal, tuple) else (legal,)
-        if type(value.get(key)) not in legal:
-            names = " or ".join(one.__name__ for one in legal)
+        received = sorted(value) if type(value) is dict else type(value).__name__
+        raise ModelFileError(
+            f"{where} must have the keys {sorted(types)}, but is {received!s:.200}"
+        )
+    for key, valid in types.items():
+        valid_types = valid if isinstance(valid, tuple) else (valid,)
+        if type(value.get(key)) not in valid_types:
+            names = " or ".join(valid_type.__name__ for valid_type in valid_types)
             raise ModelFileError(f"{key} in {where} is {value.get(key)!r:.80}, not of type {names}")
 
 
 def check_files(files: dict[str, Any]) -> None:
-    """Whether the names stay in the directory, and the sizes fit the types and shapes.
+    """Check that the file names can't leave the directory and that sizes fit dtypes and shapes.
+
+    Parameters
+    ----------
+    files : dict
+        The entry ``files`` of a manifest.
 
     Raises
     ------
     ModelFileError
-        If not.
+        If a name or an entry is invalid.
     """
     for name, entry in files.items():
-        if not _NAME.fullmatch(name):
-            raise ModelFileError(f"the manifest names the file {name!r:.80}, which is illegal")
-        check_keys(entry, _ENTRY, f"the manifest's entry of {name}")
-        dtype, shape, n_bytes = entry["dtype"], entry["shape"], 1
+        if not _NAME_PATTERN.fullmatch(name):
+            raise ModelFileError(f"the manifest lists a file with the invalid name {name!r:.80}")
+        check_keys(entry, _ENTRY_TYPES, f"the manifest's entry of {name}")
+        min_bytes = 1
         if name.endswith(".npy"):
-            legal = dtype in DTYPES and shape and len(shape) <= MAX_AXES
-            if not legal or any(type(n) is not int or n < 0 for n in shape):
+            dtype = entry["dtype"]
+            shape = entry["shape"]
+            is_valid = dtype in STORABLE_DTYPES and shape and len(shape) <= MAX_DIMENSIONS
+            if not is_valid or any(type(n) is not int or n < 0 for n in shape):
                 raise ModelFileError(
-                    f"the manifest gives {name} type {dtype} and shape {shape!s:.80}"
+                    f"the manifest gives {name} the type {dtype} and the shape {shape!s:.80}, "
+                    f"which is invalid"
                 )
-            n_bytes = len(npy_header(dtype, shape)) + prod(shape) * np.dtype(dtype).itemsize
-        if not _HEX.fullmatch(entry["sha256"]) or entry["bytes"] < n_bytes:
+            min_bytes = len(npy_header(dtype, shape)) + prod(shape) * np.dtype(dtype).itemsize
+        if not _SHA256_PATTERN.fullmatch(entry["sha256"]) or entry["bytes"] < min_bytes:
             raise ModelFileError(
                 f"the manifest gives {name} {entry['bytes']} bytes and the sha256 "
-                f"{entry['sha256']!r:.80}; {n_bytes} bytes and 64 digits are needed"
+                f"{entry['sha256']!r:.80}; at least {min_bytes} bytes and 64 digits are needed"
             )
 
 
 # ------------------------------------------------------------------ writing
 
 
-def write(path: Path, facts: dict[str, Any], contents: Mapping[str, np.ndarray | bytes]) -> str:
-    """Write a model; what ``path`` held before stays readable until the new one is complete.
+def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarray | bytes]) -> str:
+    """Write a model; a previous model in ``path`` stays readable until the new one is complete.
 
     Parameters
     ----------
     path : Path
-        A directory, made if it isn't there, with nothing else in it unless it holds a model.
-    facts : dict
-        The manifest, but for its entry ``files``.
+        A directory, created if it doesn't exist. It must be empty or hold a model.
+    manifest : dict
+        The manifest without its entry ``files``.
     contents : mapping of str to ndarray or bytes
-        By file names: arrays of numbers as ``.npy``.
+        By file name. Arrays have a dtype of `STORABLE_DTYPES`, in any byte order, and are written
+        as ``.npy``.
 
     Returns
     -------
@@ -127,67 +155,74 @@ def write(path: Path, facts: dict[str, Any], contents: Mapping[str, np.ndarray |
     Raises
     ------
     ModelWriteError
-        If the path can't be written to, or is used for something else.
+        If the path can't be written to, or the directory holds something else than a model.
     """
     try:
         is_new = not path.is_dir()
-        before = _claim(path)
+        names_before = _claim(path)
         try:
-            return _write(path, facts, contents, before)
+            return _write(path, manifest, contents, names_before)
         finally:
             if is_new and not os.listdir(path):
                 path.rmdir()
     except OSError as error:
         raise ModelWriteError(
             f"the model could not be saved to {str(path)!r}: {error}. A model that was there "
-            "before is still whole; make room, or choose a directory that can be written to"
+            "before is unchanged; free some space, or choose a directory that can be written to"
         ) from error
 
 
 def _claim(path: Path) -> set[str]:
-    """Make the directory, or make sure that it is used for a model; the names in it."""
+    """Create the directory, or check that it holds a model; return the names of its files."""
     if not path.is_dir():
         path.mkdir()
         _sync(path.parent)
     names = set(os.listdir(path))
-    foreign = sorted(name for name in names if not _OURS.fullmatch(name))
-    if foreign and not (MANIFEST in names and (path / MANIFEST).read_bytes().startswith(_SIGN)):
-        raise OSError(f"it is no model's directory, as it holds {foreign[0]!r}")
+    foreign_names = sorted(name for name in names if not _OWN_FILE_PATTERN.fullmatch(name))
+    holds_model = MANIFEST_FILE in names and (
+        (path / MANIFEST_FILE).read_bytes().startswith(_HASH_LINE_PREFIX)
+    )
+    if foreign_names and not holds_model:
+        raise OSError(f"it is not the directory of a model, because it holds {foreign_names[0]!r}")
     return names
 
 
 def _write(
     path: Path,
-    facts: dict[str, Any],
+    manifest: dict[str, Any],
     contents: Mapping[str, np.ndarray | bytes],
-    before: set[str],
+    names_before: set[str],
 ) -> str:
-    raw, names = b"", before
+    raw = b""
+    kept_names = names_before
     try:
         files = {name: _write_content(path, name, value) for name, value in contents.items()}
-        body = json.dumps({**facts, "files": files}, indent=1)[1:].encode()
-        raw = _HEAD % hashlib.sha256(body).hexdigest().encode() + body
-        if len(raw) > MAX_MANIFEST:
-            raise OSError(f"its manifest would have {len(raw)} bytes, more than {MAX_MANIFEST}")
-        _sync(path)  # the files are there before the manifest names them
-        _replace(path, lambda _: MANIFEST, [raw])
+        body = json.dumps({**manifest, "files": files}, indent=1)[1:].encode()
+        raw = _HASH_LINE % hashlib.sha256(body).hexdigest().encode() + body
+        if len(raw) > MAX_MANIFEST_BYTES:
+            raise OSError(
+                f"its manifest would have {len(raw)} bytes, more than {MAX_MANIFEST_BYTES}"
+            )
+        _sync(path)  # the data files must be on the disk before the manifest refers to them
+        _replace(path, lambda _: MANIFEST_FILE, [raw])
         _sync(path)
     finally:
-        if raw and _manifest_is(path, raw):  # asked of the disk: an interrupt may come at any time
-            names = {file_name(name, entry["sha256"]) for name, entry in files.items()}
+        # An interrupt can come at any time, so only the disk tells which version is current.
+        if raw and _manifest_is(path, raw):
+            kept_names = {file_name(name, entry["sha256"]) for name, entry in files.items()}
         for name in os.listdir(path):
-            if _OURS.fullmatch(name) and name not in names:
+            if _OWN_FILE_PATTERN.fullmatch(name) and name not in kept_names:
                 os.unlink(path / name)
     return hashlib.sha256(raw).hexdigest()
 
 
 def _manifest_is(path: Path, raw: bytes) -> bool:
-    manifest = path / MANIFEST
+    manifest = path / MANIFEST_FILE
     return manifest.exists() and manifest.read_bytes() == raw
 
 
 def _write_content(path: Path, name: str, value: np.ndarray | bytes) -> dict[str, Any]:
-    """Write one file; its entry in the manifest."""
+    """Write one file and return its entry in the manifest."""
     entry: dict[str, Any] = {"dtype": None, "shape": None}
     parts: list[Any] = [value]
     if isinstance(value, np.ndarray):
@@ -198,10 +233,14 @@ def _write_content(path: Path, name: str, value: np.ndarray | bytes) -> dict[str
     return entry
 
 
-def _replace(path: Path, name: Callable[[str], str], parts: list[Any]) -> tuple[int, str]:
-    """Write a file beside the one it replaces, then put it there; its size and sha256."""
+def _replace(path: Path, name_of: Callable[[str], str], parts: list[Any]) -> tuple[int, str]:
+    """Write a temporary file, then rename it atomically; return its size and sha256.
+
+    ``name_of`` returns the final name for a sha256.
+    """
     temporary = path / f".{secrets.token_hex(8)}.tmp"
-    sha, n_bytes = hashlib.sha256(), 0
+    sha = hashlib.sha256()
+    n_bytes = 0
     with open(temporary, "xb") as file:
         for part in parts:
             file.write(part)
@@ -209,12 +248,12 @@ def _replace(path: Path, name: Callable[[str], str], parts: list[Any]) -> tuple[
             n_bytes += len(part)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path / name(sha.hexdigest()))
+    os.replace(temporary, path / name_of(sha.hexdigest()))
     return n_bytes, sha.hexdigest()
 
 
 def _sync(path: Path) -> None:
-    """Bring the names in a directory to the disk."""
+    """Flush the entries of a directory to the disk."""
     if _O_DIRECTORY is None:
         return
     directory = os.open(path, _O_DIRECTORY)
@@ -228,109 +267,129 @@ def _sync(path: Path) -> None:
 
 
 def read_manifest(path: Path, sha256: str | None = None) -> dict[str, Any]:
-    """The manifest of a model, of which only size and hash are checked.
-
-    Raises
-    ------
-    ModelFileError
-        If there is none, it is too large, or differs from its hash or from ``sha256``.
-    """
-    with _open(path, MANIFEST) as file:
-        raw = file.read(MAX_MANIFEST + 1)
-    if len(raw) > MAX_MANIFEST:
-        raise ModelFileError(f"{MANIFEST} has more than the {MAX_MANIFEST} bytes that are legal")
-    if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
-        raise ModelFileError(
-            f"the sha256 of {MANIFEST} is {hashlib.sha256(raw).hexdigest()}, not "
-            f"manifest_sha256={sha256!r}: it is not the model that was expected"
-        )
-    size = len(_HEAD % bytes(64))
-    body = raw[size:]
-    if raw[:size] != _HEAD % hashlib.sha256(body).hexdigest().encode():
-        raise ModelFileError(f"{MANIFEST} is damaged: it differs from the hash in its first line")
-    return parse(b"{" + body, MANIFEST)
-
-
-def parse(raw: Any, name: str) -> Any:
-    """JSON → Python.
-
-    Raises
-    ------
-    ModelFileError
-        If it is none, or nested too deeply.
-    """
-    try:
-        return json.loads(str(raw, "utf-8", "surrogatepass"))
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{name} is no legal JSON: {error}") from error
-
-
-def read_files(path: Path, files: dict[str, Any], mmap: bool) -> dict[str, np.ndarray]:
-    """The files of a manifest, each compared with its size, its hash and its header.
+    """Read the manifest of a model and check its size and hash, but not its content.
 
     Parameters
     ----------
     path : Path
-    files : dict
-        Of the manifest, checked by `check_files`.
-    mmap : bool
-        Map the files, copy-on-write, rather than read them into memory.
-
-    Returns
-    -------
-    dict of str to ndarray
-        By the names of ``files``: arrays; the bytes of other files.
+        The directory of the model.
+    sha256 : str or None, default=None
+        Expected sha256 of the manifest, in hexadecimal. None accepts any.
 
     Raises
     ------
     ModelFileError
-        If a file is missing, is a link, or is not what the manifest says.
+        If the manifest is missing or too large, or differs from its own hash or from ``sha256``.
     """
-    for name, entry in files.items():  # all sizes before the first hash, which takes time
+    with _open(path, MANIFEST_FILE) as file:
+        raw = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise ModelFileError(
+            f"{MANIFEST_FILE} has more than {MAX_MANIFEST_BYTES} bytes, the largest valid size"
+        )
+    if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
+        raise ModelFileError(
+            f"the sha256 of {MANIFEST_FILE} is {hashlib.sha256(raw).hexdigest()}, not "
+            f"manifest_sha256={sha256!r}: this is not the expected model"
+        )
+    hash_line_bytes = len(_HASH_LINE % bytes(64))
+    body = raw[hash_line_bytes:]
+    if raw[:hash_line_bytes] != _HASH_LINE % hashlib.sha256(body).hexdigest().encode():
+        raise ModelFileError(
+            f"{MANIFEST_FILE} is damaged: it differs from the hash in its first line"
+        )
+    return parse(b"{" + body, MANIFEST_FILE)
+
+
+def parse(raw: Any, name: str) -> Any:
+    """Decode JSON.
+
+    Parameters
+    ----------
+    raw : bytes-like
+    name : str
+        Name of the file for error messages.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not valid JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(str(raw, "utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{name} is not valid JSON: {error}") from error
+
+
+def read_files(path: Path, files: dict[str, Any], mmap: bool) -> dict[str, np.ndarray]:
+    """Read the files of a manifest and compare each with its size, hash and header.
+
+    Parameters
+    ----------
+    path : Path
+        The directory of the model.
+    files : dict
+        The entry ``files`` of its manifest, checked by `check_files`.
+    mmap : bool
+        Map the files copy-on-write instead of reading them into memory.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By the names in ``files``: the array of a ``.npy`` file; the bytes (uint8) of other files.
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing, is a link, or differs from its entry in the manifest.
+    """
+    for name, entry in files.items():  # check all sizes first, because hashing takes time
         _open(path, file_name(name, entry["sha256"]), entry["bytes"]).close()
     return {name: _read(path, name, entry, mmap) for name, entry in files.items()}
 
 
 def _read(path: Path, name: str, entry: dict[str, Any], mmap: bool) -> np.ndarray:
-    n = entry["bytes"]
-    with _open(path, file_name(name, entry["sha256"]), n) as file:
+    n_bytes = entry["bytes"]
+    with _open(path, file_name(name, entry["sha256"]), n_bytes) as file:
         if mmap or name.endswith(".ann"):
             raw = np.asarray(np.memmap(file, dtype=np.uint8, mode="c"))
         else:
-            space = np.empty(n + ALIGNMENT, dtype=np.uint8)
-            start = -space.ctypes.data % ALIGNMENT
-            raw = space[start : start + n]
+            # Numpy doesn't align to 64 bytes, so take an aligned slice of a larger buffer.
+            buffer = np.empty(n_bytes + ALIGNMENT_BYTES, dtype=np.uint8)
+            start = -buffer.ctypes.data % ALIGNMENT_BYTES
+            raw = buffer[start : start + n_bytes]
             raw = raw[: file.readinto(raw.data)]
     if hashlib.sha256(raw.data).hexdigest() != entry["sha256"]:
-        raise ModelFileError(f"{name} is damaged: its sha256 is not that of the manifest")
+        raise ModelFileError(f"{name} is damaged: its sha256 differs from the manifest")
     if not name.endswith(".npy"):
         return raw
     header = npy_header(entry["dtype"], entry["shape"])
     if raw[: len(header)].tobytes() != header:
         raise ModelFileError(
-            f"{name} is no array of type {entry['dtype']} and shape {entry['shape']}"
+            f"{name} is not an array of type {entry['dtype']} and shape {entry['shape']}"
         )
     return raw[len(header) :].view(entry["dtype"]).reshape(entry["shape"])
 
 
 def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | _NO_LINKS)
+    return os.open(path, flags | _NO_LINK_FLAGS)
 
 
 def _open(path: Path, name: str, n_bytes: int | None = None) -> BufferedReader:
-    """A file of this size in the directory itself; never a link, a pipe or a device."""
+    """Open a regular file of this size; raise for a link, a pipe or a device."""
     try:
         file = open(path / name, "rb", opener=_open_no_link)  # noqa: SIM115
     except OSError as error:
         raise ModelFileError(
-            f"{str(path)!r} has no readable file {name} ({error.strerror}): it is no model, is "
-            "damaged, or was replaced while it was read, in which case load it again"
+            f"{str(path)!r} has no readable file {name} ({error.strerror}): it is not a model, is "
+            "damaged, or was replaced while it was read; in the last case load it again"
         ) from error
-    found = os.fstat(file.fileno())
-    if not stat.S_ISREG(found.st_mode) or n_bytes not in (None, found.st_size):
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or n_bytes not in (None, status.st_size):
         file.close()
+        expected = "a regular file" if n_bytes is None else f"a regular file of {n_bytes} bytes"
         raise ModelFileError(
-            f"{name} must be a file of {n_bytes or 'some'} bytes, but has {found.st_size}, or is "
-            "something else than a file: it is damaged"
+            f"{name} must be {expected}, but is not a regular file or has {status.st_size} bytes: "
+            "it is damaged"
         )
     return file

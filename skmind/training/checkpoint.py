@@ -22,7 +22,14 @@ from ..data.prepare import Prepared
 from ..exceptions import ModelFileError, ModelWriteError
 from ..nn.network import MINDNet
 from ..nn.optim import get_moments, set_moments
-from ..persistence.store import MANIFEST, check_files, check_keys, read_files, read_manifest, write
+from ..persistence.store import (
+    MANIFEST_FILE,
+    check_files,
+    check_keys,
+    read_files,
+    read_manifest,
+    write,
+)
 
 with suppress(ImportError):  # Windows has none
     import fcntl
@@ -133,8 +140,8 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget all epochs, as the fit is complete."""
         for folder in (self.path / name for name in FOLDERS):
-            if (folder / MANIFEST).exists():
-                (folder / MANIFEST).unlink()  # first: what is left without it is no checkpoint
+            if (folder / MANIFEST_FILE).exists():
+                (folder / MANIFEST_FILE).unlink()  # first: what is left without it is no checkpoint
                 shutil.rmtree(folder)
         if not any(self.path.iterdir()):
             self.path.rmdir()
@@ -144,7 +151,7 @@ class Checkpoint:
         found: list[tuple[dict[str, Any], Path]] = []
         error: ModelFileError | None = None
         for folder in (self.path / name for name in FOLDERS):
-            if (folder / MANIFEST).exists():
+            if (folder / MANIFEST_FILE).exists():
                 try:
                     found.append((self._read_facts(folder), folder))
                 except ModelFileError as damage:
@@ -161,9 +168,9 @@ class Checkpoint:
 
     def _read_facts(self, folder: Path) -> dict[str, Any]:
         facts = read_manifest(folder)
-        check_keys(facts, FACTS, MANIFEST)
+        check_keys(facts, FACTS, MANIFEST_FILE)
         for record in facts["history"]:
-            check_keys(record, RECORD, f"history in {MANIFEST}")
+            check_keys(record, RECORD, f"history in {MANIFEST_FILE}")
         check_files(facts["files"])
         return facts
 

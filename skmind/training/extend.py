@@ -27,11 +27,11 @@ def grown_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> Fi
         Unit item vectors of ``old``.
     """
     config = replace(old.config, n_items=len(prepared.items))
-    model = FittedModel.start(prepared, old.schema, config, old.seed)
+    model = FittedModel.untrained(prepared, old.schema, config, old.seed)
     model.plan = old.plan
-    rows = model.rows_in(old)
+    rows = model.matching_rows(old)
     if any(len(rows[name]) > len(old.weights[name]) for name in rows.keys() & old.weights.keys()):
-        model.continue_from(old)
+        model.inherit_weights(old)
     else:
         model.weights = old.weights
     had_own = np.zeros(config.n_items, dtype=bool)

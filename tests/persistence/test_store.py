@@ -1,4 +1,4 @@
-"""The directory format: written whole or not at all, and no byte of it trusted when read."""
+"""The directory format: written as a whole or not at all, and every byte is checked when read."""
 
 import errno
 import hashlib
@@ -15,9 +15,9 @@ from skmind.exceptions import ModelFileError, ModelWriteError
 from skmind.nn.network import TENSOR_ALIGNMENT
 from skmind.persistence import store
 from skmind.persistence.store import (
-    ALIGNMENT,
-    DTYPES,
-    MANIFEST,
+    ALIGNMENT_BYTES,
+    MANIFEST_FILE,
+    STORABLE_DTYPES,
     check_files,
     file_name,
     npy_header,
@@ -27,7 +27,7 @@ from skmind.persistence.store import (
     write,
 )
 
-FACTS = {"name": "first", "\ud800": [1.5, None, {"a": True}]}
+MANIFEST = {"name": "first", "\ud800": [1.5, None, {"a": True}]}
 CONTENTS = {
     "table.npy": np.arange(12, dtype=np.float32).reshape(4, 3),
     "days.npy": np.array(["2020-01-01", "2021-05-05"], dtype="M8[ns]"),
@@ -39,17 +39,17 @@ OTHER = CONTENTS | {"table.npy": CONTENTS["table.npy"] + 1, "index.ann": bytes(1
 
 
 def read(path, sha256=None, mmap=False):
-    """Facts and contents, all checked."""
+    """Return the manifest and the contents after all checks."""
     manifest = read_manifest(path, sha256)
     check_files(manifest["files"])
     return manifest, read_files(path, manifest["files"], mmap)
 
 
 def sign(path, manifest):
-    """Write a manifest with the right hash, as who forges a model would."""
+    """Write a manifest with a valid hash, as a forger would."""
     body = (manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode())[1:]
     digest = hashlib.sha256(body).hexdigest()
-    (path / MANIFEST).write_bytes(f'{{"sha256": "{digest}",'.encode() + body)
+    (path / MANIFEST_FILE).write_bytes(f'{{"sha256": "{digest}",'.encode() + body)
 
 
 def snapshot(path):
@@ -58,7 +58,7 @@ def snapshot(path):
 
 @pytest.fixture(autouse=True)
 def synced(monkeypatch):
-    """Files and directories in the order of their fsync, which takes time and so is left out."""
+    """Record the order in which files and directories are synced, without the slow fsync."""
     calls = []
 
     def spy(descriptor):
@@ -70,7 +70,7 @@ def synced(monkeypatch):
 
 @pytest.fixture
 def model(tmp_path):
-    write(tmp_path / "model", FACTS, CONTENTS)
+    write(tmp_path / "model", MANIFEST, CONTENTS)
     return tmp_path / "model"
 
 
@@ -79,9 +79,9 @@ def model(tmp_path):
 
 @pytest.mark.parametrize("mmap", [False, True])
 def test_what_is_written_is_read(model, mmap):
-    facts, contents = read(model, mmap=mmap)
-    files = facts.pop("files")
-    assert facts == FACTS
+    manifest, contents = read(model, mmap=mmap)
+    files = manifest.pop("files")
+    assert manifest == MANIFEST
     assert contents.keys() == files.keys() == CONTENTS.keys()
     for name, value in CONTENTS.items():
         if isinstance(value, bytes):
@@ -91,7 +91,7 @@ def test_what_is_written_is_read(model, mmap):
         assert contents[name].shape == value.shape
         assert (contents[name] == value).all()
         assert type(contents[name]) is np.ndarray
-        assert contents[name].ctypes.data % ALIGNMENT == 0
+        assert contents[name].ctypes.data % ALIGNMENT_BYTES == 0
         assert contents[name].flags.writeable  # torch warns of arrays that aren't
 
 
@@ -103,7 +103,7 @@ def test_mapped_arrays_may_be_changed_without_changing_the_file(model):
     assert (read(model, mmap=True)[1]["table.npy"] == CONTENTS["table.npy"]).all()
 
 
-@pytest.mark.parametrize("dtype", sorted(DTYPES))
+@pytest.mark.parametrize("dtype", sorted(STORABLE_DTYPES))
 @pytest.mark.parametrize("shape", [(0,), (3,), (20, 1), (4, 0, 2)])
 def test_arrays_are_npy_files(tmp_path, dtype, shape):
     value = np.arange(np.prod(shape)).astype(dtype).reshape(shape)
@@ -112,8 +112,8 @@ def test_arrays_are_npy_files(tmp_path, dtype, shape):
     loaded = np.load(file, allow_pickle=False)
     assert loaded.dtype.str == dtype
     np.testing.assert_array_equal(loaded, value)
-    assert len(npy_header(dtype, shape)) % ALIGNMENT == 0
-    assert ALIGNMENT == TENSOR_ALIGNMENT  # so that a network can share the memory of a file
+    assert len(npy_header(dtype, shape)) % ALIGNMENT_BYTES == 0
+    assert ALIGNMENT_BYTES == TENSOR_ALIGNMENT  # else a network can't share the memory of a file
 
 
 def test_any_order_and_byte_order_is_stored_alike(tmp_path):
@@ -127,26 +127,26 @@ def test_any_order_and_byte_order_is_stored_alike(tmp_path):
 
 def test_the_same_model_is_the_same_bytes(tmp_path, model):
     before = snapshot(model)
-    digest = write(tmp_path / "again", FACTS, CONTENTS)
+    digest = write(tmp_path / "again", MANIFEST, CONTENTS)
     assert snapshot(tmp_path / "again") == before
-    assert digest == write(model, FACTS, CONTENTS)
+    assert digest == write(model, MANIFEST, CONTENTS)
     assert snapshot(model) == before
-    assert digest == hashlib.sha256(before[MANIFEST]).hexdigest()
-    assert json.loads(before[MANIFEST])["name"] == "first"  # a manifest is plain JSON
+    assert digest == hashlib.sha256(before[MANIFEST_FILE]).hexdigest()
+    assert json.loads(before[MANIFEST_FILE])["name"] == "first"  # a manifest is plain JSON
 
 
-def test_another_model_replaces_all_files_but_those_of_others(model):
+def test_another_model_replaces_all_files_of_the_previous_one(model):
     (model / "notes.txt").write_text("mine")
     (model / f".{'0' * 16}.tmp").write_text("left by a save that was killed")
     write(model, {"name": "second"}, OTHER)
-    facts, contents = read(model)
-    assert facts["name"] == "second"
+    manifest, contents = read(model)
+    assert manifest["name"] == "second"
     assert (contents["table.npy"] == OTHER["table.npy"]).all()
-    names = {file_name(name, entry["sha256"]) for name, entry in facts["files"].items()}
-    assert set(snapshot(model)) == names | {MANIFEST, "notes.txt"}
+    names = {file_name(name, entry["sha256"]) for name, entry in manifest["files"].items()}
+    assert set(snapshot(model)) == names | {MANIFEST_FILE, "notes.txt"}
 
 
-def test_files_can_be_read_by_whom_the_mask_allows(model):
+def test_files_have_the_permissions_of_the_umask(model):
     mask = os.umask(0)
     os.umask(mask)
     for file in model.iterdir():
@@ -176,7 +176,7 @@ def test_files_are_on_the_disk_before_the_manifest_names_them(tmp_path, synced, 
         directory = str(path)
         assert part == [
             data, (data, str(path / name)), directory,
-            manifest, (manifest, str(path / MANIFEST)), directory,
+            manifest, (manifest, str(path / MANIFEST_FILE)), directory,
         ]  # fmt: skip
     assert calls[12:] == [(str(path / old),)]
 
@@ -185,7 +185,7 @@ CALLS = ("fsync", "replace", "unlink", "open", "close", "listdir")
 
 
 def interrupt(patch, n, action):
-    """Let the n-th file operation of the writer be an action; the count of operations so far."""
+    """Run an action at the n-th file operation of the writer; return the list of operations."""
     calls = []
 
     def spy(name):
@@ -205,7 +205,7 @@ def interrupt(patch, n, action):
 
 
 def kill(name, arguments):
-    if name == "fsync":  # in the midst of writing
+    if name == "fsync":  # while the file is incomplete
         size = os.fstat(arguments[0]).st_size
         if stat.S_ISREG(os.fstat(arguments[0]).st_mode):
             os.ftruncate(arguments[0], size // 2)
@@ -222,7 +222,7 @@ def n_operations(path, contents):
 def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, model):
     old = read(model)[0]
     n = n_operations(tmp_path / "counted", OTHER)
-    found = []
+    outcomes = []
     for i in range(1, n + 2):
         child = os.fork()
         if not child:
@@ -231,17 +231,18 @@ def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, mod
                 write(model, {"name": "second"}, OTHER)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
-        facts, contents = read(model)
-        found.append((facts["name"], os.WIFSIGNALED(status)))
-        expected = {"first": CONTENTS, "second": OTHER}[facts["name"]]
+        manifest, contents = read(model)
+        outcomes.append((manifest["name"], os.WIFSIGNALED(status)))
+        expected = {"first": CONTENTS, "second": OTHER}[manifest["name"]]
         assert (contents["table.npy"] == expected["table.npy"]).all()
-        write(model, FACTS, CONTENTS)  # it can be saved to, and nothing is left of the other
+        write(model, MANIFEST, CONTENTS)  # saving works, and removes the rest
         assert set(snapshot(model)) == {
-            MANIFEST, *(file_name(name, e["sha256"]) for name, e in old["files"].items())
+            MANIFEST_FILE, *(file_name(name, e["sha256"]) for name, e in old["files"].items())
         }  # fmt: skip
     assert n >= 20
-    assert found == sorted(found, key=lambda one: one[0])  # from some moment on it is the new one
-    assert {("first", True), ("second", True), ("second", False)} == set(found)
+    names = [name for name, _ in outcomes]
+    assert names == sorted(names)  # the old model, then from some operation on the new one
+    assert {("first", True), ("second", True), ("second", False)} == set(outcomes)
 
 
 def full(name, arguments):
@@ -249,14 +250,15 @@ def full(name, arguments):
 
 
 def interrupted(name, arguments):
-    # a process in the background ignores it
+    # a background process ignores the signal by default
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("interruption", [full, interrupted])
 def test_a_save_that_fails_leaves_the_old_model_or_the_new_one(tmp_path, model, interruption):
-    before, kinds = snapshot(model), set()
+    before = snapshot(model)
+    kinds = set()
     n = n_operations(tmp_path / "counted", OTHER)
     n_fails = 0
     for i in range(1, n + 1):
@@ -269,7 +271,7 @@ def test_a_save_that_fails_leaves_the_old_model_or_the_new_one(tmp_path, model, 
                 n_fails += 1
         if read(model)[0]["name"] == "first":
             assert {name: snapshot(model)[name] for name in before} == before
-        write(model, FACTS, CONTENTS)
+        write(model, MANIFEST, CONTENTS)
         assert snapshot(model) == before
     assert n_fails >= 20
     assert len(kinds) == 1
@@ -282,9 +284,9 @@ def test_a_full_disk(tmp_path, model):
     for limit in range(0, 40_000, 2_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         try:
-            with pytest.raises(ModelWriteError, match="could not be saved .* too large.*make room"):
+            with pytest.raises(ModelWriteError, match="could not be saved .* too large.*free some"):
                 write(model, {"name": "second"}, large)
-            with pytest.raises(ModelWriteError, match="could not be saved .* too large.*make room"):
+            with pytest.raises(ModelWriteError, match="could not be saved .* too large.*free some"):
                 write(tmp_path / "new", {}, large)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -299,7 +301,7 @@ def test_a_directory_that_can_not_be_written_to(tmp_path, model, monkeypatch):
     for target in (model, tmp_path):
         target.chmod(0o555)
     user = os.geteuid()
-    if user == 0:  # whom permissions don't hold
+    if user == 0:  # permissions don't apply to root
         os.seteuid(65534)
     try:
         for name in ("model", "new"):
@@ -313,32 +315,34 @@ def test_a_directory_that_can_not_be_written_to(tmp_path, model, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("name", ["photo.jpg", MANIFEST])
-def test_a_directory_of_something_else_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["photo.jpg", MANIFEST_FILE])
+def test_a_directory_of_something_else_is_rejected(tmp_path, name):
     (tmp_path / name).write_text("{}")
-    with pytest.raises(ModelWriteError, match=f"it is no model's directory, as it holds '{name}'"):
-        write(tmp_path, FACTS, CONTENTS)
+    with pytest.raises(
+        ModelWriteError, match=f"it is not the directory of a model, because it holds '{name}'"
+    ):
+        write(tmp_path, MANIFEST, CONTENTS)
     assert snapshot(tmp_path) == {name: b"{}"}
 
 
-def test_a_file_and_a_missing_parent_are_refused(tmp_path):
+def test_a_file_and_a_missing_parent_are_rejected(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ModelWriteError, match="File exists"):
-        write(tmp_path / "file", FACTS, CONTENTS)
+        write(tmp_path / "file", MANIFEST, CONTENTS)
     with pytest.raises(ModelWriteError, match="No such file or directory"):
-        write(tmp_path / "not" / "there", FACTS, CONTENTS)
+        write(tmp_path / "not" / "there", MANIFEST, CONTENTS)
     assert snapshot(tmp_path) == {"file": b"mine"}
 
 
 def test_a_manifest_too_large_to_be_read_is_not_written(model, monkeypatch):
     before = snapshot(model)
-    monkeypatch.setattr(store, "MAX_MANIFEST", 3000)
+    monkeypatch.setattr(store, "MAX_MANIFEST_BYTES", 3000)
     with pytest.raises(ModelWriteError, match=r"manifest would have \d+ bytes, more than 3000"):
         write(model, {"text": "a" * 3000}, CONTENTS)
     assert snapshot(model) == before
 
 
-def test_where_directories_can_not_be_opened(model, monkeypatch):
+def test_writing_where_directories_can_not_be_opened(model, monkeypatch):
     monkeypatch.setattr(store, "_O_DIRECTORY", None)
     monkeypatch.setattr(store.os, "open", None)
     write(model, {"name": "second"}, OTHER)
@@ -383,30 +387,34 @@ def test_every_truncation_is_rejected(model, mmap):
     read(model, mmap=mmap)
 
 
-def test_another_manifest_than_the_expected_one(tmp_path, model):
-    digest = write(model, FACTS, CONTENTS)
+def test_an_unexpected_manifest_is_rejected(tmp_path, model):
+    digest = write(model, MANIFEST, CONTENTS)
     read(model, digest)
-    write(model, FACTS, OTHER)
+    write(model, MANIFEST, OTHER)
     read(model)
-    with pytest.raises(ModelFileError, match=f"manifest_sha256='{digest}': it is not the model"):
+    with pytest.raises(
+        ModelFileError, match=f"manifest_sha256='{digest}': this is not the expected model"
+    ):
         read(model, digest)
 
 
 def test_a_file_that_vanishes_while_it_is_read(model, monkeypatch):
     manifest = read_manifest(model)
     (model / file_name("table.npy", manifest["files"]["table.npy"]["sha256"])).unlink()
-    with pytest.raises(ModelFileError, match="was replaced while it was read, .* load it again"):
+    with pytest.raises(ModelFileError, match="was replaced while it was read; .* load it again"):
         read_files(model, manifest["files"], mmap=True)
 
 
-def test_no_model_at_all(tmp_path):
+def test_a_path_without_a_model(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
-        with pytest.raises(ModelFileError, match=f"no readable file {MANIFEST} .*: it is no model"):
+        with pytest.raises(
+            ModelFileError, match=f"no readable file {MANIFEST_FILE} .*: it is not a model"
+        ):
             read(path)
 
 
-# ------------------------------------------------------------------ forgery, with hashes that fit
+# ------------------------------------------------------------------ forgery with valid hashes
 
 
 def entry_of(raw, dtype=None, shape=None):
@@ -419,23 +427,23 @@ def entry_of(raw, dtype=None, shape=None):
     ["../table.npy", "/etc/passwd", "/tmp/x.npy", "a/b.npy", "..npy", ".npy", "x.pkl", "x.npy\n",
      "a\0.npy", "C:x.npy", "a\\b.npy", ""],
 )  # fmt: skip
-def test_names_that_lead_elsewhere(model, name):
+def test_names_outside_the_directory_are_rejected(model, name):
     outside = model.parent / file_name("table.npy", hashlib.sha256(b"x").hexdigest())
     outside.write_bytes(b"x")
     sign(model, {"files": {name: entry_of(b"x")}})
-    with pytest.raises(ModelFileError, match="the manifest names the file .* which is illegal"):
+    with pytest.raises(ModelFileError, match="the manifest lists a file with the invalid name"):
         read(model)
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-def test_links_pipes_and_directories(tmp_path, model, mmap):
-    names = [MANIFEST, next(model.glob("table-*")).name]
+def test_links_pipes_and_directories_are_rejected(tmp_path, model, mmap):
+    names = [MANIFEST_FILE, next(model.glob("table-*")).name]
     for name in names:
         content = (model / name).read_bytes()
         (tmp_path / "outside").write_bytes(content)
         for make, message in (
             (lambda file: file.symlink_to(tmp_path / "outside"), "no readable file .*symbolic"),
-            (lambda file: os.mkfifo(file), "must be a file"),
+            (lambda file: os.mkfifo(file), "must be a regular file"),
             (lambda file: file.mkdir(), "no readable file .*directory"),
         ):
             (model / name).unlink()
@@ -461,34 +469,36 @@ def test_links_pipes_and_directories(tmp_path, model, mmap):
         b"",
     ],
 )
-def test_headers_that_are_not_the_expected_one(model, head, mmap):
+def test_unexpected_headers_are_rejected(model, head, mmap):
     size = len(npy_header("<f4", (4, 3))) + 48
     raw = head.ljust(size, b" ")
     entry = entry_of(raw, "<f4", [4, 3])
     (model / file_name("table.npy", entry["sha256"])).write_bytes(raw)
     sign(model, {"files": {"table.npy": entry}})
-    with pytest.raises(ModelFileError, match=r"table.npy is no array of type <f4 and shape \[4, 3"):
+    with pytest.raises(
+        ModelFileError, match=r"table.npy is not an array of type <f4 and shape \[4, 3"
+    ):
         read(model, mmap=mmap)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bytes": 2**60 + 128, "shape": [2**58]}, "must be a file of .* bytes, but has"),
+        ({"bytes": 2**60 + 128, "shape": [2**58]}, "must be a regular file of .* bytes, but is"),
         ({"shape": [2**58]}, r"gives table.npy \d+ bytes and the sha256"),
-        ({"shape": [2**70, 0]}, "is no array of type <f4 and shape"),
-        ({"shape": [-4, 3]}, "gives table.npy type <f4 and shape"),
-        ({"shape": [4, 3.0]}, "gives table.npy type <f4 and shape"),
-        ({"shape": [True, 3]}, "gives table.npy type <f4 and shape"),
-        ({"shape": []}, "gives table.npy type <f4 and shape"),
-        ({"shape": None}, "gives table.npy type <f4 and shape"),
-        ({"shape": [1] * 5}, "gives table.npy type <f4 and shape"),
-        ({"shape": [1] * 10**5}, "gives table.npy type <f4 and shape"),
+        ({"shape": [2**70, 0]}, "is not an array of type <f4 and shape"),
+        ({"shape": [-4, 3]}, "gives table.npy the type <f4 and the shape"),
+        ({"shape": [4, 3.0]}, "gives table.npy the type <f4 and the shape"),
+        ({"shape": [True, 3]}, "gives table.npy the type <f4 and the shape"),
+        ({"shape": []}, "gives table.npy the type <f4 and the shape"),
+        ({"shape": None}, "gives table.npy the type <f4 and the shape"),
+        ({"shape": [1] * 5}, "gives table.npy the type <f4 and the shape"),
+        ({"shape": [1] * 10**5}, "gives table.npy the type <f4 and the shape"),
         ({"shape": "43"}, "shape in the manifest's entry of table.npy is '43', not of type list"),
-        ({"dtype": "|O"}, r"gives table.npy type \|O"),
-        ({"dtype": ">f4"}, "gives table.npy type >f4"),
-        ({"dtype": None}, "gives table.npy type None"),
-        ({"dtype": "<f8,<f8"}, "gives table.npy type"),
+        ({"dtype": "|O"}, r"gives table.npy the type \|O"),
+        ({"dtype": ">f4"}, "gives table.npy the type >f4"),
+        ({"dtype": None}, "gives table.npy the type None"),
+        ({"dtype": "<f8,<f8"}, "gives table.npy the type"),
         ({"bytes": True}, "bytes in the manifest's entry of table.npy is True, not of type int"),
         ({"bytes": 1e3}, "bytes in the manifest's entry"),
         ({"bytes": 0}, "gives table.npy 0 bytes"),
@@ -498,7 +508,7 @@ def test_headers_that_are_not_the_expected_one(model, head, mmap):
         ({"more": 1}, "must have the keys"),
     ],
 )
-def test_entries_that_can_not_be(model, change, message):
+def test_invalid_entries_are_rejected(model, change, message):
     manifest = read_manifest(model)
     manifest["files"]["table.npy"] |= change
     sign(model, manifest)
@@ -518,20 +528,20 @@ def test_entries_that_can_not_be(model, change, message):
         b'{"a": "\xff"}',
     ],
 )
-def test_manifests_that_are_no_json(model, raw):
+def test_manifests_that_are_not_json_are_rejected(model, raw):
     sign(model, raw)
-    with pytest.raises(ModelFileError, match=f"{MANIFEST} is no legal JSON"):
+    with pytest.raises(ModelFileError, match=f"{MANIFEST_FILE} is not valid JSON"):
         read(model)
 
 
 def test_a_manifest_of_100_mb_is_not_read(model):
-    with open(model / MANIFEST, "ab") as file:
+    with open(model / MANIFEST_FILE, "ab") as file:
         file.truncate(100 * 2**20)
-    with pytest.raises(ModelFileError, match="has more than the 16777216 bytes that are legal"):
+    with pytest.raises(ModelFileError, match="has more than 16777216 bytes"):
         read(model)
 
 
 def test_parse():
     assert parse(np.frombuffer(b'["\xc3\xa4", 1]', dtype=np.uint8), "x") == ["ä", 1]
-    with pytest.raises(ModelFileError, match="words.json is no legal JSON"):
+    with pytest.raises(ModelFileError, match="words.json is not valid JSON"):
         parse(b"[", "words.json")

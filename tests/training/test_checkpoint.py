@@ -16,7 +16,7 @@ from skmind.datasets import make_interactions
 from skmind.exceptions import ModelFileError, ModelWriteError, NothingToScoreWarning
 from skmind.model_selection import TemporalSplit
 from skmind.nn import optim
-from skmind.persistence.store import MANIFEST, read_files, read_manifest, write
+from skmind.persistence.store import MANIFEST_FILE, read_files, read_manifest, write
 from skmind.training.checkpoint import Checkpoint, _locked
 from skmind.training.trainer import Trainer
 
@@ -221,7 +221,7 @@ def damage(folder, name):
     file.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
 
 
-@pytest.mark.parametrize("name", [MANIFEST, "weights.item_embedding"])
+@pytest.mark.parametrize("name", [MANIFEST_FILE, "weights.item_embedding"])
 def test_the_last_but_one_stands_in(monkeypatch, path, name):
     newest, before = two_epochs(monkeypatch, path)
     damage(newest, name)
@@ -398,7 +398,7 @@ def test_paths_that_cannot_be_used(monkeypatch, tmp_path):
     folder = next((tmp_path / "mine").iterdir()) / "odd"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    with pytest.raises(ModelWriteError, match=r"it is no model's directory.*thesis\.txt"):
+    with pytest.raises(ModelWriteError, match=r"it is not the directory of a model.*thesis\.txt"):
         fit(tmp_path / "mine")
     assert (folder / "thesis.txt").read_text() == "mine"
 
