@@ -39,7 +39,7 @@ from .retrieval.query import (
     warn_of_shortage,
 )
 from .retrieval.search import retrieve
-from .scoring import _UNSEEN, _find_ranks, _mean_values
+from .scoring import UNSEEN_USERS_OPTIONS, find_ranks, mean_values
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SCORE_K = 10
@@ -649,7 +649,7 @@ output
             If there is nothing to be found.
         """
         model, net, _ = self._ready()
-        check_option(unseen_users, "unseen_users", _UNSEEN)
+        check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
         rows = read_rows(self._check_table(X), model.schema)
         users, items = model.users.encode(rows.users), model.items.encode(rows.items)
         task = score_task(rows, users, items, model.interactions, sample_weight, unseen_users)
@@ -662,7 +662,7 @@ output
             {
                 result_name(model.schema.user, "user_id"): rows.users[task.targets],
                 result_name(model.schema.item, "item_id"): rows.items[task.targets],
-                "rank": _find_ranks(hits.codes, task.target_rows, task.target_items),
+                "rank": find_ranks(hits.codes, task.target_rows, task.target_items),
                 "history_length": task.histories.lengths[task.target_rows],
                 "item_count": counts[task.target_items],
                 "weight": task.weights[task.target_rows],
@@ -699,4 +699,4 @@ output
             If no user of ``X`` was in ``fit`` or has two rows.
         """
         targets = self.target_ranks(X, SCORE_K, sample_weight=sample_weight)
-        return _mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
+        return mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]

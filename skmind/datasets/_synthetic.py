@@ -127,7 +127,7 @@ def make_interactions(
         item_table=pd.DataFrame(item_table),
         item_interest=topics,
         user_interests=user_interests,
-        DESCR=f"Planted interests\n\n{n_users} users, {min_events} to {max_events} events per user, "
+        DESCR=f"Planted interests\n\n{n_users} users, {min_events} to {max_events} events each, "
         f"{n_items} items.\nEach user has {n_interests} of {n_topics} topics; noise {noise:g}.",
     )
 

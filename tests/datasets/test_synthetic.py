@@ -35,7 +35,7 @@ def test_shapes_and_types():
     assert data.item_interest.dtype == np.int64
     assert_array_equal(np.sort(np.bincount(data.item_interest)), [4, 4, 4, 4, 4, 5, 5])
     assert not np.array_equal(data.item_interest, np.arange(30) % 7)  # an id tells nothing
-    assert "50 users, 8 to 8 events per user, 30 items" in data.DESCR
+    assert "50 users, 8 to 8 events each, 30 items" in data.DESCR
 
 
 def test_item_table_tells_the_topics():
