@@ -6,7 +6,7 @@ from sklearn.metrics.pairwise import cosine_distances
 
 from skmind.metrics import _core
 
-ALL = pytest.mark.parametrize("name", _core.METRIC_FUNCTIONS)
+ALL_METRICS = pytest.mark.parametrize("name", _core.METRIC_FUNCTIONS)
 
 
 def random_codes(n_users, n_items, n_ranks, seed=0):
@@ -62,7 +62,7 @@ def test_relevance_of_nothing():
     assert not _core.relevance_matrix(np.zeros((2, 3), np.int64), none, none).any()
 
 
-@ALL
+@ALL_METRICS
 def test_k_is_the_number_of_ranks_by_default(name):
     relevance = np.array([[False, True, True], [True, False, False], [False] * 3])
     n_relevant = np.array([5.0, 1.0, 0.0])  # may be float
@@ -76,7 +76,7 @@ def test_k_is_the_number_of_ranks_by_default(name):
     np.testing.assert_array_equal(metric(wide, n_relevant, 3), values)
 
 
-@ALL
+@ALL_METRICS
 def test_the_mean_is_over_the_users_with_relevant_items(name):
     relevance = np.array([[True, False], [False, False], [False, False]])
     means = _core.mean_over_users(relevance, np.array([1, 0, 1]), {"first": (name, 1)})

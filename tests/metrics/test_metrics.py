@@ -34,7 +34,7 @@ BY_NAME = {
     "mrr": mrr_at_k,
     "map": map_at_k,
 }
-ALL = pytest.mark.parametrize("name", BY_NAME)
+ALL_METRICS = pytest.mark.parametrize("name", BY_NAME)
 
 
 def random_lists(n_users=60, n_items=30, max_relevant=8, max_length=25, seed=0):
@@ -152,21 +152,21 @@ def test_random_rankings_score_as_chance_and_no_more(k):
     assert hit_rate_at_k(y_true, y_pred, k=n_items) == 1.0
 
 
-@ALL
+@ALL_METRICS
 def test_perfect_ranking_scores_one_and_wrong_one_zero(name):
     y_true = [[1, 2], [3, 4]]
     assert BY_NAME[name](y_true, [[2, 1, 9], [3, 4, 9]], k=3) == 1.0
     assert BY_NAME[name](y_true, [[3, 4, 9], [1, 2, 9]], k=3) == 0.0
 
 
-@ALL
+@ALL_METRICS
 def test_items_that_were_never_recommendable_count_as_relevant(name):
     with_unknown = BY_NAME[name]([[1, 98, 99]], [[5, 1, 6]], k=3)
     alone = BY_NAME[name]([[1]], [[5, 1, 6]], k=3)
     assert with_unknown == alone if name in ("hit_rate", "mrr") else with_unknown < alone
 
 
-@ALL
+@ALL_METRICS
 def test_ideal_counts_k_items_even_if_the_list_is_shorter(name):
     y_true, y_pred = [list(range(10))], [[0, 1]]
     expected = {
@@ -180,7 +180,7 @@ def test_ideal_counts_k_items_even_if_the_list_is_shorter(name):
     assert BY_NAME[name](y_true, [[0, 1, None, None, None]], k=5) == pytest.approx(expected[name])
 
 
-@ALL
+@ALL_METRICS
 def test_enormous_k_costs_no_memory(name):
     y_true, y_pred = random_lists()
     function = BY_NAME[name]
@@ -190,7 +190,7 @@ def test_enormous_k_costs_no_memory(name):
 # ------------------------------------------------------------------ users and repetitions
 
 
-@ALL
+@ALL_METRICS
 def test_repeated_relevant_ids_count_once(name):
     function = BY_NAME[name]
     assert function([[1, 1, 2, 1]], [[1, 5, 6]], k=3) == function([[1, 2]], [[1, 5, 6]], k=3)
@@ -198,7 +198,7 @@ def test_repeated_relevant_ids_count_once(name):
     assert function(true, pred, k=3) == function([[1, 2]], [[1, 5, 6]], k=3)
 
 
-@ALL
+@ALL_METRICS
 @pytest.mark.parametrize("nothing", [[], None, float("nan"), [None], pd.NA])
 def test_users_without_relevant_items_are_left_out(name, nothing):
     function = BY_NAME[name]
@@ -208,7 +208,7 @@ def test_users_without_relevant_items_are_left_out(name, nothing):
     assert function(y_true, y_pred, k=2) == pytest.approx((values[0] + values[2]) / 2)
 
 
-@ALL
+@ALL_METRICS
 @pytest.mark.parametrize("k", [1, 5])
 def test_nothing_to_score(name, k):
     function = BY_NAME[name]
@@ -239,7 +239,7 @@ def test_users_without_recommendations_count_as_zeros_and_others_are_ignored():
 # ------------------------------------------------------------------ forms of input
 
 
-@ALL
+@ALL_METRICS
 def test_all_forms_agree(name):
     function = BY_NAME[name]
     y_true, y_pred = random_lists()
@@ -266,7 +266,7 @@ def test_all_forms_agree(name):
         assert function(convert(true), convert(pred), k=7) == pytest.approx(expected.mean())
 
 
-@ALL
+@ALL_METRICS
 def test_one_id_per_user_or_a_list_with_it(name):
     y_pred = [["b", "a"], ["c", "b"], ["a", "c"]]
     flat = ["a", "b", "b"]
@@ -337,7 +337,7 @@ def test_rows_of_equal_rank_keep_their_order():
     assert mrr_at_k(true, pred, k=100) == 1 / (50 + 20 + 1)
 
 
-@ALL
+@ALL_METRICS
 def test_column_names_can_be_chosen(name):
     true, pred = frames(*random_lists())
     expected = BY_NAME[name](true, pred)
@@ -405,7 +405,7 @@ def test_bad_metric_names(names, message):
 FRAMES = frames([[1], [2]], [[1, 2], [2, 1]])
 
 
-@ALL
+@ALL_METRICS
 @pytest.mark.parametrize("k", [0, -1, 2.0, "10", True, None])
 def test_bad_k(name, k):
     with pytest.raises(InvalidInputError, match=r"k=.* must be an integer of at least 1"):
