@@ -132,17 +132,15 @@ def hit_rate_at_k(
 
     Parameters
     ----------
-    y_true : frame or sequence of length n_users
-        The relevant items, see :func:`recall_at_k`.
-    y_pred : frame or sequence of length n_users
-        The recommendations, see :func:`recall_at_k`.
+    y_true, y_pred : frame or sequence of length n_users
+        The relevant items and the recommendations, see :func:`recall_at_k`.
     k : int, default=10
         Number of recommendations per user that count, at least 1. Raising it never lowers the
         value.
     per_user : bool, default=False
         Whether to return one value per user instead of the mean.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
-        Columns of the frames; if ``rank_col`` is None, the order of the rows is the rank.
+        Columns of the frames, see :func:`recall_at_k`.
 
     Returns
     -------
@@ -191,16 +189,14 @@ def ndcg_at_k(
 
     Parameters
     ----------
-    y_true : frame or sequence of length n_users
-        The relevant items, see :func:`recall_at_k`.
-    y_pred : frame or sequence of length n_users
-        The recommendations, see :func:`recall_at_k`.
+    y_true, y_pred : frame or sequence of length n_users
+        The relevant items and the recommendations, see :func:`recall_at_k`.
     k : int, default=10
         Number of recommendations per user that count, at least 1.
     per_user : bool, default=False
         Whether to return one value per user instead of the mean.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
-        Columns of the frames; if ``rank_col`` is None, the order of the rows is the rank.
+        Columns of the frames, see :func:`recall_at_k`.
 
     Returns
     -------
@@ -245,17 +241,15 @@ def mrr_at_k(
 
     Parameters
     ----------
-    y_true : frame or sequence of length n_users
-        The relevant items, see :func:`recall_at_k`.
-    y_pred : frame or sequence of length n_users
-        The recommendations, see :func:`recall_at_k`.
+    y_true, y_pred : frame or sequence of length n_users
+        The relevant items and the recommendations, see :func:`recall_at_k`.
     k : int, default=10
         Number of recommendations per user that count, at least 1. Raising it never lowers the
         value.
     per_user : bool, default=False
         Whether to return one value per user instead of the mean.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
-        Columns of the frames; if ``rank_col`` is None, the order of the rows is the rank.
+        Columns of the frames, see :func:`recall_at_k`.
 
     Returns
     -------
@@ -304,16 +298,14 @@ def map_at_k(
 
     Parameters
     ----------
-    y_true : frame or sequence of length n_users
-        The relevant items, see :func:`recall_at_k`.
-    y_pred : frame or sequence of length n_users
-        The recommendations, see :func:`recall_at_k`.
+    y_true, y_pred : frame or sequence of length n_users
+        The relevant items and the recommendations, see :func:`recall_at_k`.
     k : int, default=10
         Number of recommendations per user that count, at least 1.
     per_user : bool, default=False
         Whether to return one value per user instead of the mean.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
-        Columns of the frames; if ``rank_col`` is None, the order of the rows is the rank.
+        Columns of the frames, see :func:`recall_at_k`.
 
     Returns
     -------
@@ -361,7 +353,7 @@ def evaluate(
         Names of the form ``"<metric>@<k>"``. The metric is ``"recall"``, ``"hit_rate"``,
         ``"ndcg"``, ``"mrr"`` or ``"map"``, and k a positive integer.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
-        Columns of the frames; if ``rank_col`` is None, the order of the rows is the rank.
+        Columns of the frames, see :func:`recall_at_k`.
 
     Returns
     -------
@@ -425,7 +417,7 @@ def coverage_at_k(
         Number of recommendations per user that count, at least 1. Raising it never lowers the
         value.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
-        Columns of the frame; if ``rank_col`` is None, the order of the rows is the rank.
+        Columns of the frame, see :func:`recall_at_k`.
 
     Returns
     -------
@@ -489,7 +481,7 @@ def intra_list_diversity_at_k(
         Id of each row of ``item_vectors``, such as ``items_``. If None, the ids are the row numbers
         from 0.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
-        Columns of the frame; if ``rank_col`` is None, the order of the rows is the rank.
+        Columns of the frame, see :func:`recall_at_k`.
 
     Returns
     -------
