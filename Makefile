@@ -44,7 +44,7 @@ $(VENV)/.created:
 # Annoy is compiled for the processor at hand, so a cached wheel may not run on another machine.
 $(VENV)/.installed: $(VENV)/.created $(REQUIREMENTS)
 	$(PIP_INSTALL) --no-cache-dir annoy
-	$(PIP_INSTALL) -e .
+	$(PIP_INSTALL) -e '.[datasets]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -23,7 +23,7 @@ def load():
     try:
         data = fetch_movielens("100k")
         print("MovieLens 100K: real ratings of films, used as 'watched'.")
-    except DatasetUnavailableError as error:
+    except (DatasetUnavailableError, ImportError) as error:
         data = make_interactions(random_state=SEED)
         print("GENERATED data: MovieLens 100K is neither cached nor can it be downloaded.")
         print(f"({error})")

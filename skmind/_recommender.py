@@ -31,7 +31,7 @@ from .retrieval.calibration import recalls
 from .retrieval.exact import ExactIndex
 from .retrieval.query import RecommendQuery, warn_of_shortage
 from .retrieval.search import nearest_users, retrieve
-from .scoring import _UNSEEN, _find_ranks, _mean_values
+from .scoring import UNSEEN_USERS_OPTIONS, find_ranks, mean_values
 
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
@@ -746,7 +746,7 @@ output
         """
         snapshot = self._fitted()
         model = snapshot.model
-        check_option(unseen_users, "unseen_users", _UNSEEN)
+        check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
         rows = read_rows(self._check_table(X), model.schema)
         users = model.users.encode(rows.users)
         items = model.items.encode(rows.items)
@@ -760,7 +760,7 @@ output
             {
                 result_name(model.schema.user, "user_id"): rows.users[task.targets],
                 result_name(model.schema.item, "item_id"): rows.items[task.targets],
-                "rank": _find_ranks(top.codes, task.target_rows, task.target_items),
+                "rank": find_ranks(top.codes, task.target_rows, task.target_items),
                 "history_length": task.histories.lengths[task.target_rows],
                 "item_count": counts[task.target_items],
                 "weight": task.weights[task.target_rows],
@@ -798,7 +798,7 @@ output
             If no user of ``X`` was in ``fit`` or has two rows.
         """
         targets = self.target_ranks(X, SCORE_K, sample_weight=sample_weight)
-        return _mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
+        return mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
 
 
 # ------------------------------------------------------------------ codes → ids

@@ -1,4 +1,4 @@
-"""Every error and warning of the library, each also the built-in that a caller would catch."""
+"""Errors and warnings of the library. Each error is also a built-in that callers expect."""
 
 
 class SkmindError(Exception):
@@ -6,15 +6,15 @@ class SkmindError(Exception):
 
 
 class InvalidInputError(SkmindError, ValueError):
-    """A table, column or argument is illegal; the message says which and what is legal."""
+    """A table, column or argument is invalid; the message says which one and what is valid."""
 
 
 class IdTypeError(SkmindError, TypeError):
-    """Ids of another kind than those of ``fit``, or ids or categories that are no scalars."""
+    """Ids are of another kind than in ``fit``, or ids or categories are not scalars."""
 
 
 class UnknownIdError(SkmindError, KeyError):
-    """An id that ``fit`` has not seen, where the caller asked for known ids only."""
+    """An id was not in ``fit``, but the call allows only ids of ``fit``."""
 
     __str__ = Exception.__str__  # KeyError would print the repr of the message
 
@@ -24,19 +24,19 @@ class DatasetUnavailableError(SkmindError, OSError):
 
 
 class ExportError(SkmindError, RuntimeError):
-    """An exported model does not give what the fitted one gives; nothing was written."""
+    """An exported model gives other results than the fitted model; nothing was written."""
 
 
 class TrainingDivergedError(SkmindError, ArithmeticError):
-    """The loss or a weight is no longer finite; the message says when, and what to change."""
+    """The loss or a weight is not finite; the message says when, and what to change."""
 
 
 class ModelFileError(SkmindError, ValueError):
-    """A saved model or checkpoint is missing, damaged, forged or of an unknown version."""
+    """A saved model or checkpoint is missing, damaged, manipulated or of an unknown version."""
 
 
 class ModelWriteError(SkmindError, OSError):
-    """A model or checkpoint could not be saved; one that was there before is still whole."""
+    """A model or checkpoint could not be saved; an existing one is unchanged."""
 
 
 class SkmindWarning(UserWarning):
@@ -48,7 +48,7 @@ class NothingToLearnWarning(SkmindWarning):
 
 
 class NothingToScoreWarning(SkmindWarning):
-    """No row can be scored; the score is nan."""
+    """There is nothing to score; the score is nan."""
 
 
 class IgnoredDataWarning(SkmindWarning):
@@ -56,20 +56,20 @@ class IgnoredDataWarning(SkmindWarning):
 
 
 class InterestCollapseWarning(SkmindWarning):
-    """The interests of users who have several are practically one vector."""
+    """The interests of a user are almost the same vector."""
 
 
 class ShortageWarning(SkmindWarning):
-    """Some users get fewer items than were asked for, as no more are eligible."""
+    """Some users get fewer items than requested, because no more items are eligible."""
 
 
 class ExactSearchWarning(SkmindWarning):
-    """An approximate index is not used, as it would not be faster at the recall it must reach."""
+    """An approximate index is not used, because it is not faster at the required recall."""
 
 
 class DeviceFallbackWarning(SkmindWarning):
-    """The device of a fitted model is not on this machine; it answers from the CPU."""
+    """The device of a fitted model is not available on this machine; the CPU is used."""
 
 
 class ForkedThreadsWarning(SkmindWarning):
-    """The process was forked after torch was told to use threads, which a child doesn't inherit."""
+    """The process was forked after torch used several threads; the child uses a single one."""

@@ -1,10 +1,10 @@
 """Interactions → (train, test) row positions, in scikit-learn's cross-validation protocol.
 
-The splitters read the user and time columns from ``X`` themselves, so they need no ``groups`` and
-can be passed as ``cv=`` to ``cross_validate``, ``GridSearchCV`` and the like. ``X`` is a pandas or
-polars frame, a pyarrow table, or a 2-D array. In an array, which has no column names, the default
-names stand for the positions 0 (user), 1 (item) and 2 (time, if there is a third column; else the
-order of the rows is time). Positions come in ascending order.
+The splitters read the user and time columns from ``X``, so they need no ``groups``. They can be
+passed as ``cv`` to ``cross_validate``, ``GridSearchCV`` and similar functions. ``X`` is a pandas or
+polars frame, a pyarrow table, or a 2-D array. An array has no column names, so the default names
+mean the positions 0 (user), 1 (item) and 2 (time; without a third column the order of the rows is
+the order in time). The row positions of each part are ascending.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from .exceptions import InvalidInputError
 
 __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]
 
-_USER, _TIME = "user_id", "timestamp"
+_DEFAULT_USER_COL = "user_id"
+_DEFAULT_TIME_COL = "timestamp"
 _Splits = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 class _InteractionSplitter(BaseCrossValidator):
-    """What the splitters share: how many splits, and reading the columns."""
+    """Base of the splitters."""
 
     n_splits: int
 
@@ -51,32 +52,31 @@ class _InteractionSplitter(BaseCrossValidator):
 class LeaveLastOut(_InteractionSplitter):
     """Test on the last interactions of each user, train on the earlier ones.
 
-    The usual protocol of sequential recommendation. No test row of a user comes before one of the
-    user's training rows. Across users times do overlap: another user's training rows may be later
-    than a test row; where that matters use :class:`TemporalSplit`.
+    This is the usual protocol of sequential recommendation. The training rows of a user are earlier
+    than the test rows of this user, but they may be later than the test rows of other users. Use
+    :class:`TemporalSplit` if that matters.
 
-    With more than one split the folds walk back in time, oldest first: each is the single split of
-    the table without the last rows of each user that later folds test on.
+    With more than one split, the folds go back in time, oldest first. Each fold is the single split
+    of the table without the last rows of each user, on which the later folds test.
 
     Parameters
     ----------
     n_test : int, default=1
-        Test rows of each user, at least 1. Raising it makes the test set larger and the training
-        set smaller.
+        Number of test rows per user, at least 1. Raising it makes the test set larger and the
+        training set smaller.
     n_splits : int, default=1
-        Number of folds, at least 1. Each further fold reaches ``n_test`` rows of each user further
-        into the past.
+        Number of folds, at least 1. Each further fold tests ``n_test`` rows per user that are
+        further in the past.
     user_col : str or int, default="user_id"
         Column of the user ids.
     time_col : str, int or None, default="timestamp"
-        Column of the times; rows of the same time keep their order, the later row is the later
-        event. None: the order of the rows is time.
+        Column of the times. Of two rows of the same time, the later row is the later event. If
+        None, the order of the rows is the order in time.
 
     Notes
     -----
-    A user with at most ``n_test`` rows (left, in an older fold) can't be both learned from and
-    tested: all of these rows are training rows. Rows later than a fold's test rows are in neither
-    part.
+    If a user has at most ``n_test`` rows (in an older fold: without the test rows of later folds),
+    all of them are training rows. Rows later than the test rows of a fold are in neither part.
 
     Examples
     --------
@@ -98,8 +98,8 @@ class LeaveLastOut(_InteractionSplitter):
         n_test: int = 1,
         *,
         n_splits: int = 1,
-        user_col: Hashable = _USER,
-        time_col: Hashable | None = _TIME,
+        user_col: Hashable = _DEFAULT_USER_COL,
+        time_col: Hashable | None = _DEFAULT_TIME_COL,
     ) -> None:
         self.n_test = check_count(n_test, "n_test")
         self.n_splits = check_count(n_splits, "n_splits")
@@ -119,55 +119,71 @@ class LeaveLastOut(_InteractionSplitter):
         Returns
         -------
         iterator of (train, test)
-            Each an ndarray of ascending row positions, int64.
+            Ascending row positions, both ndarray of int64.
 
         Raises
         ------
         InvalidInputError
             If a column is missing or has missing values, or if no user has more than
-            ``n_test * n_splits`` rows, so the oldest fold would test nobody.
+            ``n_test * n_splits`` rows, so that the oldest fold has no test row.
         """
-        users, counts = _users(X, self.user_col)
-        times = _times(X, self.time_col)
+        users, row_counts = _read_users(X, self.user_col)
+        times = _read_times(X, self.time_col)
         n_needed = self.n_test * self.n_splits + 1
-        if counts.max(initial=0) < n_needed:
+        max_rows = row_counts.max(initial=0)
+        if max_rows < n_needed:
             raise InvalidInputError(
                 f"n_test={self.n_test} with n_splits={self.n_splits} needs a user with at least "
-                f"{n_needed} rows, but no user has more than {counts.max(initial=0)}; lower n_test "
-                "or n_splits, or split by time with TemporalSplit"
+                f"{n_needed} rows, but no user has more than {max_rows}; lower n_test or n_splits, "
+                "or split by time with TemporalSplit"
             )
-        order = np.lexsort((times, users))  # stable: ties keep the order of the rows
-        from_end = np.empty(len(order), dtype=np.int64)  # 0: the user's last row
-        from_end[order] = counts.cumsum()[users[order]] - 1 - np.arange(len(order))
-        return self._folds(from_end, counts[users])
+        # Sorted by user and time (stable: ties keep their order), the rows of a user end where the
+        # cumulated counts say. The distance to this end is the number of later rows of the user.
+        order = np.lexsort((times, users))
+        ends = row_counts.cumsum()[users[order]]
+        n_later = np.empty(len(order), dtype=np.int64)
+        n_later[order] = ends - 1 - np.arange(len(order))
+        return self._folds(n_later, row_counts[users])
 
-    def _folds(self, from_end: np.ndarray, n_rows: np.ndarray) -> _Splits:
-        for n_after in range((self.n_splits - 1) * self.n_test, -1, -self.n_test):
-            rest = from_end >= n_after
-            test = rest & (from_end < n_after + self.n_test) & (n_rows > n_after + self.n_test)
-            yield np.flatnonzero(rest & ~test), np.flatnonzero(test)
+    def _folds(self, n_later: np.ndarray, n_rows_of_user: np.ndarray) -> _Splits:
+        """Yield the folds.
+
+        Parameters
+        ----------
+        n_later : ndarray of shape (n_rows,), int64
+            Number of later rows of the same user.
+        n_rows_of_user : ndarray of shape (n_rows,), int64
+            Number of rows of the same user.
+        """
+        for fold in reversed(range(self.n_splits)):
+            n_of_later_folds = fold * self.n_test
+            n_up_to_fold = n_of_later_folds + self.n_test
+            is_in_fold = n_later >= n_of_later_folds
+            is_last = is_in_fold & (n_later < n_up_to_fold)
+            is_test = is_last & (n_rows_of_user > n_up_to_fold)  # else nothing is left to train on
+            yield np.flatnonzero(is_in_fold & ~is_test), np.flatnonzero(is_test)
 
 
 class TemporalSplit(_InteractionSplitter):
-    """Test on consecutive windows of time, train on everything before each.
+    """Test on consecutive windows of time, train on all rows before each window.
 
-    The strictest protocol: every training row is earlier than every test row, whoever the user.
-    The windows lie at the end of the table, one after the other, oldest first; the training set
-    grows from fold to fold.
+    This is the strictest protocol: all training rows are earlier than all test rows, even across
+    users. The windows are at the end of the table and follow each other, oldest first. The training
+    set grows from fold to fold.
 
     Parameters
     ----------
     n_splits : int, default=3
         Number of windows, at least 1. ``n_splits * test_size`` must be below 1.
     test_size : float, default=0.1
-        Share of all rows in a window, above 0 and below 1. Rows of the same time are never
-        divided: those at a window's first time all belong to it, so sizes vary where times repeat.
+        Share of all rows in a window, above 0 and below 1. Rows of the same time are in the same
+        window, so the sizes of the windows vary if times repeat.
     time_col : str, int or None, default="timestamp"
-        Column of the times. None: the order of the rows is time.
+        Column of the times. If None, the order of the rows is the order in time.
 
     Notes
     -----
-    Users and items that are first seen in a window are in its test rows only, as in production.
+    Users and items that first occur in a window are only in its test rows, as in production.
 
     Examples
     --------
@@ -181,10 +197,14 @@ class TemporalSplit(_InteractionSplitter):
     """
 
     def __init__(
-        self, n_splits: int = 3, *, test_size: float = 0.1, time_col: Hashable | None = _TIME
+        self,
+        n_splits: int = 3,
+        *,
+        test_size: float = 0.1,
+        time_col: Hashable | None = _DEFAULT_TIME_COL,
     ) -> None:
         self.n_splits = check_count(n_splits, "n_splits")
-        self.test_size = _share(test_size)
+        self.test_size = _check_test_size(test_size)
         if n_splits * test_size >= 1:
             raise InvalidInputError(
                 f"n_splits={n_splits} windows of test_size={test_size!r} leave no row to train on; "
@@ -205,7 +225,7 @@ class TemporalSplit(_InteractionSplitter):
         Returns
         -------
         iterator of (train, test)
-            Each an ndarray of ascending row positions, int64.
+            Ascending row positions, both ndarray of int64.
 
         Raises
         ------
@@ -213,7 +233,7 @@ class TemporalSplit(_InteractionSplitter):
             If the time column is missing or has missing values, or if there are too few rows or
             too few distinct times for the windows.
         """
-        times = _times(X, self.time_col)
+        times = _read_times(X, self.time_col)
         n_window = round(len(times) * self.test_size)
         n_train = len(times) - n_window * self.n_splits
         if n_window == 0 or n_train < 1:
@@ -222,37 +242,39 @@ class TemporalSplit(_InteractionSplitter):
                 f"test_size={self.test_size:g} and a row to train on; give more rows, lower "
                 "n_splits or change test_size"
             )
-        ordered = np.sort(times)
-        cuts = ordered[n_train::n_window]  # (n_splits,)
-        if (cuts == np.append(ordered[0], cuts[:-1])).any():
+        sorted_times = np.sort(times)
+        starts = sorted_times[n_train::n_window]  # first time of each window, (n_splits,)
+        previous_starts = np.append(sorted_times[0], starts[:-1])
+        if (starts == previous_starts).any():
             raise InvalidInputError(
                 f"too many rows share the same time for n_splits={self.n_splits} windows of "
                 f"test_size={self.test_size:g}: the first times of the windows are "
-                f"{cuts.tolist()} after {ordered[0]}, and rows of one time are never divided; "
-                "lower n_splits, raise test_size, or use finer times"
+                f"{starts.tolist()} after {sorted_times[0]}, and rows of one time are never "
+                "divided; lower n_splits, raise test_size, or use finer times"
             )
-        return self._folds(times, cuts)
+        return self._folds(times, starts)
 
-    def _folds(self, times: np.ndarray, cuts: np.ndarray) -> _Splits:
-        window = cuts.searchsorted(times, side="right")  # 0: before the first window
+    def _folds(self, times: np.ndarray, starts: np.ndarray) -> _Splits:
+        window = starts.searchsorted(times, side="right")  # 0: before the first window
         for fold in range(1, self.n_splits + 1):
             yield np.flatnonzero(window < fold), np.flatnonzero(window == fold)
 
 
 class UserKFold(_InteractionSplitter):
-    """Test on users whom training has not seen: all rows of a user are on one side.
+    """Test on users who are not in the training set: all rows of a user are in the same part.
 
-    Measures recommendations for new people, from the history that they bring along.
+    This measures the recommendations for new users with a history.
 
     Parameters
     ----------
     n_splits : int, default=5
-        Number of folds, at least 2. Each user is tested in one of them; the folds differ by at
-        most one user in size. Raising it makes training sets larger and takes longer.
+        Number of folds, at least 2. Each user is tested in one fold, and the numbers of users per
+        fold differ by at most one. Raising it makes the training sets larger and takes longer.
     shuffle : bool, default=False
-        Deal the users at random. False: in turn, in the order of their first rows.
+        Whether to assign the users to the folds at random. If False, they are assigned in turn, in
+        the order of their first rows.
     random_state : int, RandomState instance or None, default=None
-        Seed of the shuffle; only with ``shuffle=True``.
+        Seed of the shuffle. Must be None if ``shuffle`` is False.
     user_col : str or int, default="user_id"
         Column of the user ids.
 
@@ -274,7 +296,7 @@ class UserKFold(_InteractionSplitter):
         *,
         shuffle: bool = False,
         random_state: Any = None,
-        user_col: Hashable = _USER,
+        user_col: Hashable = _DEFAULT_USER_COL,
     ) -> None:
         self.n_splits = check_count(n_splits, "n_splits", minimum=2)
         if not isinstance(shuffle, bool):
@@ -301,7 +323,7 @@ class UserKFold(_InteractionSplitter):
         Returns
         -------
         iterator of (train, test)
-            Each an ndarray of ascending row positions, int64.
+            Ascending row positions, both ndarray of int64.
 
         Raises
         ------
@@ -309,24 +331,25 @@ class UserKFold(_InteractionSplitter):
             If the user column is missing or has missing values, or if there are fewer users than
             ``n_splits``.
         """
-        users, counts = _users(X, self.user_col)
-        n_users = len(counts)
+        users, row_counts = _read_users(X, self.user_col)
+        n_users = len(row_counts)
         if n_users < self.n_splits:
             raise InvalidInputError(
                 f"n_splits={self.n_splits} is more than the number of users, {n_users}; "
                 "lower n_splits or give rows of more users"
             )
-        turns = np.arange(n_users)
+        places = np.arange(n_users)
         if self.shuffle:
-            turns = check_random_state(self.random_state).permutation(n_users)
-        return self._folds(turns[users] % self.n_splits)
+            places = check_random_state(self.random_state).permutation(n_users)
+        fold_of_user = places % self.n_splits
+        return self._folds(fold_of_user[users])
 
     def _folds(self, fold_of_row: np.ndarray) -> _Splits:
         for fold in range(self.n_splits):
             yield np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold)
 
 
-def _share(test_size: Any) -> float:
+def _check_test_size(test_size: Any) -> float:
     if not isinstance(test_size, Real) or not 0 < test_size < 1:  # type: ignore[operator]
         raise InvalidInputError(
             f"test_size={test_size!r} must be a share of the rows, a number above 0 and below 1"
@@ -334,18 +357,18 @@ def _share(test_size: Any) -> float:
     return float(test_size)
 
 
-def _users(X: Any, user_col: Hashable) -> tuple[np.ndarray, np.ndarray]:
-    """User code of each row, numbered by first appearance, and the number of rows of each user."""
-    column = 0 if _is_array(X) and user_col == _USER else user_col
+def _read_users(X: Any, user_col: Hashable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the user code of each row, by first appearance, and the number of rows per user."""
+    column = 0 if _is_array(X) and user_col == _DEFAULT_USER_COL else user_col
     ids = id_array(take_column(X, column, "user_col"), f"column {column!r}")
     users, _ = pd.factorize(ids)
     return users, np.bincount(users)
 
 
-def _times(X: Any, time_col: Hashable | None) -> np.ndarray:
-    """Time of each row; the row number where there is no time column."""
+def _read_times(X: Any, time_col: Hashable | None) -> np.ndarray:
+    """Return the time of each row; the row number if there is no time column."""
     column = time_col
-    if _is_array(X) and time_col == _TIME:
+    if _is_array(X) and time_col == _DEFAULT_TIME_COL:
         column = 2 if X.shape[1] > 2 else None
     if column is None:
         return np.arange(X.shape[0])
@@ -353,7 +376,13 @@ def _times(X: Any, time_col: Hashable | None) -> np.ndarray:
 
 
 def _is_array(X: Any) -> bool:
-    """Whether ``X`` is a 2-D array; False for a frame, an error for anything else."""
+    """Return whether ``X`` is a 2-D array; False for a frame.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither.
+    """
     if is_frame(X):
         return False
     if not isinstance(X, np.ndarray) or X.ndim != 2:

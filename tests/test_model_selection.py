@@ -16,7 +16,7 @@ SPLITTERS = [
     UserKFold(4),
     UserKFold(3, shuffle=True, random_state=0),
 ]
-EVERY = pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
+ALL_SPLITTERS = pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
 
 
 def interactions(n_rows=300, n_users=25, n_times=120, seed=0):
@@ -53,7 +53,7 @@ class Popularity(BaseEstimator):
 # ------------------------------------------------------------------ the protocol
 
 
-@EVERY
+@ALL_SPLITTERS
 def test_splits_are_disjoint_sorted_positions_and_repeatable(splitter):
     X = interactions()
     parts = list(splitter.split(X))
@@ -73,7 +73,7 @@ def test_splits_are_disjoint_sorted_positions_and_repeatable(splitter):
     assert folds(splitter, X) == [(a.tolist(), b.tolist()) for a, b in parts]
 
 
-@EVERY
+@ALL_SPLITTERS
 def test_every_kind_of_table_gives_the_same_positions(splitter):
     X = interactions()
     expected = folds(splitter, X)
@@ -104,7 +104,7 @@ def test_every_kind_of_table_gives_the_same_positions(splitter):
     pd.testing.assert_frame_equal(X, copy)
 
 
-@EVERY
+@ALL_SPLITTERS
 def test_chosen_columns(splitter):
     X = interactions()
     changed = {
@@ -132,7 +132,7 @@ def test_without_a_time_column_the_order_of_the_rows_is_time(splitter):
     assert folds(splitter, X.to_numpy()) != expected
 
 
-@EVERY
+@ALL_SPLITTERS
 @pytest.mark.parametrize("convert", [lambda X: X, pl.from_pandas, pa.Table.from_pandas, np.asarray])
 def test_in_cross_validate(splitter, convert):
     X = interactions()
@@ -144,7 +144,7 @@ def test_in_cross_validate(splitter, convert):
         assert result["test_score"][fold] == expected
 
 
-@EVERY
+@ALL_SPLITTERS
 def test_in_grid_search(splitter):
     search = GridSearchCV(Popularity(), {"n_top": [1, 40]}, cv=splitter).fit(interactions())
     assert search.n_splits_ == splitter.get_n_splits()
@@ -362,7 +362,7 @@ def test_bad_parameters(build, message):
         build()
 
 
-@EVERY
+@ALL_SPLITTERS
 @pytest.mark.parametrize(
     ("X", "message"),
     [
@@ -377,7 +377,7 @@ def test_bad_tables(splitter, X, message):
         splitter.split(X)
 
 
-@EVERY
+@ALL_SPLITTERS
 def test_bad_column(splitter):
     column = "user_col" if hasattr(splitter, "user_col") else "time_col"
     other = type(splitter)(**{**vars(splitter), column: "who"})

@@ -1,4 +1,4 @@
-"""Scorers and comparisons against oracles of loops and the estimator's own answers."""
+"""Scorers and comparisons, compared with loops and with the answers of the estimator."""
 
 import pickle
 
@@ -16,7 +16,7 @@ from skmind import MINDRecommender
 from skmind.datasets import make_interactions
 from skmind.exceptions import InvalidInputError, NothingToScoreWarning, UnknownIdError
 from skmind.model_selection import LeaveLastOut, UserKFold
-from skmind.scoring import _find_ranks, compare, make_ranking_scorer
+from skmind.scoring import compare, find_ranks, make_ranking_scorer
 
 SMALL = {
     "n_interests": 2,
@@ -56,16 +56,17 @@ def test_ranks_equal_those_of_a_loop():
     rng = np.random.default_rng(0)
     codes = np.array([rng.permutation(12)[:5] for _ in range(20)])
     codes[rng.random(codes.shape) < 0.2] = -1
-    rows, targets = rng.integers(20, size=200), rng.integers(-1, 14, 200)
+    rows = rng.integers(20, size=200)
+    targets = rng.integers(-1, 14, 200)
     expected = [
         codes[row].tolist().index(item) + 1 if item >= 0 and item in codes[row] else np.nan
         for row, item in zip(rows, targets, strict=True)
     ]
-    np.testing.assert_array_equal(_find_ranks(codes, rows, targets), expected)
+    np.testing.assert_array_equal(find_ranks(codes, rows, targets), expected)
     assert 0 < np.isfinite(expected).sum() < 200
     none = np.zeros(0, dtype=np.int64)
-    assert len(_find_ranks(np.zeros((0, 5), dtype=np.int64), none, none)) == 0
-    assert np.isnan(_find_ranks(np.full((1, 3), -1), np.array([0]), np.array([2]))).all()
+    assert len(find_ranks(np.zeros((0, 5), dtype=np.int64), none, none)) == 0
+    assert np.isnan(find_ranks(np.full((1, 3), -1), np.array([0]), np.array([2]))).all()
 
 
 def test_target_ranks_of_known_users_are_those_of_recommend(split, fitted):
@@ -74,17 +75,17 @@ def test_target_ranks_of_known_users_are_those_of_recommend(split, fitted):
     assert ranked.columns.tolist() == COLUMNS
     seen = train.groupby("user_id")["item_id"].agg(list)
     for row in ranked.itertuples():
-        wanted = test.loc[test["user_id"] == row.user_id, "item_id"].tolist()
-        banned = [item for item in seen[row.user_id] if item not in wanted]
-        top = fitted.recommend([row.user_id], 20, exclude_seen=False, exclude_items=banned)
+        targets = test.loc[test["user_id"] == row.user_id, "item_id"].tolist()
+        excluded = [item for item in seen[row.user_id] if item not in targets]
+        top = fitted.recommend([row.user_id], 20, exclude_seen=False, exclude_items=excluded)
         rank = pd.Series(top["rank"].to_numpy(), top["item_id"]).get(row.item_id, np.nan)
         assert row.rank == rank or np.isnan([row.rank, rank]).all()
-        assert row.item_id in wanted
+        assert row.item_id in targets
         assert row.history_length == len(seen[row.user_id])
         assert row.item_count == (train["item_id"] == row.item_id).sum()
         assert row.weight == 1
-    known = test[test["user_id"] < 50].drop_duplicates(["user_id", "item_id"])
-    assert len(ranked) == len(known)
+    events = test[test["user_id"] < 50].drop_duplicates(["user_id", "item_id"])
+    assert len(ranked) == len(events)
     assert ranked["rank"].notna().any()
     assert ranked["rank"].isna().any()
 
@@ -100,20 +101,20 @@ def test_seen_items_are_left_out_only_if_asked(split, fitted):
 
 def test_unseen_users(split, fitted):
     test = split[1]
-    strangers = test[test["user_id"] >= 50]
+    new = test[test["user_id"] >= 50]
     folded = fitted.target_ranks(test, 40).query("user_id >= 50")
-    for user, rows in strangers.groupby("user_id"):
+    for user, rows in new.groupby("user_id"):
         history = rows.sort_values("timestamp")["item_id"].tolist()
         (row,) = folded[folded["user_id"] == user].itertuples()
         assert row.item_id == history[-1]
         assert row.history_length == len(history) - 1
-        banned = [item for item in history if item != row.item_id]
+        excluded = [item for item in history if item != row.item_id]
         top = fitted.recommend_from_history(
-            [history[:-1]], 40, exclude_seen=False, exclude_items=banned
+            [history[:-1]], 40, exclude_seen=False, exclude_items=excluded
         )
         assert top["rank"][top["item_id"] == row.item_id].tolist() == [row.rank]
     popular = fitted.target_ranks(test, 40, unseen_users="popular").query("user_id >= 50")
-    assert len(popular) == len(strangers.drop_duplicates(["user_id", "item_id"]))
+    assert len(popular) == len(new.drop_duplicates(["user_id", "item_id"]))
     assert (popular["history_length"] == 0).all()
     for user, rows in popular.groupby("user_id"):
         top = fitted.recommend([user], 40)
@@ -130,7 +131,7 @@ def test_unseen_users(split, fitted):
 
 
 def oracle(ranks, n, k):
-    """Every metric at ``k`` of a user with ``n`` events to be found at these ranks."""
+    """All metrics at ``k`` of a user with ``n`` events to find, which have these ranks."""
     ranks = sorted(int(rank) for rank in ranks if rank <= k)
     ideal = sum(1 / np.log2(place + 1) for place in range(1, min(n, k) + 1))
     return {
@@ -146,11 +147,11 @@ def oracle(ranks, n, k):
 def test_a_scorer_is_the_mean_over_users_of_a_metric_of_their_ranks(split, fitted, unseen_users):
     ranked = fitted.target_ranks(split[1], 10, unseen_users=unseen_users)
     names = ["recall", "hit_rate", "ndcg", "mrr", "map"]
-    found = make_ranking_scorer(names, k=[1, 10], unseen_users=unseen_users)(fitted, split[1])
+    scores = make_ranking_scorer(names, k=[1, 10], unseen_users=unseen_users)(fitted, split[1])
     ranks = ranked.groupby("user_id")["rank"].agg(list)
     users = [oracle(mine, len(mine), 1) | oracle(mine, len(mine), 10) for mine in ranks]
-    assert found == pytest.approx(pd.DataFrame(users).mean().to_dict())
-    assert all(0 < value < 1 for value in found.values())
+    assert scores == pytest.approx(pd.DataFrame(users).mean().to_dict())
+    assert all(0 < value < 1 for value in scores.values())
 
 
 def test_a_scorer_hands_its_options_on(split, fitted):
@@ -245,14 +246,18 @@ def test_what_is_no_recommender_is_an_error(model):
     ("metric", "k", "message"),
     [
         ("ndgc", 10, r"unknown name 'ndgc@10' \(did you mean 'ndcg@10'\?\)"),
-        (["ndcg", "x"], [5, 6], "unknown name 'x@5'; unknown name 'x@6'.*Legal are 'recall@<k>'"),
+        (
+            ["ndcg", "x"],
+            [5, 6],
+            "unknown name 'x@5'; unknown name 'x@6'.*Valid names are 'rec",
+        ),
         (None, 10, "unknown name 'None@10'"),
-        ([], 10, "no name at all"),
+        ([], 10, "no name is given"),
         ("ndcg", 0, "k=0 must be an integer of at least 1"),
         ("ndcg", [10, 0.5], "k=0.5 must be an integer"),
     ],
 )
-def test_illegal_metrics_are_an_error_before_any_fit(metric, k, message):
+def test_invalid_metrics_are_an_error_before_any_fit(metric, k, message):
     with pytest.raises(InvalidInputError, match=message):
         make_ranking_scorer(metric, k=k)
     with pytest.raises(InvalidInputError, match="unseen_users='drop' is not one of 'fold_in'"):
@@ -262,10 +267,10 @@ def test_illegal_metrics_are_an_error_before_any_fit(metric, k, message):
 def test_nothing_to_score_says_how_to_split(X):
     once = X.drop_duplicates("user_id")
     rec = MINDRecommender(**SMALL).fit(X)
-    strangers = once.assign(user_id=once["user_id"] + 1000)
+    new = once.assign(user_id=once["user_id"] + 1000)
     message = "or has two rows. To score known users, split by time .*; to score new ones, split by"
     with pytest.warns(NothingToScoreWarning, match=message):
-        scores = make_ranking_scorer("ndcg", k=[5, 10])(rec, strangers)
+        scores = make_ranking_scorer("ndcg", k=[5, 10])(rec, new)
     assert list(scores) == ["ndcg@5", "ndcg@10"]
     assert np.isnan(list(scores.values())).all()
     with pytest.raises(InvalidInputError, match="sample_weight is 0 in every row that can be sc"):
@@ -276,7 +281,7 @@ def test_nothing_to_score_says_how_to_split(X):
 
 
 class Planted:
-    """Finds each event at the rank that a table says."""
+    """A model whose ranks come from a table."""
 
     def __init__(self, ranks):
         self.ranks = ranks
@@ -288,15 +293,17 @@ class Planted:
 
 
 def table(ranks, users=None, items=None, lengths=None, counts=None):
+    """What `target_ranks` returns; by default all users, items, lengths and counts differ."""
     n = len(ranks)
-    columns = [range(n), range(100, 100 + n), ranks, range(n), range(n), np.ones(n)]
-    given = [users, items, None, lengths, counts, None]
-    return pd.DataFrame(
-        {
-            name: mine if mine is not None else default
-            for name, mine, default in zip(COLUMNS, given, columns, strict=True)
-        }
-    )
+    columns = {
+        "user_id": users or range(n),
+        "item_id": items or range(100, 100 + n),
+        "rank": ranks,
+        "history_length": lengths or range(n),
+        "item_count": counts or range(n),
+        "weight": np.ones(n),
+    }
+    return pd.DataFrame(columns)
 
 
 def compared(a, b, **options):
@@ -335,33 +342,33 @@ def test_segments():
     counts = [5] * 9
     a = table([1.0] * 9, lengths=lengths, counts=counts)
     b = table([np.nan] * 4 + [1.0] * 5, lengths=lengths, counts=counts)
-    found = compared(a, b.sample(frac=1, random_state=0))  # rows are matched by user and item
+    result = compared(a, b.sample(frac=1, random_state=0))  # rows are matched by user and item
     keys = ["segment", "from", "to", "n_users", "difference"]
-    assert found[keys].iloc[1:].to_numpy().tolist() == [
+    assert result[keys].iloc[1:].to_numpy().tolist() == [
         ["history_length", 1, 1, 4, -1],
         ["history_length", 2, 3, 3, 0],
         ["history_length", 9, 9, 2, 0],
         ["item_count", 5, 5, 9, pytest.approx(-4 / 9)],
     ]
-    assert found[keys].iloc[0, [0, 3]].tolist() == ["all", 9]
-    assert found.loc[0, ["from", "to"]].isna().all()
+    assert result[keys].iloc[0, [0, 3]].tolist() == ["all", 9]
+    assert result.loc[0, ["from", "to"]].isna().all()
     halves = compared(a, b, n_segments=2)
     assert halves["segment"].tolist() == ["all"] + ["history_length"] * 2 + ["item_count"]
 
 
 def test_a_segment_of_items_looks_for_its_items_only():
-    users, items, counts = [0, 0, 1], [7, 8, 7], [1, 9, 1]
-    options = {"users": users, "items": items, "counts": counts, "lengths": [4, 4, 4]}
-    a, b = table([1.0, np.nan, 2.0], **options), table([np.nan, 1.0, 2.0], **options)
-    found = compared(a, b, metric="recall", n_segments=2)
+    options = {"users": [0, 0, 1], "items": [7, 8, 7], "counts": [1, 9, 1], "lengths": [4, 4, 4]}
+    a = table([1.0, np.nan, 2.0], **options)
+    b = table([np.nan, 1.0, 2.0], **options)
+    result = compared(a, b, metric="recall", n_segments=2)
     keys = ["segment", "n_users", "a", "b"]
-    assert found[keys].to_numpy().tolist() == [
+    assert result[keys].to_numpy().tolist() == [
         ["all", 2, 0.75, 0.75],
         ["history_length", 2, 0.75, 0.75],
         ["item_count", 2, 1, 0.5],
         ["item_count", 1, 0, 1],
     ]
-    assert found.iloc[-1][["low", "high"]].isna().all()  # a single user
+    assert result.iloc[-1][["low", "high"]].isna().all()  # a single user
 
 
 def test_fitted_models(X, split):
@@ -370,17 +377,17 @@ def test_fitted_models(X, split):
         MINDRecommender(**{**SMALL, "n_interests": n_interests}).fit(train)
         for n_interests in (1, 2)
     )
-    found = compare(one, make_pipeline(two), test, random_state=0, n_resamples=99)
-    assert found["a"][0] == pytest.approx(one.score(test))
-    assert found["b"][0] == pytest.approx(two.score(test))
+    result = compare(one, make_pipeline(two), test, random_state=0, n_resamples=99)
+    assert result["a"][0] == pytest.approx(one.score(test))
+    assert result["b"][0] == pytest.approx(two.score(test))
     again = compare(one, two, test, random_state=0, n_resamples=99)
-    pd.testing.assert_frame_equal(found, again)
+    pd.testing.assert_frame_equal(result, again)
     other = MINDRecommender(**SMALL).fit(X)
-    with pytest.raises(InvalidInputError, match="but they must be the same and at least one; fit"):
+    with pytest.raises(InvalidInputError, match="both must have the same events, at least one; f"):
         compare(one, other, test)
 
 
-def test_illegal_comparisons_are_an_error(split, fitted):
+def test_invalid_comparisons_are_an_error(split, fitted):
     test = split[1]
     for options, message in [
         ({"metric": "ndgc"}, "did you mean 'ndcg@10'"),
@@ -392,9 +399,9 @@ def test_illegal_comparisons_are_an_error(split, fitted):
     ]:
         with pytest.raises(ValueError, match=message):
             compare(fitted, fitted, test, **options)
-    strangers = test.drop_duplicates("user_id").assign(user_id=lambda X: X["user_id"] + 1000)
+    new = test.drop_duplicates("user_id").assign(user_id=lambda X: X["user_id"] + 1000)
     with (
         pytest.warns(NothingToScoreWarning, match="nothing to score"),
         pytest.raises(InvalidInputError, match="model_a has 0 events to find"),
     ):
-        compare(fitted, fitted, strangers)
+        compare(fitted, fitted, new)

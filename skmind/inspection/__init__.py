@@ -24,6 +24,7 @@ from .._checks import check_count, warn
 from ..data.ids import IdEncoder
 from ..data.tables import id_array, is_frame, take_column
 from ..exceptions import InterestCollapseWarning, InvalidInputError
+from ..metrics._inputs import parse_metrics
 from ..model_selection import LeaveLastOut
 
 __all__ = [
@@ -305,7 +306,7 @@ def interest_curve(
     """
     sizes = _check_sizes(n_interests)
     _check_frame(X)
-    ((name, k),) = metrics._parse_metrics([metric]).values()
+    ((name, k),) = parse_metrics([metric]).values()
     folds = list(_splitter(cv, estimator).split(X))
     curve, first = [], None
     for size in sizes:

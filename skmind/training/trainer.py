@@ -20,7 +20,7 @@ from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
 from ..data.ragged import Ragged, count
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
-from ..metrics import _ndcg
+from ..metrics._core import ndcg
 from ..nn.device import to_device
 from ..nn.inference import blocks, encode, unit_items
 from ..nn.label_attention import label_aware
@@ -331,7 +331,7 @@ class Trainer:
             seen = seen.drop(again)  # as in `score`: what is to be found may be an old item
             excluded = Ragged(seen.items, seen.offsets)
             hits = index.search(code.interests, code.mask, VALIDATION_K, excluded)
-            scores.append(_ndcg(hits.codes == wanted[:, None], np.ones(len(block))))
+            scores.append(ndcg(hits.codes == wanted[:, None], np.ones(len(block))))
         return float(np.concatenate(scores).mean())
 
 

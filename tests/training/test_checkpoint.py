@@ -138,7 +138,7 @@ def test_what_was_trained_to_the_end_is_not_trained_again(monkeypatch, path):
     expected = fit(**changes)
     assert len(expected.history_) < 9  # it is the early stop that must be kept
     with monkeypatch.context() as patch:
-        patch.setattr(MINDRecommender, "_plan_index", lambda self: kill_at(0)(0))
+        patch.setattr(MINDRecommender, "_plan_index", lambda *_: kill_at(0)(0))
         with pytest.raises(Killed):
             fit(path, **changes)
     rec, taken = resume(monkeypatch, path, **changes)
