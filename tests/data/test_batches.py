@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skmind.data.batches import SORTED, BatchSampler
+from skmind.data.batches import BATCHES_PER_SORT, BatchSampler
 from skmind.data.interactions import Interactions
 
 SEEDS = pytest.mark.parametrize("seed", range(5))
@@ -247,10 +247,10 @@ def test_chunks_are_sorted_by_length_within_a_group_of_batches(seed):
     size, max_history = 12, 9
     interactions = random_interactions(seed, n_users=300)
     epoch = list(sampler(interactions, size, max_history, seed))
-    assert len(epoch) > 3 * SORTED
+    assert len(epoch) > 3 * BATCHES_PER_SORT
     for batch in epoch:
         assert (np.diff(batch.lengths) >= 0).all()
-    first = epoch[:SORTED]  # no group has fewer
+    first = epoch[:BATCHES_PER_SORT]  # no group has fewer
     ranges = sorted((batch.lengths.min(), batch.lengths.max()) for batch in first)
     for (_, longest), (shortest, _) in zip(ranges, ranges[1:], strict=False):
         assert longest <= shortest
@@ -269,7 +269,7 @@ def test_batches_come_in_random_order_of_length():
     batches = sampler(random_interactions(0, n_users=100), 12, 100)
     n_shortest = 0
     for _ in range(200):
-        group = [b.lengths.mean() for b, _ in zip(batches, range(SORTED), strict=False)]
+        group = [b.lengths.mean() for b, _ in zip(batches, range(BATCHES_PER_SORT), strict=False)]
         n_shortest += group[0] == min(group)
     assert 10 <= n_shortest <= 45  # 25 expected, deviation 4.7
 
@@ -278,7 +278,7 @@ def test_any_chunk_may_come_first():
     interactions = random_interactions(0, n_users=60)
     batches = sampler(interactions, 1, 100)
     users = np.flatnonzero(interactions.lengths > 1)
-    assert len(users) > 3 * SORTED
+    assert len(users) > 3 * BATCHES_PER_SORT
     firsts = {int(next(iter(batches)).users[0]) for _ in range(900)}
     assert firsts == {*users.tolist()}
 
