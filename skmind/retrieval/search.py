@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..data.features import Values
+from ..data.features import FeatureValues
 from ..data.ragged import Ragged, pair_keys
 from .base import Index, TopK
 from .exact import ExactIndex, search_lists
@@ -32,7 +32,7 @@ def retrieve(
     lists: Ragged | None = None,
     quotas: np.ndarray | None = None,
     diversity: float = 0.0,
-    values: Values | None = None,
+    values: FeatureValues | None = None,
     n_jobs: int | None = None,
 ) -> TopK:
     """Exactly ``k`` items a row unless fewer are eligible.
@@ -207,7 +207,7 @@ def popular_in_lists(counts: np.ndarray, k: int, lists: Ragged) -> TopK:
 
 
 def diversify(
-    hits: TopK, vectors: np.ndarray, k: int, diversity: float, values: Values | None = None
+    hits: TopK, vectors: np.ndarray, k: int, diversity: float, values: FeatureValues | None = None
 ) -> TopK:
     """Choose ``k`` of each row's candidates by their score and their distance from each other.
 
@@ -229,14 +229,14 @@ def diversify(
     k : int
     diversity : float in [0, 1]
         0 keeps the order by score; higher values spread the list over unlike items.
-    values : Values or None
+    values : FeatureValues or None
         None: the cosine is that of ``vectors``. Else that of the sets of values: the number of
         common ones over the geometric mean of both numbers. Where an item has one value, its
         distance is 0 or 1 as in the paper; an item without values is at distance 1 from all.
     """
     B, M = hits.codes.shape
     places = np.zeros((B, min(k, M)), dtype=np.int64)
-    width = vectors.shape[1] if values is None else values.most(hits.codes)
+    width = vectors.shape[1] if values is None else values.max_count(hits.codes)
     size = max(1, BLOCK // max(M * width, 1))
     for start in range(0, B, size):
         rows = slice(start, start + size)
@@ -266,7 +266,7 @@ def _of_vectors(vectors: np.ndarray, codes: np.ndarray) -> Cosines:
     return lambda best: (items @ items[rows, best][:, :, None]).squeeze(2)  # (b, M)
 
 
-def _of_values(values: Values, codes: np.ndarray) -> Cosines:
+def _of_values(values: FeatureValues, codes: np.ndarray) -> Cosines:
     """Cosines of the sets of values of the candidates ``codes`` (b, M)."""
     b, M = codes.shape
     rows, items = np.arange(b), values.matrix[codes.ravel()][:, values.columns]  # (b * M, n_values)

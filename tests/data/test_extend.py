@@ -162,7 +162,7 @@ def test_a_table_must_have_the_columns_of_fit():
 
 def test_append_leaves_out_items_that_are_not_known():
     known = prepare(OLD, SCHEMA, items=COLORS)
-    match = "3 of 7 interactions have items that are not known, the first is 10, and are left out"
+    match = "3 of 7 interactions have items that are not known, such as 10, and are ignored; use"
     with pytest.warns(IgnoredDataWarning, match=match):
         grown = append(known, NEW, SCHEMA)
     assert grown.items is known.items

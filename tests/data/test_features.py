@@ -437,12 +437,12 @@ def test_values_of_a_feature_are_its_columns():
 def test_values_of_a_feature_bound_their_number():
     columns = as_columns({"tags": [["a", "b"], [], ["a"], None]}, np.arange(4))
     values = FeatureEncoder.fit(columns).transform(columns, 4).values_of("tags", "by")
-    assert [values.most(np.array(codes)) for codes in ([[0, 1]], [[1, 3, -1]], [[2, 1]])] == [
+    assert [values.max_count(np.array(codes)) for codes in ([[0, 1]], [[1, 3, -1]], [[2, 1]])] == [
         2,
         0,
         1,
     ]
-    assert values.most(np.empty((0, 5), dtype=np.int64)) == 0
+    assert values.max_count(np.empty((0, 5), dtype=np.int64)) == 0
 
 
 def test_values_need_a_category():

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from skmind.data.ids import UNKNOWN, IdEncoder
+from skmind.data.ids import UNKNOWN_CODE, IdEncoder
 from skmind.data.tables import id_array
 from skmind.exceptions import IdTypeError, InvalidInputError
 
@@ -48,8 +48,8 @@ def test_codes_equal_those_of_a_dictionary(kind, seed):
     asked = random_ids(kind, 200, rng)
     found = encoder.encode(asked)
     assert found.dtype == np.int32
-    assert found.tolist() == [oracle.get(one, UNKNOWN) for one in asked]
-    assert {True, False} == set((found == UNKNOWN).tolist())  # both cases occurred
+    assert found.tolist() == [oracle.get(one, UNKNOWN_CODE) for one in asked]
+    assert {True, False} == set((found == UNKNOWN_CODE).tolist())  # both cases occurred
 
 
 @KINDS
@@ -182,7 +182,7 @@ def test_a_pickled_encoder_is_the_same_and_ready_for_threads(kind):
 
 
 def test_an_id_twice_is_an_error():
-    with pytest.raises(InvalidInputError, match="the item id 'b' is there twice; name each once"):
+    with pytest.raises(InvalidInputError, match="the item id 'b' occurs more than once; give each"):
         IdEncoder(np.array(["a", "b", "c", "b"], dtype=object), "item")
 
 

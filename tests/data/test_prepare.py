@@ -142,7 +142,7 @@ def test_tables_of_every_kind_give_the_same_interactions(make, day):
 
 @pytest.mark.parametrize(("make", "day"), TABLES.values(), ids=TABLES)
 def test_tables_in_small_parts_give_the_same_interactions(make, day, monkeypatch):
-    monkeypatch.setattr(tables, "PART", 7)
+    monkeypatch.setattr(tables, "PART_ROWS", 7)
     monkeypatch.setattr(ragged, "BLOCK_ROWS", 16)
     test_tables_of_every_kind_give_the_same_interactions(make, day)
 

@@ -522,7 +522,7 @@ ID_COLUMNS = {
 @pytest.mark.parametrize("part", [1, 2, 4, 100])
 @pytest.mark.parametrize("X", ID_COLUMNS.values(), ids=ID_COLUMNS)
 def test_ids_in_parts_are_those_of_the_whole_column(monkeypatch, X, part):
-    monkeypatch.setattr(tables, "PART", part)
+    monkeypatch.setattr(tables, "PART_ROWS", part)
     whole = id_array(take_column(X, "id", "user_col"), "x")
     parts = list(id_parts(X, "id", "user_col"))
     assert len(parts) == max(-(-len(whole) // part), 1)
@@ -565,7 +565,7 @@ def test_close_integers_take_a_table_and_come_sorted():
 
 
 def test_ids_of_an_array_in_parts(monkeypatch):
-    monkeypatch.setattr(tables, "PART", 2)
+    monkeypatch.setattr(tables, "PART_ROWS", 2)
     X = np.array([["a", 3], ["b", 1], ["a", 2]], dtype=object)
     assert [ids[codes].tolist() for codes, ids in id_parts(X, 0, "x")] == [["a", "b"], ["a"]]
     assert [ids[codes].tolist() for codes, ids in id_parts(X, 1, "x")] == [[3, 1], [2]]
@@ -586,7 +586,7 @@ MISSING_IDS = {
 @pytest.mark.parametrize("part", [1, 3, 100])
 @pytest.mark.parametrize("X", MISSING_IDS.values(), ids=MISSING_IDS)
 def test_missing_ids_are_counted_over_all_parts(monkeypatch, X, part):
-    monkeypatch.setattr(tables, "PART", part)
+    monkeypatch.setattr(tables, "PART_ROWS", part)
     message = "column 'id' has 3 missing or infinite ids, the first in row 2; drop these rows"
     with pytest.raises(InvalidInputError, match=message):
         list(id_parts(X, "id", "user_col"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skmind.data.features import Values
+from skmind.data.features import FeatureValues
 from skmind.data.ragged import Ragged
 from skmind.retrieval import search
 from skmind.retrieval.annoy import AnnoyIndex
@@ -150,7 +150,7 @@ def assert_greedy(found, hits, k, diversity, distance):
 
 
 def values_of(sets, n_values=None, others=3):
-    """The same sets as `Values`, between columns of other features that every item has."""
+    """The same sets as `FeatureValues`, between columns of other features that every item has."""
     width = n_values or max(map(max, filter(None, sets)), default=-1) + 1
     rows = np.repeat(np.arange(len(sets)), [len(values) for values in sets])
     columns = np.array([value for values in sets for value in values], dtype=np.int64)
@@ -158,7 +158,7 @@ def values_of(sets, n_values=None, others=3):
     own = sparse.csr_matrix((weights, (rows, columns)), shape=(len(sets), width))
     other = sparse.csr_matrix(np.ones((len(sets), others)))
     matrix = sparse.hstack([other, own, other], format="csr")
-    return Values(matrix, slice(others, others + width))
+    return FeatureValues(matrix, slice(others, others + width))
 
 
 def random_sets(kind, n=60, seed=0):
