@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._checks import check_count, check_option, check_real, warn
 from ._item_queries import ItemQueries, top_k_table
 from ._model import FittedModel
-from .data.histories import read_histories, score_task
+from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
 from .data.prepare import profile_rows, read_column, read_rows, result_name
 from .data.ragged import Ragged
+from .data.scoring_task import scoring_task
 from .data.tables import column_names, id_array, is_frame
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads, resolve_device
@@ -652,7 +653,7 @@ output
         check_option(unseen_users, "unseen_users", _UNSEEN)
         rows = read_rows(self._check_table(X), model.schema)
         users, items = model.users.encode(rows.users), model.items.encode(rows.items)
-        task = score_task(rows, users, items, model.interactions, sample_weight, unseen_users)
+        task = scoring_task(rows, users, items, model.interactions, sample_weight, unseen_users)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
         hits = self._retrieve(
             task.users, interests, mask, task.seen(), RecommendQuery(k, exclude_seen)

@@ -620,7 +620,7 @@ FORGERIES = {
     "features back": (with_array("item_features.indptr", put(1, 10**6)), "holds no legal model"),
     "presence": (with_array("item_features.presence", put(0, 5)), "presence is not from 0 to 4"),
     "a category twice": (
-        with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' is the"
+        with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' occu"
     ),
     "no deviation": (
         with_array("item_features.vocabulary.2", put(1, 0)), "'price' has no mean and deviation"
