@@ -82,20 +82,20 @@ def test_histories_of_every_form_equal_those_of_a_loop(seed):
     rng = np.random.default_rng(seed)
     items = IdEncoder(np.arange(10, 20), "item")
     lists = [rng.integers(8, 24, rng.integers(6)).tolist() for _ in range(15)]
-    wanted = [[item - 10 for item in history if 10 <= item < 20] for history in lists]
-    assert as_lists(read_histories(lists, SCHEMA, items)[1]) == wanted
+    expected = [[item - 10 for item in history if 10 <= item < 20] for history in lists]
+    assert as_lists(read_histories(lists, SCHEMA, items)[1]) == expected
     as_dict = {f"p{i}": history for i, history in enumerate(lists)}
-    assert as_lists(read_histories(as_dict, SCHEMA, items)[1]) == wanted
+    assert as_lists(read_histories(as_dict, SCHEMA, items)[1]) == expected
     rows = [(i, item, t) for i, history in enumerate(lists) for t, item in enumerate(history)]
     table = pd.DataFrame(rows, columns=["user", "item", "time"])
     keys, interactions = read_histories(table.sample(frac=1, random_state=seed), SCHEMA, items)
-    wanted_by_key = {i: history for i, history in enumerate(wanted) if lists[i]}
-    assert dict(zip(keys.tolist(), as_lists(interactions), strict=True)) == wanted_by_key
+    expected_by_key = {i: history for i, history in enumerate(expected) if lists[i]}
+    assert dict(zip(keys.tolist(), as_lists(interactions), strict=True)) == expected_by_key
 
 
-@pytest.mark.parametrize("nobody", [[], {}, pd.DataFrame({"user": [], "item": [], "time": []})])
-def test_no_histories(nobody):
-    keys, interactions = read_histories(nobody, SCHEMA, ITEMS)
+@pytest.mark.parametrize("histories", [[], {}, pd.DataFrame({"user": [], "item": [], "time": []})])
+def test_no_histories(histories):
+    keys, interactions = read_histories(histories, SCHEMA, ITEMS)
     assert len(keys) == 0
     assert as_lists(interactions) == []
 

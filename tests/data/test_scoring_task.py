@@ -35,9 +35,8 @@ def random_query(seed, with_times=True, n_rows=60):
 
 
 def task_of(known, users, items, times, weights=None, unseen_users="fold_in"):
-    rows = Rows(
-        np.array(users, object), np.array(items), None if times is None else np.array(times)
-    )
+    times = None if times is None else np.array(times)
+    rows = Rows(np.array(users, object), np.array(items), times)
     owners = np.repeat(np.arange(len(known)), [len(history) for history in known])
     flat = np.array([item for history in known for item in history], dtype=np.int32)
     codes = np.array([user if isinstance(user, int) else -1 for user in users], dtype=np.int32)
@@ -71,22 +70,25 @@ def oracle(known, users, items, times, weights=None, unseen_users="fold_in"):
 @pytest.mark.parametrize("unseen_users", ["fold_in", "skip", "popular"])
 def test_the_task_equals_that_of_loops(seed, with_times, unseen_users):
     query = random_query(seed, with_times)
-    task, people = task_of(*query, unseen_users), oracle(*query, unseen_users)
+    task = task_of(*query, unseen_users)
+    people = oracle(*query, unseen_users)
     assert (len(people) > N_KNOWN) == (unseen_users != "skip")  # unseen users with two rows occur
     assert task.users.tolist() == [user for user, _, _ in people]
     assert as_lists(task.histories) == [history for _, history, _ in people]
-    found = list(zip(task.target_rows.tolist(), task.target_items.tolist(), strict=True))
-    wanted = [
+    targets = list(zip(task.target_rows.tolist(), task.target_items.tolist(), strict=True))
+    expected = [
         (row, item)
         for row, (_, _, targets) in enumerate(people)
         for item in {item for item, _ in targets}
     ]
-    assert sorted(found) == sorted((row, item if item < N_ITEMS else -1) for row, item in wanted)
+    assert sorted(targets) == sorted(
+        (row, item if item < N_ITEMS else -1) for row, item in expected
+    )
     ids = zip(task.target_rows.tolist(), np.array(query[2])[task.targets].tolist(), strict=True)
-    assert sorted(ids) == sorted(wanted)
-    asked = [query[1][row] for row in task.targets]
-    known = task.users[task.target_rows].tolist()
-    assert [user if isinstance(user, int) else -1 for user in asked] == known
+    assert sorted(ids) == sorted(expected)
+    users = [query[1][row] for row in task.targets]
+    codes = task.users[task.target_rows].tolist()
+    assert [user if isinstance(user, int) else -1 for user in users] == codes
     np.testing.assert_allclose(
         task.weights, [np.mean([weight for _, weight in targets]) for _, _, targets in people]
     )
@@ -95,13 +97,14 @@ def test_the_task_equals_that_of_loops(seed, with_times, unseen_users):
 @pytest.mark.parametrize("seed", range(10))
 def test_seen_is_the_history_without_the_targets(seed):
     query = random_query(seed)
-    task, people = task_of(*query), oracle(*query)
-    wanted = [
+    task = task_of(*query)
+    people = oracle(*query)
+    expected = [
         [item for item in history if item not in {i for i, _ in targets}]
         for _, history, targets in people
     ]
-    assert as_lists(task.seen()) == wanted
-    assert wanted != [history for _, history, _ in people]  # some targets are in the history
+    assert as_lists(task.seen()) == expected
+    assert expected != [history for _, history, _ in people]  # some targets are in the history
     assert as_lists(task.histories) == [history for _, history, _ in people]
 
 
