@@ -135,7 +135,7 @@ class BatchSampler:
         return users[: np.searchsorted(n_samples, self.samples_per_epoch) + 1]
 
     def _draw_batches(self, lengths: np.ndarray) -> list[np.ndarray]:
-        """Return the chunks of each batch; those of a batch have similar lengths."""
+        """Return the chunks of each batch; chunks of one batch have similar lengths."""
         batches = []
         for chunks in _split_by_samples(lengths, BATCHES_PER_SORT * self.batch_size):
             chunks = chunks[np.argsort(lengths[chunks], kind="stable")]

@@ -43,8 +43,8 @@ def grow(
     Returns
     -------
     Prepared
-        The codes of new ids follow those of the known ids, and the columns of new categories
-        those of the known categories of their feature.
+        The codes of new ids follow the known codes. The columns of new categories follow the known
+        columns of their feature.
     is_new : ndarray of shape (n_interactions,), bool
         Whether each of its interactions is from ``X``.
 

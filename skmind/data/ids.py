@@ -12,8 +12,8 @@ from ..exceptions import IdTypeError, InvalidInputError
 from .tables import factorize, id_array, id_kind, join_scalars
 
 UNKNOWN_CODE = -1
-# Ids that wait to be merged, per merged id: waiting makes all merges together take linear time.
-_MAX_WAITING_RATIO = 2
+# Ids are merged when more than this many wait per merged id: all merges then take linear time.
+MAX_WAITING_PER_MERGED_ID = 2
 
 
 class IdEncoder:
@@ -152,14 +152,14 @@ class _IdMerger:
     """Merge arrays of ids into one array of distinct ids, and remember where each id went."""
 
     def __init__(self) -> None:
-        self._arrays: list[np.ndarray] = []  # the ids merged so far, then those that wait
+        self._arrays: list[np.ndarray] = []  # the merged ids, then the waiting arrays
         self._merges: list[list[np.ndarray]] = []  # each array's places in the result of a merge
 
     def add(self, ids: np.ndarray) -> None:
         """Add an array of distinct ids; merge if many ids wait."""
         self._arrays.append(ids)
         n_merged, *n_waiting = map(len, self._arrays)
-        if sum(n_waiting) > _MAX_WAITING_RATIO * n_merged:
+        if sum(n_waiting) > MAX_WAITING_PER_MERGED_ID * n_merged:
             self.merge()
 
     def merge(self) -> np.ndarray:

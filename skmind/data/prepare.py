@@ -109,7 +109,7 @@ def prepare(
         If a column is missing or a value is not valid, if an id occurs more than once in a feature
         table, or if ``min_item_count`` leaves no item.
     IdTypeError
-        If ids are not scalars, or those of a feature table are of another kind than those of ``X``.
+        If ids are not scalars, or a feature table has ids of another kind than ``X``.
 
     Warns
     -----
@@ -209,7 +209,7 @@ def _rows_of_frequent_items(
 
 
 def _encode_again(encoder: IdEncoder, codes: np.ndarray) -> tuple[IdEncoder, np.ndarray]:
-    """Return an encoder of only those ids that occur in ``codes``, and their new codes."""
+    """Return an encoder of only the ids that occur in ``codes``, and the new codes."""
     positions, used_codes = pd.factorize(codes)
     encoder, new_codes = IdEncoder.fit(encoder.ids[used_codes], encoder.name)
     return encoder, new_codes[positions]
@@ -276,7 +276,7 @@ def _prepare_side(
     in_table = []
     table_codes = codes[:0]
     if table is not None:
-        encoder, codes, table_codes = _join_table(encoder, codes, table_ids(table, key, role))
+        encoder, codes, table_codes = _add_ids(encoder, codes, table_ids(table, key, role))
         in_table = column_names(table)
     if names is None:
         names = tuple(name for name in in_table if name != key_column(table, key))
@@ -296,16 +296,15 @@ def _prepare_side(
     return encoder, codes, FeatureEncoder.fit(columns).transform(columns, len(encoder))
 
 
-def _join_table(
-    encoder: IdEncoder, codes: np.ndarray, table_ids: np.ndarray
+def _add_ids(
+    encoder: IdEncoder, codes: np.ndarray, ids: np.ndarray
 ) -> tuple[IdEncoder, np.ndarray, np.ndarray]:
-    """Return an encoder of all ids, and the codes of the interactions and of the table."""
-    encoder.encode(table_ids)  # raises if they are of another kind, since none would ever match
-    all_ids = join_scalars(encoder.ids, table_ids, f"{encoder.name} ids")
+    """Return an encoder that also knows ``ids``, the new ``codes``, and the codes of ``ids``."""
+    encoder.encode(ids)  # raises if they are of another kind, since none would match
+    all_ids = join_scalars(encoder.ids, ids, f"{encoder.name} ids")
     joint_encoder, all_codes = IdEncoder.fit(all_ids, encoder.name)
-    new_codes = all_codes[: len(encoder)]
-    table_codes = all_codes[len(encoder) :]
-    return joint_encoder, new_codes[codes], table_codes
+    code_of_old = all_codes[: len(encoder)]
+    return joint_encoder, code_of_old[codes], all_codes[len(encoder) :]
 
 
 def table_ids(table: Any, key: Any, role: str) -> np.ndarray:

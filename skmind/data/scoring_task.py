@@ -53,7 +53,7 @@ def scoring_task(
 ) -> ScoringTask:
     """Split a table into histories and targets.
 
-    All rows of a known user are targets, and the history is that of ``fit``. The last row of an
+    All rows of a known user are targets, and the history is the one of ``fit``. The last row of an
     unseen user is a target, and the rows before it are the history.
 
     Parameters
@@ -88,7 +88,7 @@ def scoring_task(
         rows, np.flatnonzero(~is_known), unseen_users
     )
 
-    # The histories of known users come first, then those of unseen users.
+    # Known users come first, then unseen users.
     past = Interactions(items[past_rows.values], past_rows.offsets)
     past = past.where(past.items >= 0)
     histories = _concatenate(interactions.take(known_users), past)
@@ -179,6 +179,6 @@ def _check_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
 
 
 def _concatenate(first: Interactions, second: Interactions) -> Interactions:
-    """Return the users of ``first``, then those of ``second``, without times."""
+    """Return the histories of both, without times."""
     offsets = np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]])
     return Interactions(np.concatenate([first.items, second.items]), offsets)

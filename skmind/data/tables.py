@@ -61,8 +61,7 @@ def take_column(X: Any, column: Any, parameter: str) -> pd.Series:
     Raises
     ------
     InvalidInputError
-        If there is no such column, or more than one; the message lists the columns of ``X``. Also
-        if a text is not valid Unicode.
+        If ``X`` has no such column or more than one, or a text is not valid Unicode.
     """
     return _as_series(_raw_column(X, _column_position(X, column, parameter)))
 

@@ -459,6 +459,12 @@ def test_an_unknown_feature_raises(role):
         prepare(X, schema)
     with pytest.raises(InvalidInputError, match=f"{role}_features='genre' is not a column"):
         prepare(X.to_numpy(), schema)
+    message = (
+        rf"^{role}_features names 'genre', which is neither in the {role}s table, which has "
+        rf"\['{role}'\], nor in X, which has \['user', 'item', 'time'\]$"
+    )
+    with pytest.raises(InvalidInputError, match=message):
+        prepare(X, schema, **{f"{role}s": X[[role]].drop_duplicates()})
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,11 @@ def test_invalid_weights_raise(weights):
         task_of([[1]], [0, 0, 0], [1, 2, 3], None, weights)
 
 
+def test_weights_that_are_not_numbers_raise():
+    with pytest.raises(InvalidInputError, match="one number for each row of X, got 'balanced'"):
+        task_of([[1]], [0, 0], [1, 2], None, "balanced")
+
+
 def test_a_weight_of_zero_is_valid():
     task = task_of([[1], [2]], [0, 0, 1], [1, 2, 3], None, pd.Series([0, 4, 0]))
     assert task.weights.tolist() == [2, 0]

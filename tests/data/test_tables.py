@@ -308,6 +308,14 @@ def test_ids_that_are_not_scalars_raise(part, others):
         scalar_array(list(ids), "column 'u'")
 
 
+def test_text_that_is_not_unicode_raises():
+    message = r"the text 'b.ud800' has half of a surrogate pair.*; drop it, or replace the half by"
+    for values in (["a", "b\ud800"], np.array(["a", "b\ud800"], dtype=object)):
+        with pytest.raises(InvalidInputError, match=message):
+            id_array(values, "x")
+    assert id_array(["a", "b\ud800".encode(errors="replace").decode()], "x").tolist() == ["a", "b?"]
+
+
 def test_a_multiindex_has_no_ids():
     with pytest.raises(IdTypeError, match="of type tuple"):
         id_array(pd.MultiIndex.from_tuples([(1, 2)]), "x")
