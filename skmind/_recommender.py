@@ -14,12 +14,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checks import check_count, check_option, warn
 from ._model import FittedModel, Snapshot
-from .data.histories import read_histories, score_task
+from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
 from .data.prepare import profile_rows, read_column, read_rows, result_name
 from .data.ragged import Ragged
+from .data.scoring_task import scoring_task
 from .data.tables import column_names, id_array, is_frame
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
@@ -750,7 +751,7 @@ output
         rows = read_rows(self._check_table(X), model.schema)
         users = model.users.encode(rows.users)
         items = model.items.encode(rows.items)
-        task = score_task(rows, users, items, model.interactions, sample_weight, unseen_users)
+        task = scoring_task(rows, users, items, model.interactions, sample_weight, unseen_users)
         query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
         net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))

@@ -1,1 +1,1 @@
-"""Tables → integer codes, flat histories, feature matrices and training batches."""
+"""Tables → integer codes, histories as one flat array, feature matrices and training batches."""

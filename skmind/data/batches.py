@@ -9,22 +9,25 @@ import numpy as np
 
 from .interactions import Interactions
 
-SORTED = 8  # batches whose chunks are sorted by length together: less padding, order still random
+# The chunks of this many batches are sorted by length together. Batches then need little padding,
+# and their order stays random.
+BATCHES_PER_SORT = 8
 
 
 class Batch(NamedTuple):
     """One training batch of B chunks of history, newest item first.
 
-    Column ``q`` is one sample: its target is an event that followed item ``q``, its history are the
-    items from column ``q`` on.
+    Column ``q`` is one sample: its target is an event that follows item ``q``, and its history is
+    the items from column ``q`` on.
 
     Attributes
     ----------
     history, targets : ndarray of shape (B, L), int32
         Item codes, padded with -1.
     lengths, users : ndarray of shape (B,), int64
+        Number of samples and user code of each chunk.
     n_before : ndarray of shape (B,), int64
-        Events of the user before the chunk.
+        Number of events of the user before the chunk.
     """
 
     history: np.ndarray
@@ -35,26 +38,28 @@ class Batch(NamedTuple):
 
 
 class BatchSampler:
-    """Every event after a user's first is one sample an epoch; its history is what came before.
+    """Iterate over the batches of one epoch; each iteration is a new epoch.
 
-    All samples of a chunk of history are trained together, so that it is looked up and encoded
-    once rather than once for each. Histories longer than ``max_history`` are cut anew every epoch,
-    so every event gets histories of all lengths. Chunks are gathered when a batch is made: memory
-    does not grow with samples × length.
+    Every event except the first per user is one sample per epoch. Its history is the events before
+    it. All samples of a chunk of history are trained together, so that the chunk is looked up and
+    encoded once instead of once per sample. Histories with more than ``max_history`` samples are
+    cut at new places in every epoch, so that every event gets histories of all lengths. Chunks are
+    gathered when their batch is made, so that memory does not grow with samples × length.
 
     Parameters
     ----------
     interactions : Interactions
     batch_size : int
-        About this many samples a batch: chunks are not divided.
+        Approximate number of samples per batch; chunks are not divided between batches.
     max_history : int
-        Items of a chunk at most.
+        Maximum number of items per chunk.
     rng : numpy.random.Generator
     samples_per_epoch : int or None, default=None
-        An epoch has the samples of so many users, drawn at random, as have about this many; at
-        least one user. None: of all.
+        Approximate number of samples per epoch. Users are drawn at random until they have this
+        many samples; at least one user is drawn. None: all users.
     horizon : int, default=1
-        A target is drawn from so many events that follow; the last one stands for those missing.
+        Each target is drawn from this many events that follow the item. If fewer events follow,
+        the last one is drawn instead of the missing ones.
     """
 
     def __init__(
@@ -72,66 +77,91 @@ class BatchSampler:
         self.rng = rng
         self.samples_per_epoch = samples_per_epoch
         self.horizon = horizon
-        self._n_samples = interactions.n_samples  # of each user
+        self._samples_per_user = interactions.n_samples
 
     @property
     def n_samples(self) -> int:
-        """Samples an epoch, about if they are drawn."""
-        n_samples = int(self._n_samples.sum())
+        """Number of samples per epoch; approximate if ``samples_per_epoch`` is set."""
+        n_samples = int(self._samples_per_user.sum())
         return min(n_samples, self.samples_per_epoch or n_samples)
 
     def __iter__(self) -> Iterator[Batch]:
-        users, ends, lengths = self._chunks()
-        batches = []
-        for rows in _groups(lengths, SORTED * self.batch_size):
-            rows = rows[np.argsort(lengths[rows], kind="stable")]
-            parts = [rows[part] for part in _groups(lengths[rows], self.batch_size)]
-            batches += [parts[i] for i in self.rng.permutation(len(parts))]
-        for rows in batches:
-            history = self.interactions.windows(ends[rows], lengths[rows])
-            targets = self._targets(history, ends[rows], users[rows])
-            n_before = ends[rows] - lengths[rows] - self.interactions.offsets[users[rows]]
-            yield Batch(history, targets, lengths[rows], users[rows], n_before)
+        users, ends, lengths = self._draw_chunks()
+        for chunks in self._draw_batches(lengths):
+            history = self.interactions.windows(ends[chunks], lengths[chunks])
+            targets = self._draw_targets(history, ends[chunks], users[chunks])
+            n_before = ends[chunks] - lengths[chunks] - self.interactions.offsets[users[chunks]]
+            yield Batch(history, targets, lengths[chunks], users[chunks], n_before)
 
-    def _targets(self, history: np.ndarray, ends: np.ndarray, users: np.ndarray) -> np.ndarray:
-        """One of the events that followed each item of the chunks; -1 in the padding."""
-        items = self.interactions.items
-        if self.horizon == 1:
-            following = np.column_stack([items[ends], history[:, :-1]])
-        else:
-            last = self.interactions.offsets[users + 1] - 1
-            ahead = self.rng.integers(self.horizon, size=history.shape)
-            places = np.minimum(ends[:, None] - np.arange(history.shape[1]) + ahead, last[:, None])
-            following = items[np.maximum(places, 0)]
-        return np.where(history < 0, history, following)
+    def _draw_chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cut the histories of the users of an epoch into chunks, and shuffle these.
 
-    def _chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """User, end (the position of the last target) and length of all chunks, shuffled."""
+        Returns
+        -------
+        users, ends, lengths : ndarray of shape (n_chunks,), int64
+            User, position of the last target in ``interactions.items``, and number of samples.
+        """
+        L = self.max_history
         drawn = self._draw_users()
-        n, L = self._n_samples[drawn], self.max_history
-        oldest = np.where(n > L, self.rng.integers(1, L + 1, size=len(n)), n)  # cut here first
-        n_chunks = np.where(n > 0, 1 - (oldest - n) // L, 0)
-        rows = np.repeat(np.arange(len(n)), n_chunks)
-        turn = np.arange(len(rows)) - np.repeat(np.cumsum(n_chunks) - n_chunks, n_chunks)
-        stops = np.minimum(oldest[rows] + turn * L, n[rows])
-        lengths = stops - np.where(turn > 0, oldest[rows] + (turn - 1) * L, 0)
-        order = self.rng.permutation(len(rows))
+        n_samples = self._samples_per_user[drawn]
+
+        # The first chunk of a long history has a random length up to L. All others have the length
+        # L, except the last, so this one draw moves all cuts of the history.
+        random_lengths = self.rng.integers(1, L + 1, size=len(drawn))
+        first_lengths = np.where(n_samples > L, random_lengths, n_samples)
+        n_more = (n_samples - first_lengths + L - 1) // L
+        n_chunks = np.where(n_samples > 0, 1 + n_more, 0)
+
+        # One entry per chunk: its user's place in ``drawn``, and its number within the user.
+        rows = np.repeat(np.arange(len(drawn)), n_chunks)
+        first_chunks = np.cumsum(n_chunks) - n_chunks
+        numbers = np.arange(len(rows)) - first_chunks[rows]
+
+        first_stops = first_lengths[rows]
+        starts = np.where(numbers > 0, first_stops + (numbers - 1) * L, 0)
+        stops = np.minimum(first_stops + numbers * L, n_samples[rows])
         users = drawn[rows]
         ends = self.interactions.offsets[users] + stops
+        lengths = stops - starts
+        order = self.rng.permutation(len(rows))
         return users[order], ends[order], lengths[order]
 
     def _draw_users(self) -> np.ndarray:
-        """Users of an epoch."""
+        """Return the users of an epoch."""
         if self.samples_per_epoch is None:
-            return np.arange(len(self._n_samples))
-        users = self.rng.permutation(len(self._n_samples))
-        n_samples = np.cumsum(self._n_samples[users])
+            return np.arange(len(self._samples_per_user))
+        users = self.rng.permutation(len(self._samples_per_user))
+        n_samples = np.cumsum(self._samples_per_user[users])
         return users[: np.searchsorted(n_samples, self.samples_per_epoch) + 1]
 
+    def _draw_batches(self, lengths: np.ndarray) -> list[np.ndarray]:
+        """Return the chunks of each batch; chunks of one batch have similar lengths."""
+        batches = []
+        for chunks in _split_by_samples(lengths, BATCHES_PER_SORT * self.batch_size):
+            chunks = chunks[np.argsort(lengths[chunks], kind="stable")]
+            parts = _split_by_samples(lengths[chunks], self.batch_size)
+            batches += [chunks[parts[i]] for i in self.rng.permutation(len(parts))]
+        return batches
 
-def _groups(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive rows, as many as have about ``size`` samples together, at least one."""
+    def _draw_targets(self, history: np.ndarray, ends: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """Return one of the events that follow each item of the chunks; -1 in the padding."""
+        items = self.interactions.items
+        if self.horizon == 1:
+            # The newest item comes first, so the next event is in the column to the left.
+            following = np.column_stack([items[ends], history[:, :-1]])
+        else:
+            n_skipped = self.rng.integers(self.horizon, size=history.shape)
+            next_places = ends[:, None] - np.arange(history.shape[1])
+            last_places = self.interactions.offsets[users + 1] - 1
+            places = np.minimum(next_places + n_skipped, last_places[:, None])
+            following = items[np.maximum(places, 0)]  # only the padding has negative places
+        return np.where(history < 0, history, following)
+
+
+def _split_by_samples(lengths: np.ndarray, n_samples: int) -> list[np.ndarray]:
+    """Split chunks into groups of successive ones that have about ``n_samples`` samples each."""
     if not len(lengths):
-        return
-    group = (np.cumsum(lengths) - lengths) // size
-    yield from np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(group)) + 1)
+        return []
+    groups = (np.cumsum(lengths) - lengths) // n_samples
+    starts = np.flatnonzero(np.diff(groups)) + 1
+    return np.split(np.arange(len(lengths)), starts)

@@ -1,4 +1,4 @@
-"""What `prepare` returned and new tables → the same of both; codes and feature columns stay."""
+"""A `Prepared` and new tables → the `Prepared` of both; codes and feature columns stay."""
 
 from __future__ import annotations
 
@@ -13,132 +13,177 @@ from ..exceptions import IgnoredDataWarning
 from .features import Column, Features
 from .ids import IdEncoder
 from .prepare import (
+    NewestRows,
     Prepared,
     Schema,
     key_column,
-    newest_rows,
     read_codes,
     read_times,
     table_ids,
 )
-from .tables import column_names, is_frame, take_cells, take_column
+from .ragged import count
+from .tables import column_names, is_frame, take_column
 
 
 def grow(
-    known: Prepared, X: Any, schema: Schema, *, users: Any = None, items: Any = None
+    prepared: Prepared, X: Any, schema: Schema, *, users: Any = None, items: Any = None
 ) -> tuple[Prepared, np.ndarray]:
     """Add interactions, their users and items, and features.
 
     Parameters
     ----------
-    known : Prepared
+    prepared : Prepared
         Not changed.
     X : frame, or 2-D array
     schema : Schema
-        That of ``known``.
+        The schema of ``prepared``.
     users, items : frame or None
-        Feature tables; a row replaces what was known of its id.
+        Feature tables; a row replaces the known feature values of its id.
 
     Returns
     -------
     Prepared
-        New ids have the codes after the known ones, new categories the columns after those known
-        of their feature.
+        The codes of new ids follow the known codes. The columns of new categories follow the known
+        columns of their feature.
     is_new : ndarray of shape (n_interactions,), bool
-        Which of its interactions are those of ``X``.
-    """
-    times = read_times(X, schema)
-    source = X, schema, times
-    user_ids, user_codes, user_columns = _read_side(known.users, known.user_features, users, source)
-    item_ids, item_codes, item_columns = _read_side(known.items, known.item_features, items, source)
-    log, is_new = known.interactions.extended(user_codes, item_codes, times, len(user_ids))
-    return Prepared(
-        user_ids,
-        item_ids,
-        log,
-        np.bincount(log.items, minlength=len(item_ids)),
-        _extended(known.user_features, user_columns, len(user_ids)),
-        _extended(known.item_features, item_columns, len(item_ids)),
-    ), is_new
+        Whether each of its interactions is from ``X``.
 
-
-def append(known: Prepared, X: Any, schema: Schema) -> Prepared:
-    """Add interactions with known items, and their users; nothing that would need training.
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As `prepare`; also if ids or times are of another kind than the known ones.
 
     Warns
     -----
     IgnoredDataWarning
-        If rows have items that are not known.
+        If a feature table has columns that ``fit`` did not learn, unless features were chosen.
     """
     times = read_times(X, schema)
-    source = X, schema, times
-    users, user_codes, columns = _read_side(known.users, known.user_features, None, source)
-    encoder, rows = read_codes(X, schema, "item")
-    item_codes = known.items.encode(encoder.ids)[rows]
-    kept = item_codes >= 0
-    if not kept.all():
-        first = encoder.ids[rows[[kept.argmin()]]].tolist()[0]
+    user_ids, user_codes, user_columns = _read_side(
+        prepared.users, prepared.user_features, users, schema, X=X, times=times
+    )
+    item_ids, item_codes, item_columns = _read_side(
+        prepared.items, prepared.item_features, items, schema, X=X, times=times
+    )
+    interactions, is_new = prepared.interactions.extended(
+        user_codes, item_codes, times, len(user_ids)
+    )
+    grown = Prepared(
+        users=user_ids,
+        items=item_ids,
+        interactions=interactions,
+        counts=count(interactions.items, len(item_ids)),
+        user_features=_extended(prepared.user_features, user_columns, len(user_ids)),
+        item_features=_extended(prepared.item_features, item_columns, len(item_ids)),
+    )
+    return grown, is_new
+
+
+def append(prepared: Prepared, X: Any, schema: Schema) -> Prepared:
+    """Add interactions with known items, and their users, which needs no training.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Not changed.
+    X : frame, or 2-D array
+    schema : Schema
+        The schema of ``prepared``.
+
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As `grow`.
+
+    Warns
+    -----
+    IgnoredDataWarning
+        If rows have unknown items.
+    """
+    times = read_times(X, schema)
+    user_ids, user_codes, user_columns = _read_side(
+        prepared.users, prepared.user_features, None, schema, X=X, times=times
+    )
+    encoder, codes = read_codes(X, schema, "item")
+    item_codes = prepared.items.encode(encoder.ids)[codes]
+    is_known = item_codes >= 0
+    if not is_known.all():
+        first = encoder.ids[codes[[is_known.argmin()]]].tolist()[0]
         warn(
-            f"{(~kept).sum()} of {len(kept)} interactions have items that are not known, the first "
-            f"is {first!r}, and are left out; partial_fit learns new items",
+            f"{(~is_known).sum()} of {len(is_known)} interactions have items that are not "
+            f"known, such as {first!r}, and are ignored; use partial_fit to learn new items",
             IgnoredDataWarning,
         )
-    times = None if times is None else times[kept]
-    log, _ = known.interactions.extended(user_codes[kept], item_codes[kept], times, len(users))
+    times = None if times is None else times[is_known]
+    interactions, _ = prepared.interactions.extended(
+        user_codes[is_known], item_codes[is_known], times, len(user_ids)
+    )
+    user_features = prepared.user_features
     return replace(
-        known,
-        users=users,
-        interactions=log,
-        counts=np.bincount(log.items, minlength=len(known.items)),
-        user_features=known.user_features.updated(known.user_features.encoder, columns, len(users)),
+        prepared,
+        users=user_ids,
+        interactions=interactions,
+        counts=count(interactions.items, len(prepared.items)),
+        user_features=user_features.updated(user_features.encoder, user_columns, len(user_ids)),
     )
 
 
-def _extended(features: Features, columns: dict[str, Column], n_rows: int) -> Features:
-    """The features with new values of some ids, and with the categories among these."""
-    return features.updated(features.encoder.extended(columns), columns, n_rows)
-
-
 def _read_side(
-    known: IdEncoder, features: Features, table: Any, source: tuple
+    known: IdEncoder,
+    features: Features,
+    table: Any,
+    schema: Schema,
+    *,
+    X: Any,
+    times: np.ndarray | None,
 ) -> tuple[IdEncoder, np.ndarray, dict[str, Column]]:
-    """Encoder, codes and new feature values of one side, the users or the items.
+    """Return the encoder, the codes of the rows and the new feature values of users or items.
 
-    As in `prepare`, a feature is taken from the side's table, or else from the interactions if
-    ``fit`` was told to look for it there.
+    As in `prepare`, a feature is read from the feature table. If this doesn't have the column and
+    the schema names the features, it is read from the newest row per id of the interactions.
     """
-    X, schema, times = source
-    role, newest, in_table = known.name, None, []
-    key, names = getattr(schema, role), getattr(schema, f"{role}_features")
+    role = known.name
+    key = getattr(schema, role)
+    parameter = f"{role}_features"
+    are_features_chosen = getattr(schema, parameter) is not None
+
     encoder, codes = read_codes(X, schema, role)
     ids = known.extended(encoder.ids)
     codes = ids.encode(encoder.ids)[codes]
+    in_table = []
     if table is not None:
-        rows = table_ids(table, key, role)
-        ids, in_table = ids.extended(rows), column_names(table)
-        table_codes = ids.encode(rows)
-        if names is None:
-            _warn_ignored({*in_table} - {key_column(table, key)}, features, role)
+        ids_of_table = table_ids(table, key, role)
+        ids = ids.extended(ids_of_table)
+        table_codes = ids.encode(ids_of_table)
+        in_table = column_names(table)
+        if not are_features_chosen:
+            _warn_of_new_columns({*in_table} - {key_column(table, key)}, features, role)
+
+    newest_rows = NewestRows(X, None, codes, times)
     columns = {}
-    name: Any
-    for name in (feature.name for feature in features.encoder.features):
-        in_log = isinstance(name, Integral) or (is_frame(X) and name in column_names(X))
-        in_log = in_log and names is not None
-        if table is not None and (name in in_table or not in_log):
-            columns[name] = Column(take_column(table, name, f"{role}_features"), table_codes)
-        elif in_log:
-            newest = newest_rows(codes, times) if newest is None else newest
-            columns[name] = Column(take_cells(X, name, newest, f"{role}_features"), codes[newest])
+    for feature in features.encoder.features:
+        name: Any = feature.name
+        in_X = isinstance(name, Integral) or (is_frame(X) and name in column_names(X))
+        may_use_X = are_features_chosen and in_X
+        if table is not None and (name in in_table or not may_use_X):
+            columns[name] = Column(take_column(table, name, parameter), table_codes)
+        elif may_use_X:
+            columns[name] = newest_rows.take(name, parameter)
     return ids, codes, columns
 
 
-def _warn_ignored(found: set, features: Features, role: str) -> None:
+def _warn_of_new_columns(columns: set, features: Features, role: str) -> None:
     """Warn of columns of a feature table that ``fit`` did not learn."""
-    known = [feature.name for feature in features.encoder.features]
-    ignored = sorted(found - {*known}, key=str)
+    learned = [feature.name for feature in features.encoder.features]
+    ignored = sorted(columns - {*learned}, key=str)
     if ignored:
         warn(
             f"columns {ignored} of the {role}s table are ignored: the {role} features that fit "
-            f"learned are {known}; call fit to learn others",
+            f"learned are {learned}; call fit to learn others",
             IgnoredDataWarning,
         )
+
+
+def _extended(features: Features, columns: dict[str, Column], n_rows: int) -> Features:
+    """Return the features with the new values and their categories, for ``n_rows`` ids."""
+    return features.updated(features.encoder.extended(columns), columns, n_rows)

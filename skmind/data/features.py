@@ -1,4 +1,4 @@
-"""Feature columns of a table → one sparse matrix, a group of columns per feature."""
+"""Feature columns of a table → one sparse matrix, with a group of columns per feature."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scipy import sparse
 from .._checks import warn
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .ragged import pair_keys
-from .tables import join_scalars, legal_text, scalar_array
+from .tables import join_scalars, scalar_array, valid_text
 
-_LISTS = list | tuple | set | frozenset | np.ndarray
-_LARGEST = np.finfo(np.float32).max
+_LIST_TYPES = list | tuple | set | frozenset | np.ndarray
+_MAX_FLOAT32 = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Feature:
     ----------
     name : str
     kind : {"category", "multiple", "number"}
-    values : ndarray
+        One category per row, several categories per row, or a number.
+    values : ndarray of shape (width,)
         The vocabulary; for a number, its mean and standard deviation.
     """
 
@@ -37,7 +38,7 @@ class Feature:
 
     @property
     def width(self) -> int:
-        """Columns of the matrix: one per value; for a number the value and its presence."""
+        """Number of columns of the matrix: one per category; the value and presence of a number."""
         return len(self.values)
 
 
@@ -48,7 +49,7 @@ class Column(NamedTuple):
     ----------
     values : Series of length n
     rows : ndarray of shape (n,), int
-        Row of the matrix that each value belongs to; negative ones are left out.
+        Row of the matrix that each value belongs to; values with a negative row are ignored.
     """
 
     values: pd.Series
@@ -56,12 +57,12 @@ class Column(NamedTuple):
 
 
 class FeatureEncoder:
-    """Columns of any type → groups of columns of a sparse matrix.
+    """Encode columns of any type as groups of columns of a sparse matrix.
 
-    Object, text, category, bool and integer columns are categories, float columns numbers, columns
-    of lists have several categories at once. A category's row has a 1 in the column of its value;
-    of ``m`` categories each has 1/m; a number has its standardised value and a 1. A missing or
-    unseen value leaves zeros, so that it adds nothing to the mean that a vector is.
+    Object, text, category, bool and integer columns are categories, float columns are numbers, and
+    columns of lists have several categories per row. A category is encoded as a 1 in the column of
+    its value, ``m`` categories as 1/m each, and a number as its standardised value and a 1. Missing
+    and unseen values leave zeros, so that they add nothing to the mean over the features.
 
     Parameters
     ----------
@@ -76,84 +77,96 @@ class FeatureEncoder:
         """Number of columns of the matrix."""
         return sum(feature.width for feature in self.features)
 
+    @property
+    def column_offsets(self) -> np.ndarray:
+        """First column of each feature, then the width, int64 of shape (n_features + 1,)."""
+        return np.cumsum([0, *(feature.width for feature in self.features)])
+
     @classmethod
     def fit(cls, columns: Mapping[str, Column]) -> FeatureEncoder:
-        """Learn vocabularies, means and deviations.
+        """Learn vocabularies, means and standard deviations.
 
         Raises
         ------
         InvalidInputError
-            If a float column is infinite somewhere.
+            If a number is infinite or too large for float32.
         IdTypeError
-            If a category, or a value in a list, is no scalar.
+            If a category, or a value in a list, is not a scalar.
 
         Warns
         -----
         IgnoredDataWarning
-            If a column has missing values only; it is left out.
+            If a column has only missing values; it is left out.
         """
         features = []
-        for name, (column, _) in columns.items():
-            feature = _fit_column(name, column)
+        for name, (values, _) in columns.items():
+            feature = _fit_feature(name, values)
             if feature.width:
                 features.append(feature)
-                continue
-            warn(
-                f"feature column {name!r} has no value at all and is ignored",
-                IgnoredDataWarning,
-            )
+            else:
+                warn(
+                    f"feature column {name!r} has no value at all and is ignored",
+                    IgnoredDataWarning,
+                )
         return cls(features)
 
     def transform(self, columns: Mapping[str, Column], n_rows: int) -> Features:
-        """Features of ``n_rows`` ids; values that ``fit`` did not see count as missing.
+        """Return the features of ``n_rows`` ids; values that ``fit`` has not seen are missing.
 
         Raises
         ------
         InvalidInputError
-            If a number is infinite, or a number column holds something else.
+            If a number is infinite or too large for float32, or a number column holds other values.
         IdTypeError
-            If a category, or a value in a list, is no scalar.
+            If a category, or a value in a list, is not a scalar.
         """
         blocks = []
         for feature in self.features:
             values, rows = columns[feature.name]
-            source = np.full(n_rows, -1)
-            source[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
-            blocks.append(select_rows(_encode_column(feature, values), source))
-        return _mean(self, blocks, n_rows)
+            value_of_row = np.full(n_rows, -1)
+            value_of_row[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+            blocks.append(select_rows(_encode_values(feature, values), value_of_row))
+        return _join_blocks(self, blocks, n_rows)
 
     def extended(self, columns: Mapping[str, Column]) -> FeatureEncoder:
-        """The encoder that knows the categories of ``columns`` too, after its own.
+        """Return an encoder that also knows the categories of ``columns``.
 
-        Numbers keep the mean and deviation of ``fit``, and features without a column everything.
+        New categories follow the known ones. Numbers keep their mean and standard deviation, and
+        features without a column stay as they are.
         """
         features = []
         for feature in self.features:
             if feature.name in columns and feature.kind != "number":
-                feature = _with_values(feature, columns[feature.name].values)
+                feature = _extend_vocabulary(feature, columns[feature.name].values)
             features.append(feature)
         return FeatureEncoder(features)
 
     def columns_in(self, other: FeatureEncoder) -> np.ndarray:
-        """For each column of the matrix, the column of the same value in ``other``'s, or -1."""
-        starts = np.cumsum([0, *(feature.width for feature in other.features)])
-        there = {feature.name: i for i, feature in enumerate(other.features)}
-        found = [np.empty(0, dtype=np.int64)]
+        """Return the column of the matrix of ``other`` that has the same meaning, or -1.
+
+        Returns
+        -------
+        ndarray of shape (width,), int64
+            One entry per column of this encoder's matrix.
+        """
+        positions = {feature.name: i for i, feature in enumerate(other.features)}
+        offsets = other.column_offsets
+        parts = [np.empty(0, dtype=np.int64)]
         for feature in self.features:
-            i = there.get(feature.name)
+            i = positions.get(feature.name)
             if i is None or other.features[i].kind != feature.kind:
-                found.append(np.full(feature.width, -1))
+                parts.append(np.full(feature.width, -1))
             elif feature.kind == "number":
-                found.append(starts[i] + np.arange(feature.width))
+                parts.append(offsets[i] + np.arange(feature.width))
             else:
-                columns = pd.Index(other.features[i].values).get_indexer(feature.values)
-                found.append(np.where(columns < 0, -1, starts[i] + columns))
-        return np.concatenate(found)
+                codes = pd.Index(other.features[i].values).get_indexer(feature.values)
+                parts.append(np.where(codes < 0, -1, offsets[i] + codes))
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of a list of ids.
+    """Features of n ids.
 
     Attributes
     ----------
@@ -171,84 +184,82 @@ class Features:
     def updated(
         self, encoder: FeatureEncoder, columns: Mapping[str, Column], n_rows: int
     ) -> Features:
-        """The features after new values of some, or more, ids; no row of ``columns`` is negative.
+        """Return the features after some ids, or new ids, got new values.
 
         Parameters
         ----------
         encoder : FeatureEncoder
-            This one's, or one that `FeatureEncoder.extended` made of it.
+            The encoder of these features, or the result of its `FeatureEncoder.extended`.
         columns : dict of str to Column
-            By the names of features; a feature that is missing stays as it is.
+            New values by the name of their feature, without negative rows. Features without a
+            column stay as they are.
         n_rows : int
-            Ids that there are now.
+            Number of ids after the update, at least n.
 
         Raises
         ------
         InvalidInputError, IdTypeError
             As `FeatureEncoder.transform`.
         """
-        before = scale_rows(self.matrix, np.maximum(self.presence, 1))
-        starts = np.cumsum([0, *(feature.width for feature in self.encoder.features)])
+        sums = scale_rows(self.matrix, np.maximum(self.presence, 1))
+        offsets = self.encoder.column_offsets
         blocks = []
         for i, feature in enumerate(encoder.features):
-            block = before[:, starts[i] : starts[i + 1]]
+            block = sums[:, offsets[i] : offsets[i + 1]]
             block.resize(n_rows, feature.width)
             if feature.name in columns:
                 values, rows = columns[feature.name]
-                source = np.arange(n_rows)
-                source[rows] = n_rows + np.arange(len(rows))
-                both = sparse.vstack([block, _encode_column(feature, values)], format="csr")
-                block = select_rows(both, source)
+                # Stack the new values below the old ones, and select one of both per id.
+                stacked = sparse.vstack([block, _encode_values(feature, values)], format="csr")
+                chosen = np.arange(n_rows)
+                chosen[rows] = n_rows + np.arange(len(rows))
+                block = select_rows(stacked, chosen)
             blocks.append(block)
-        return _mean(encoder, blocks, n_rows)
+        return _join_blocks(encoder, blocks, n_rows)
 
-    def values_of(self, name: Any, parameter: str) -> Values:
-        """The values of one category feature.
+    def values_of(self, name: Any, parameter: str) -> FeatureValues:
+        """Return the values of one category feature.
+
+        Parameters
+        ----------
+        name : str or int
+        parameter : str
+            The parameter that chose the feature, for the message.
 
         Raises
         ------
         InvalidInputError
             If there is no category feature of that name.
         """
-        starts = np.cumsum([0, *(feature.width for feature in self.encoder.features)])
+        offsets = self.encoder.column_offsets.tolist()
         columns = {
-            feature.name: slice(start, start + feature.width)
-            for feature, start in zip(self.encoder.features, starts[:-1].tolist(), strict=True)
+            feature.name: slice(offsets[i], offsets[i + 1])
+            for i, feature in enumerate(self.encoder.features)
             if feature.kind != "number"
         }
         if not isinstance(name, str | int) or name not in columns:
-            legal = f"one of {list(columns)}" if columns else "None, as fit was given none"
+            valid = f"one of {list(columns)}" if columns else "None, as fit was given none"
             raise InvalidInputError(
                 f"{parameter}={name!r} is not a feature of fit that holds categories, or lists of "
-                f"them; use {legal}"
+                f"them; use {valid}"
             )
-        return Values(self.matrix, columns[name])
+        return FeatureValues(self.matrix, columns[name])
 
 
-class Values(NamedTuple):
-    """Which values of one feature each id has: where ``matrix`` is not zero in ``columns``."""
+class FeatureValues(NamedTuple):
+    """The values of one feature per id: the nonzero entries of ``matrix[:, columns]``."""
 
     matrix: sparse.csr_matrix
     columns: slice
 
-    def most(self, codes: np.ndarray) -> int:
-        """Upper bound of the number of values of one of ``codes``."""
+    def max_count(self, codes: np.ndarray) -> int:
+        """Return an upper bound of the number of values of each of ``codes``."""
         starts = self.matrix.indptr
         return int((starts[codes + 1] - starts[codes]).max(initial=0))
 
 
-def _mean(encoder: FeatureEncoder, blocks: list[sparse.csr_matrix], n_rows: int) -> Features:
-    """The features of ``n_rows`` ids from the block of each feature."""
-    presence = np.zeros(n_rows, dtype=np.float32)
-    for block in blocks:
-        presence += np.diff(block.indptr) > 0
-    blocks = [sparse.csr_matrix((n_rows, 0), dtype=np.float32), *blocks]
-    matrix = sparse.hstack(blocks, format="csr", dtype=np.float32)
-    return Features(encoder, scale_rows(matrix, 1 / np.maximum(presence, 1)), presence)
-
-
 def scale_rows(matrix: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_matrix:
-    """The matrix with each row multiplied by its factor."""
+    """Return the matrix with each row multiplied by its factor, float32."""
     values = matrix.data * np.repeat(factors, np.diff(matrix.indptr))
     return sparse.csr_matrix(
         (values.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape
@@ -256,66 +267,128 @@ def scale_rows(matrix: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_mat
 
 
 def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matrix:
-    """These rows of the matrix, an empty one for -1."""
-    known = np.flatnonzero(rows >= 0)
-    ones = np.ones(len(known), dtype=np.float32)
+    """Return these rows of the matrix; -1 gives an empty row."""
+    # Row i of the selector has a 1 in the column rows[i]; the product picks rows of the matrix.
+    selected = np.flatnonzero(rows >= 0)
+    ones = np.ones(len(selected), dtype=np.float32)
     shape = (len(rows), matrix.shape[0])
-    return sparse.csr_matrix((ones, (known, rows[known])), shape=shape) @ matrix
+    selector = sparse.csr_matrix((ones, (selected, rows[selected])), shape=shape)
+    return selector @ matrix
 
 
-def _fit_column(name: str, column: pd.Series) -> Feature:
-    """The feature; of width 0 if no row has a value."""
+# ------------------------------------------------------------------ learning
+
+
+def _fit_feature(name: str, column: pd.Series) -> Feature:
+    """Return the feature; its width is 0 if no row has a value."""
     if _has_lists(column):
-        return Feature(name, "multiple", _vocabulary(name, _exploded(column)))
+        return Feature(name, "multiple", _vocabulary(name, _explode_lists(column)))
     if column.dtype.kind != "f":
         return Feature(name, "category", _vocabulary(name, column))
     numbers = _numbers(name, column)
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers):
         return Feature(name, "number", numbers)
-    mean, scale = numbers.mean(), numbers.std()
-    is_constant = scale <= 1e-12 * abs(mean)  # but for rounding
-    return Feature(name, "number", np.array([mean, 1.0 if is_constant else scale]))
+    mean = numbers.mean()
+    scale = numbers.std()
+    if scale <= 1e-12 * abs(mean):  # the numbers are equal except for rounding
+        scale = 1.0
+    return Feature(name, "number", np.array([mean, scale]))
 
 
-def _with_values(feature: Feature, column: pd.Series) -> Feature:
-    """A feature of categories that knows those of ``column`` too."""
+def _extend_vocabulary(feature: Feature, column: pd.Series) -> Feature:
+    """Return a category feature that also knows the categories of ``column``."""
     if feature.kind == "multiple":
-        column = _exploded(column)
+        column = _explode_lists(column)
     values = _vocabulary(feature.name, column)
     new = values[pd.Index(feature.values).get_indexer(values) < 0]
     if not len(new):
         return feature
-    name = f"feature column {feature.name!r}"
-    return replace(feature, values=join_scalars(feature.values, new, name))
-
-
-def _has_lists(column: pd.Series) -> bool:
-    return column.dtype.kind not in "iufbM" and any(isinstance(cell, _LISTS) for cell in column)
-
-
-def _exploded(column: pd.Series) -> pd.Series:
-    """The values of lists, each with the index of its list."""
-    with legal_text():
-        return column.astype(object).explode()
+    joined = join_scalars(feature.values, new, f"feature column {feature.name!r}")
+    return replace(feature, values=joined)
 
 
 def _vocabulary(name: str, column: pd.Series) -> np.ndarray:
-    distinct = pd.unique(_scalars(name, column))
+    """Return the distinct values, sorted if they can be compared."""
+    distinct = pd.unique(_present_values(name, column))
     try:
         return np.sort(distinct)
     except TypeError:
         return distinct
 
 
-def _scalars(name: str, column: pd.Series) -> np.ndarray:
-    """The values that are not missing."""
+# ------------------------------------------------------------------ encoding
+
+
+def _encode_values(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
+    """Return the block of one feature, of shape (len(column), feature.width)."""
+    if feature.kind == "number":
+        return _encode_numbers(feature, column)
+    return _encode_categories(feature, column)
+
+
+def _encode_numbers(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
+    """Return the standardised number and a 1 per row; zeros where it is missing."""
+    numbers = _numbers(feature.name, column)
+    rows = np.flatnonzero(~np.isnan(numbers))
+    mean, scale = feature.values
+    pairs = np.column_stack([(numbers[rows] - mean) / scale, np.ones(len(rows))])
+    codes = np.tile([0, 1], len(rows))
+    return sparse.csr_matrix(
+        (pairs.ravel(), (np.repeat(rows, 2), codes)), shape=(len(column), feature.width)
+    )
+
+
+def _encode_categories(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
+    """Return 1/m in the columns of the m distinct categories of each row."""
+    shape = (len(column), feature.width)
+    column = column.reset_index(drop=True)
+    if feature.kind == "multiple":
+        column = _explode_lists(column)
+    column = column.dropna()
+    codes = pd.Index(feature.values).get_indexer(_present_values(feature.name, column))
+    is_known = codes >= 0
+    rows = column.index.to_numpy(dtype=np.int64)[is_known]
+    # A category that occurs twice in a list counts once.
+    keys = np.unique(pair_keys(rows, codes[is_known], feature.width))
+    rows, codes_plus_1 = np.divmod(keys, feature.width + 1)
+    weights = 1.0 / np.bincount(rows)[rows]
+    return sparse.csr_matrix((weights, (rows, codes_plus_1 - 1)), shape=shape)
+
+
+def _join_blocks(encoder: FeatureEncoder, blocks: list[sparse.csr_matrix], n_rows: int) -> Features:
+    """Return the features of ``n_rows`` ids: the mean over the blocks that have a value."""
+    presence = np.zeros(n_rows, dtype=np.float32)
+    for block in blocks:
+        presence += np.diff(block.indptr) > 0
+    empty = sparse.csr_matrix((n_rows, 0), dtype=np.float32)  # hstack needs at least one block
+    sums = sparse.hstack([empty, *blocks], format="csr", dtype=np.float32)
+    return Features(encoder, scale_rows(sums, 1 / np.maximum(presence, 1)), presence)
+
+
+# ------------------------------------------------------------------ values of a column
+
+
+def _has_lists(column: pd.Series) -> bool:
+    return column.dtype.kind not in "iufbM" and any(
+        isinstance(cell, _LIST_TYPES) for cell in column
+    )
+
+
+def _explode_lists(column: pd.Series) -> pd.Series:
+    """Return the values of all lists, each with the index of its list."""
+    with valid_text():
+        return column.astype(object).explode()
+
+
+def _present_values(name: str, column: pd.Series) -> np.ndarray:
+    """Return the values that are not missing."""
     return scalar_array(column.dropna(), f"feature column {name!r}")
 
 
 def _numbers(name: str, column: pd.Series) -> np.ndarray:
-    """A number column as float64, nan where missing."""
-    values = _scalars(name, column)
+    """Return a number column as float64; missing values are nan."""
+    values = _present_values(name, column)
     if len(values) and values.dtype.kind not in "iufb":
         raise InvalidInputError(
             f"feature column {name!r} held floats in fit but has other values now, such as "
@@ -323,34 +396,11 @@ def _numbers(name: str, column: pd.Series) -> np.ndarray:
         )
     numbers = np.full(len(column), np.nan)
     numbers[column.notna().to_numpy()] = values
-    too_large = np.abs(numbers) > _LARGEST
-    if too_large.any():
+    is_too_large = np.abs(numbers) > _MAX_FLOAT32
+    if is_too_large.any():
         raise InvalidInputError(
-            f"feature column {name!r} is infinite, or too large, in row {int(too_large.argmax())}; "
+            f"feature column {name!r} is infinite, or too large, in row "
+            f"{int(is_too_large.argmax())}; "
             "replace infinite values by a finite number or by nan (missing)"
         )
     return numbers
-
-
-def _encode_column(feature: Feature, column: pd.Series) -> sparse.csr_matrix:
-    """One feature's block of the matrix, shape (len(column), feature.width)."""
-    shape = (len(column), feature.width)
-    if feature.kind == "number":
-        numbers = _numbers(feature.name, column)
-        rows = np.flatnonzero(~np.isnan(numbers))
-        mean, scale = feature.values
-        values = np.column_stack([(numbers[rows] - mean) / scale, np.ones(len(rows))])
-        codes = np.tile([0, 1], len(rows))
-        return sparse.csr_matrix((values.ravel(), (np.repeat(rows, 2), codes)), shape=shape)
-    column = column.reset_index(drop=True)
-    if feature.kind == "multiple":
-        column = _exploded(column)
-    column = column.dropna()
-    codes = pd.Index(feature.values).get_indexer(_scalars(feature.name, column))
-    known = codes >= 0
-    rows, codes = column.index.to_numpy(dtype=np.int64)[known], codes[known]
-    distinct = np.unique(pair_keys(rows, codes, feature.width))
-    rows, codes = np.divmod(distinct, feature.width + 1)
-    codes -= 1
-    weights = 1.0 / np.bincount(rows)[rows]  # a value named twice counts once
-    return sparse.csr_matrix((weights, (rows, codes)), shape=shape)

@@ -1,8 +1,8 @@
-"""Ids of any scalar kind ↔ int32 codes 0 … n-1."""
+"""Ids of any scalar type ↔ int32 codes 0 … n-1."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ import pandas as pd
 from ..exceptions import IdTypeError, InvalidInputError
 from .tables import factorize, id_array, id_kind, join_scalars
 
-UNKNOWN = -1
+UNKNOWN_CODE = -1
+# Ids are merged when more than this many wait per merged id: all merges then take linear time.
+MAX_WAITING_PER_MERGED_ID = 2
 
 
 class IdEncoder:
-    """The one place where ids become codes; code ``c`` stands for ``ids[c]``.
+    """Translate ids to codes; code ``c`` stands for ``ids[c]``.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ class IdEncoder:
     Raises
     ------
     InvalidInputError
-        If an id is there twice.
+        If an id occurs more than once.
     """
 
     def __init__(self, ids: np.ndarray, name: str) -> None:
@@ -36,24 +38,26 @@ class IdEncoder:
         self._index = pd.Index(ids, dtype=ids.dtype, copy=False)
         self._kind = id_kind(ids) if len(ids) else "mixed"
         if not self._index.is_unique:
-            twice = self._index[self._index.duplicated()].tolist()[0]
-            raise InvalidInputError(f"the {name} id {twice!r} is there twice; name each once")
-        # Fills the hash table. Left to the first look-ups, one thread would fill it while another
-        # already searches it.
+            repeated = self._index[self._index.duplicated()].tolist()[0]
+            raise InvalidInputError(
+                f"the {self.name} id {repeated!r} occurs more than once; give each id once"
+            )
+        # The first look-up fills the hash table. It happens here, because otherwise one thread
+        # could search the table while another one fills it.
         self._index.get_indexer(self._index[:1])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"ids": self.ids, "name": self.name}  # arrays alone, which every format can hold
+        return {"ids": self.ids, "name": self.name}  # only what every file format can hold
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
     @classmethod
     def fit(cls, ids: np.ndarray, name: str) -> tuple[IdEncoder, np.ndarray]:
-        """The encoder of all distinct ``ids``, and their codes, int32 of the same length.
+        """Return the encoder of all distinct ``ids``, and their codes, int32 of the same length.
 
-        Codes follow the sorted order of the ids; ids that can't be compared with each other
-        (text beside numbers) keep the order of their first appearance.
+        Codes follow the sorted order of the ids. Ids that can't be compared with each other (text
+        beside numbers) keep the order of their first appearance.
         """
         return cls.fit_parts([factorize(ids)], len(ids), name)
 
@@ -61,36 +65,43 @@ class IdEncoder:
     def fit_parts(
         cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], n_rows: int, name: str
     ) -> tuple[IdEncoder, np.ndarray]:
-        """`fit` on the codes and distinct ids of successive parts, of `id_parts`."""
+        """`fit` on successive parts of a column.
+
+        Parameters
+        ----------
+        parts : iterable of tuple (codes, ids)
+            Codes and distinct ids of each part, as `id_parts` yields them; at least one part.
+        n_rows : int
+            Number of rows of all parts.
+        name : str
+        """
+        # Each part is first stored with its own codes, which need no look-up. They are replaced by
+        # the final codes, in the same memory, when the ids of all parts are known.
         codes = np.empty(n_rows, dtype=np.int32)
-        filled: list[np.ndarray] = []  # the codes of each part
-        found: list[np.ndarray] = []  # the ids of those before, then of each part since
-        moves: list[list[np.ndarray]] = []  # where the ids of each ``found`` are in the next one
+        part_codes = []
+        merger = _IdMerger()
         stop = 0
-        for part, ids in parts:
-            start, stop = stop, stop + len(part)
-            codes[start:stop] = part
-            filled.append(codes[start:stop])
-            found.append(ids)
-            if sum(map(len, found)) > 3 * len(found[0]):  # seldom: linear, and little to hold
-                found = [_merge(found, moves)]
-        distinct = _merge(found, moves)
-        try:
-            order = np.argsort(distinct, kind="stable")
-        except TypeError:
-            order = np.arange(len(distinct))
-        rank = np.empty(len(order), dtype=np.int32)
-        rank[order] = np.arange(len(order), dtype=np.int32)
-        for before, *since in reversed(moves):
-            for places in reversed(since):
-                part = filled.pop()
-                part[:] = rank[places][part]
-            rank = rank[before]
-        filled[0][:] = rank[filled[0]]
+        for codes_in_part, ids in parts:
+            start = stop
+            stop += len(codes_in_part)
+            codes[start:stop] = codes_in_part
+            part_codes.append(codes[start:stop])
+            merger.add(ids)
+
+        distinct = merger.merge()
+        order = _sorted_order(distinct)
+        ranks = np.empty(len(order), dtype=np.int32)
+        ranks[order] = np.arange(len(order), dtype=np.int32)
+        for part, part_ranks in zip(
+            reversed(part_codes), merger.per_array_reversed(ranks), strict=True
+        ):
+            part[:] = part_ranks[part]
         return cls(distinct[order], name), codes
 
     def extended(self, ids: np.ndarray) -> IdEncoder:
-        """The encoder that knows ``ids`` too: after its own, whose codes stay, the new in order.
+        """Return an encoder that also knows ``ids``.
+
+        Known ids keep their codes; new ids follow them, in the order that `fit` gives them.
 
         Raises
         ------
@@ -100,22 +111,23 @@ class IdEncoder:
         new = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
         if not len(new):
             return self
+        # A missing value turns a column of integers into floats.
         if self.ids.dtype.kind in "iu" and new.dtype.kind == "f" and (new % 1 == 0).all():
-            new = new.astype(self.ids.dtype)  # of a column that had a missing value once
+            new = new.astype(self.ids.dtype)
         return IdEncoder(join_scalars(self.ids, new, f"{self.name} ids"), self.name)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def encode(self, ids: Any) -> np.ndarray:
-        """Codes of ``ids``, int32 of the same length; `UNKNOWN` (-1) where ``fit`` saw no such id.
+        """Return the codes of ``ids``, int32 of the same length; `UNKNOWN_CODE` for unknown ids.
 
         Raises
         ------
         InvalidInputError
-            If an id is missing, or ``ids`` is a single id in place of a list.
+            If an id is missing, or ``ids`` is a single id instead of a list.
         IdTypeError
-            If the ids are of another kind than the fitted ones, so that none could ever be found.
+            If the ids are of another kind than the fitted ones, so that none can be known.
         """
         if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
             raise InvalidInputError(
@@ -136,11 +148,47 @@ class IdEncoder:
             )
 
 
-def _merge(found: list[np.ndarray], moves: list[list[np.ndarray]]) -> np.ndarray:
-    """All ids of ``found``, each once; to ``moves`` is added where those of each array are now."""
-    if len(found) == 1:
-        return found[0]
-    places, distinct = factorize(np.concatenate(found))
-    ends = np.cumsum([len(ids) for ids in found[:-1]])
-    moves.append(np.split(places.astype(np.int32, copy=False), ends))
-    return distinct
+class _IdMerger:
+    """Merge arrays of ids into one array of distinct ids, and remember where each id went."""
+
+    def __init__(self) -> None:
+        self._arrays: list[np.ndarray] = []  # the merged ids, then the waiting arrays
+        self._merges: list[list[np.ndarray]] = []  # each array's places in the result of a merge
+
+    def add(self, ids: np.ndarray) -> None:
+        """Add an array of distinct ids; merge if many ids wait."""
+        self._arrays.append(ids)
+        n_merged, *n_waiting = map(len, self._arrays)
+        if sum(n_waiting) > MAX_WAITING_PER_MERGED_ID * n_merged:
+            self.merge()
+
+    def merge(self) -> np.ndarray:
+        """Return the distinct ids of all arrays."""
+        if len(self._arrays) > 1:
+            places, distinct = factorize(np.concatenate(self._arrays))
+            ends = np.cumsum([len(ids) for ids in self._arrays])
+            self._merges.append(np.split(places.astype(np.int32, copy=False), ends[:-1]))
+            self._arrays = [distinct]
+        return self._arrays[0]
+
+    def per_array_reversed(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the values of the ids of each added array, the last array first.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_distinct,)
+            One value per id that `merge` returned.
+        """
+        for places_of_merged, *places_of_waiting in reversed(self._merges):
+            for places in reversed(places_of_waiting):
+                yield values[places]
+            values = values[places_of_merged]
+        yield values
+
+
+def _sorted_order(ids: np.ndarray) -> np.ndarray:
+    """Return the positions that sort the ids; 0, 1, … if they can't be compared."""
+    try:
+        return np.argsort(ids, kind="stable")
+    except TypeError:
+        return np.arange(len(ids))

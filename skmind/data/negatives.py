@@ -1,4 +1,4 @@
-"""Item counts → shared negatives of a batch and how often each was expected."""
+"""Item counts → negatives shared by a batch, and the expected count of each."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ class NegativeSampler:
     Parameters
     ----------
     counts : ndarray of shape (n_items,)
-        How often each item is a target.
+        Number of times that each item is a target.
     n_negatives : int or "all"
-        Drawn per batch; "all", or at least the number of items: every item once.
+        Number of negatives drawn per batch. "all", or a number of at least the number of items:
+        every item once (full softmax).
     strategy : {"uniform", "popularity", "in_batch", "mixed"}
-        "in_batch" takes the targets of the batch and draws nothing; "mixed" takes these and
-        ``n_negatives`` uniform ones.
+        "uniform" draws all items with the same probability, "popularity" in proportion to
+        ``counts``. "in_batch" takes the targets of the batch and draws nothing. "mixed" takes the
+        targets and draws ``n_negatives`` uniform negatives.
     rng : numpy.random.Generator
     groups : int, default=1
-        Negatives come in random order, their number a multiple of this.
+        Number of groups of equal size that the negatives are split into. Above 1, negatives are
+        returned in random order, and some are repeated so that their number is a multiple of it.
     items : ndarray of int or None, default=None
-        What "uniform" and the full softmax draw from; None: all.
+        Items that uniform draws and the full softmax use. None: all items.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class NegativeSampler:
         self._cumulative = np.cumsum(self._share)
 
     def draw(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Negatives of a batch with these ``targets``, repeats possible.
+        """Return the negatives of a batch with these ``targets``; items may be repeated.
 
         Parameters
         ----------
@@ -58,8 +61,8 @@ class NegativeSampler:
         -------
         codes : ndarray of shape (N,), int64
         log_expected : ndarray of shape (N,), float32
-            Logarithm of the number of times that the item was expected among the N, which the
-            loss subtracts (log-Q correction).
+            Logarithm of the expected number of times that each item is among the N. The loss
+            subtracts it (log-Q correction).
         """
         n = self.n_negatives
         if self.is_full:
@@ -84,7 +87,7 @@ class NegativeSampler:
         return codes, np.log(np.maximum(expected, 1e-12)).astype(np.float32)
 
     def _in_groups(self, codes: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shuffled, and some repeated until the groups are equally large."""
+        """Shuffle the negatives, and repeat some until all groups have the same size."""
         n = len(codes)
         extra = self.rng.integers(n, size=-n % self.groups)
         order = self.rng.permutation(np.concatenate([np.arange(n), extra]))

@@ -1,4 +1,4 @@
-"""Table of any kind (pandas, polars, pyarrow, numpy) → one numpy array per column, checked."""
+"""Table of any library (pandas, polars, pyarrow, numpy) → one checked numpy array per column."""
 
 from __future__ import annotations
 
@@ -12,21 +12,32 @@ import pandas as pd
 
 from ..exceptions import IdTypeError, InvalidInputError
 
-PART = 2**19  # rows of a table that are converted together
-SPREAD = 4  # of integer ids, times their number: up to this a table is faster than a hash table
-_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
-_IDS = "ids", "drop these rows or give them an id"
-_TIMES = "times", "drop these rows, or set time_col=None to use row order"
+PART_ROWS = 2**19  # rows of a column that are converted together
+MAX_SLOTS_PER_ID = 4  # up to this size, a look-up table of integer ids is faster than a hash table
+_NUMBER_KINDS = {"integer", "floating", "mixed-integer-float", "decimal"}
+_ADVICE_IF_MISSING = {
+    "ids": "drop these rows or give them an id",
+    "times": "drop these rows, or set time_col=None to use row order",
+}
+
+
+# ------------------------------------------------------------------ columns of a table
 
 
 def is_frame(X: Any) -> bool:
-    """Whether ``X`` has named columns: pandas, polars, a pyarrow table, a structured array."""
-    structured = isinstance(X, np.ndarray) and X.dtype.names is not None
-    return structured or hasattr(X, "columns") or hasattr(X, "column_names")
+    """Return whether ``X`` has named columns: pandas, polars, pyarrow or a structured array."""
+    is_structured = isinstance(X, np.ndarray) and X.dtype.names is not None
+    return is_structured or hasattr(X, "columns") or hasattr(X, "column_names")
 
 
 def column_names(X: Any) -> list:
-    """Names of the columns of the frame ``X``, in order."""
+    """Return the names of the columns of the frame ``X``, in order.
+
+    Raises
+    ------
+    InvalidInputError
+        If the columns are a MultiIndex.
+    """
     if isinstance(X, np.ndarray):
         return list(X.dtype.names or ())
     if isinstance(getattr(X, "columns", None), pd.MultiIndex):
@@ -37,122 +48,76 @@ def column_names(X: Any) -> list:
 
 
 def take_column(X: Any, column: Any, parameter: str) -> pd.Series:
-    """Column of a frame or 2-D array as a Series with a fresh index.
+    """Return a column of a frame or 2-D array as a Series with a fresh index.
 
     Parameters
     ----------
     X : frame or ndarray of shape (n_rows, n_columns)
     column : str or int
-        A name, or a position (a frame whose columns have integer names is read by position).
+        A name, or a position. Integers are always positions, also if the names are integers.
     parameter : str
         The parameter that chose the column, for the message.
 
     Raises
     ------
     InvalidInputError
-        If there is no such column; the message lists those there are.
+        If ``X`` has no such column or more than one, or a text is not valid Unicode.
     """
-    return _series(_column_at(X, _find(X, column, parameter)))
+    return _as_series(_raw_column(X, _column_position(X, column, parameter)))
 
 
 def take_cells(X: Any, column: Any, rows: np.ndarray, parameter: str) -> pd.Series:
-    """These rows of `take_column`, with their positions in ``rows`` as index."""
-    position = _find(X, column, parameter)
-    if hasattr(X, "parts"):
-        return _series(X.take(position, rows))
-    return _series(_series(_column_at(X, position)).iloc[rows])
+    """Return these rows of `take_column`, indexed by their positions in ``rows``."""
+    position = _column_position(X, column, parameter)
+    if _is_read_in_parts(X):
+        return _as_series(X.take(position, rows))
+    return _as_series(_as_series(_raw_column(X, position)).iloc[rows])
 
 
-def _find(X: Any, column: Any, parameter: str) -> int:
-    """Position of a column."""
+def _column_position(X: Any, column: Any, parameter: str) -> int:
     if not is_frame(X):
-        return _position(column, X.shape[1], parameter, f"{X.shape[1]} columns")
+        return _check_position(column, X.shape[1], parameter, f"{X.shape[1]} columns")
     names = column_names(X)
     if isinstance(column, Integral):
-        return _position(column, len(names), parameter, f"the columns {names}")
+        return _check_position(column, len(names), parameter, f"the columns {names}")
     if names.count(column) != 1:
-        what = "no column" if column not in names else "more than one column"
+        problem = "no column" if column not in names else "more than one column"
         raise InvalidInputError(
-            f"the table has {what} {column!r}; it has {names}. "
+            f"the table has {problem} {column!r}; it has {names}. "
             f"Rename the column or set {parameter}= to one of these."
         )
     return names.index(column)
 
 
-def _column_at(X: Any, position: int) -> Any:
-    """A column as the library of the table has it."""
-    if not is_frame(X):
-        return _inferred(X[:, position])
-    if isinstance(X, pd.DataFrame):
-        return X.iloc[:, position]
-    return X[position if hasattr(X, "column_names") else column_names(X)[position]]
-
-
-def _series(values: Any) -> pd.Series:
-    """A column of any library, an array or a list as a Series with a fresh index."""
-    if isinstance(values, pd.Series):
-        return _native(values.reset_index(drop=True))
-    if isinstance(values, np.ndarray):
-        return _inferred(values)
-    if hasattr(values, "to_pylist"):  # pyarrow
-        return values.to_pandas(integer_object_nulls=True)
-    if hasattr(values, "null_count"):  # polars
-        as_floats = values.dtype.is_integer() and values.has_nulls()
-        if values.dtype.is_nested() or as_floats:
-            return pd.Series(values.to_list(), dtype=object)
-        return pd.Series(values.to_numpy())
-    return _inferred(pd.Series(list(values), dtype=object))
-
-
-def _native(values: Any) -> Any:
-    """Numbers in this machine's order of bytes, as pandas needs them; some files have the other."""
-    if isinstance(values.dtype, np.dtype) and not values.dtype.isnative:
-        return values.astype(values.dtype.newbyteorder("="))
-    return values
-
-
-@contextmanager
-def legal_text() -> Iterator[None]:
-    """What finds that a text is none in Unicode raises `InvalidInputError`."""
-    try:
-        yield
-    except UnicodeEncodeError as error:
+def _check_position(column: Any, n_columns: int, parameter: str, columns: str) -> int:
+    is_integer = isinstance(column, Integral) and not isinstance(column, bool)
+    if not is_integer or not 0 <= column < n_columns:
         raise InvalidInputError(
-            f"the text {error.object!r} has half of a surrogate pair, which no file can hold; "
-            "drop it, or repair it: text.encode(errors='replace').decode() puts a question mark "
-            "there"
-        ) from error
-
-
-def _inferred(values: pd.Series | np.ndarray) -> pd.Series:
-    """As a Series; objects that are all of one kind as that kind.
-
-    Raises
-    ------
-    InvalidInputError
-        If a text is none in Unicode, on which pandas and files would fail.
-    """
-    with legal_text():
-        inferred = pd.Series(_native(values)).infer_objects()
-        if inferred.dtype == object:
-            for value in inferred:
-                if isinstance(value, str):
-                    value.encode()
-    return inferred
-
-
-def _position(column: Any, n_columns: int, parameter: str, there: str) -> int:
-    legal = isinstance(column, Integral) and not isinstance(column, bool)
-    if not legal or not 0 <= column < n_columns:
-        raise InvalidInputError(
-            f"{parameter}={column!r} is not a column of the table, which has {there}; "
+            f"{parameter}={column!r} is not a column of the table, which has {columns}; "
             f"give a position from 0 to {n_columns - 1}"
         )
     return int(column)
 
 
+def _is_read_in_parts(X: Any) -> bool:
+    """Return whether ``X`` is a `ParquetTable`, which is not in memory."""
+    return hasattr(X, "parts")
+
+
+def _raw_column(X: Any, position: int) -> Any:
+    """Return a column in the type of the library of the table."""
+    if not is_frame(X):
+        return _infer_dtype(X[:, position])
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[:, position]
+    return X[position if hasattr(X, "column_names") else column_names(X)[position]]
+
+
+# ------------------------------------------------------------------ ids
+
+
 def id_array(ids: Any, name: str) -> np.ndarray:
-    """Ids as a 1-D array that keeps their kind: integers, floats, or Python objects.
+    """Return ids as a 1-D array of integers, floats, dates or Python objects, without loss.
 
     Parameters
     ----------
@@ -163,9 +128,9 @@ def id_array(ids: Any, name: str) -> np.ndarray:
     Raises
     ------
     InvalidInputError
-        If an id is missing, infinite or no legal text, or there is more than one dimension.
+        If an id is missing, infinite or not valid Unicode, or ``ids`` has more than one dimension.
     IdTypeError
-        If an id is no scalar (a tuple, a list).
+        If an id is not a scalar (a tuple, a list).
     """
     if is_frame(ids) or getattr(ids, "ndim", 1) != 1:
         raise InvalidInputError(
@@ -173,155 +138,282 @@ def id_array(ids: Any, name: str) -> np.ndarray:
             "pass one of its columns"
         )
     values = scalar_array(ids, name, "id")
-    _check_present(values, name, *_IDS)
+    _check_present(values, name, "ids")
     return values
 
 
-def factorize(values: Any) -> tuple[np.ndarray, Any]:
-    """`pandas.factorize`, through a table in place of a hash table where ids are close integers.
-
-    Returns
-    -------
-    codes : ndarray of shape (n,), int
-        Positions in ``ids``; -1 for missing values.
-    ids : ndarray or Index of shape (n_ids,)
-        Sorted if they went through a table, else in the order of their first appearance.
-    """
-    if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "iu" or not len(values):
-        return pd.factorize(values)
-    array = np.asarray(values)
-    low, high = int(array.min()), int(array.max())
-    if high - low >= SPREAD * len(array) or high > np.iinfo(np.int64).max:
-        return pd.factorize(values)
-    places = np.subtract(array, low, dtype=np.int64, casting="unsafe")
-    is_there = np.zeros(high - low + 1, dtype=bool)
-    is_there[places] = True
-    rank = np.cumsum(is_there, dtype=np.int32) - 1
-    return rank[places], (np.flatnonzero(is_there) + low).astype(array.dtype)
-
-
 def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """An id column in parts: the distinct ids of each, and where they are.
+    """Yield the codes and distinct ids of an id column, part by part.
 
-    What is made of the column is never as long as it, and no row becomes an object of its own.
+    The whole column is never converted at once, and only distinct ids become Python objects.
+
+    Parameters
+    ----------
+    X, column, parameter
+        As `take_column`.
 
     Yields
     ------
     codes : ndarray of shape (n_rows,), int
         Positions in ``ids``.
     ids : ndarray of shape (n_ids,)
-        Each once; see `factorize`.
+        Distinct ids of the part, in the order of `factorize`.
 
     Raises
     ------
     InvalidInputError, IdTypeError
-        As `id_array`; for missing ids, when all parts have been read.
+        As `id_array`. Missing ids raise after the last part, so that the message can count them.
     """
     name = f"column {column!r}"
-    missing = _Missing()
-    for part in _parts(X, _find(X, column, parameter), name):
+    missing = _MissingCounter(name, "ids")
+    for part in _column_parts(X, _column_position(X, column, parameter), name):
         try:
             codes, distinct = factorize(part)
-        except (TypeError, NotImplementedError):  # lists, which the next line names, have no hash
+        except (TypeError, NotImplementedError):  # lists can't be hashed; the next line says so
             codes, distinct = factorize(scalar_array(part, name, "id"))
         ids = distinct
         if not isinstance(part, np.ndarray):
             ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
-        missing.add(np.append(_missing(ids), True)[codes])  # the code of a missing id is -1
+        # The code -1 stands for a missing id, and selects the last entry.
+        missing.add(np.append(_is_missing(ids), True)[codes])
         if not missing.n_missing:
             yield codes, ids
-    missing.check(name, *_IDS)
+    missing.check()
 
 
-def _parts(X: Any, position: int, name: str) -> Iterator[pd.Series | np.ndarray]:
-    """A column in parts; as arrays where what they are converted to depends on all of it."""
-    if hasattr(X, "parts"):
-        yield from map(_series, X.parts(position))
+def _column_parts(X: Any, position: int, name: str) -> Iterator[pd.Series | np.ndarray]:
+    """Yield a column in parts of at most `PART_ROWS` rows."""
+    if _is_read_in_parts(X):
+        yield from map(_as_series, X.parts(position))
         return
-    values = _column_at(X, position)
-    if hasattr(values, "slice"):  # pyarrow, polars: of one type
-        yield from (_series(values.slice(start, PART)) for start in _starts(values))
+    values = _raw_column(X, position)
+    if hasattr(values, "slice"):  # pyarrow and polars: all parts have the same type
+        yield from (_as_series(values.slice(start, PART_ROWS)) for start in _part_starts(values))
         return
-    values = _series(values)
-    cells = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
+    values = _as_series(values)
     rows = values.iloc
+    # Mixed objects are converted as a whole, since the type of each part depends on its values.
+    cells = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
     if cells.dtype == object and pd.api.types.infer_dtype(cells) != "string":
         rows = scalar_array(values, name, "id")
-    yield from (rows[start : start + PART] for start in _starts(values))
+    yield from (rows[start : start + PART_ROWS] for start in _part_starts(values))
 
 
-def _starts(values: Any) -> range:
-    return range(0, max(len(values), 1), PART)
+def _part_starts(values: Any) -> range:
+    """Return the first row of each part; a column without rows has one part."""
+    return range(0, max(len(values), 1), PART_ROWS)
 
 
-def _missing(values: np.ndarray) -> np.ndarray:
-    """Where a value is missing or infinite."""
-    missing = np.asarray(pd.isna(values))
-    return missing | np.isinf(values) if values.dtype.kind == "f" else missing
+def factorize(values: Any) -> tuple[np.ndarray, Any]:
+    """`pandas.factorize`, with a look-up table instead of a hash table for dense integer ids.
+
+    Parameters
+    ----------
+    values : Series or ndarray of shape (n,)
+
+    Returns
+    -------
+    codes : ndarray of shape (n,), int
+        Positions in ``ids``; -1 for missing values.
+    ids : ndarray or Index of shape (n_ids,)
+        Distinct values, sorted if a look-up table was used, otherwise in the order of their first
+        appearance.
+    """
+    if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "iu" or not len(values):
+        return pd.factorize(values)
+    array = np.asarray(values)
+    low = int(array.min())
+    high = int(array.max())
+    if high - low >= MAX_SLOTS_PER_ID * len(array) or high > np.iinfo(np.int64).max:
+        return pd.factorize(values)
+    # Slot i of the table stands for the integer low + i. The code of a value is the number of used
+    # slots before its own.
+    slots = np.subtract(array, low, dtype=np.int64, casting="unsafe")
+    is_used = np.zeros(high - low + 1, dtype=bool)
+    is_used[slots] = True
+    code_of_slot = np.cumsum(is_used, dtype=np.int32) - 1
+    ids = (np.flatnonzero(is_used) + low).astype(array.dtype)
+    return code_of_slot[slots], ids
 
 
-class _Missing:
-    """Count of the missing or infinite values of a column that comes in parts."""
-
-    def __init__(self) -> None:
-        self.n_rows = self.n_missing = self.first = 0
-
-    def add(self, missing: np.ndarray) -> None:
-        """Take note of a part: whether each value is missing."""
-        if not self.n_missing:
-            self.first = self.n_rows + int(missing.argmax()) if len(missing) else 0
-        self.n_rows += len(missing)
-        self.n_missing += int(missing.sum())
-
-    def check(self, name: str, what: str, cure: str) -> None:
-        """Raise if there was any."""
-        if self.n_missing:
-            raise InvalidInputError(
-                f"{name} has {self.n_missing} missing or infinite {what}, "
-                f"the first in row {self.first}; {cure}"
-            )
+def id_kind(values: np.ndarray) -> str:
+    """Return ``"number"``, ``"text"``, ``"mixed"`` or another kind; only equal kinds compare."""
+    kind = pd.api.types.infer_dtype(values, skipna=False)
+    if kind in _NUMBER_KINDS:
+        return "number"
+    return {"string": "text", "mixed-integer": "mixed"}.get(kind, kind)
 
 
-def _check_present(values: np.ndarray, name: str, what: str, cure: str) -> None:
-    """Raise if a value is missing or infinite."""
-    missing = _Missing()
-    missing.add(_missing(values))
-    missing.check(name, what, cure)
+# ------------------------------------------------------------------ times
 
 
-def scalar_array(values: Any, name: str, what: str = "value") -> np.ndarray:
-    """Values of any kind of column as a 1-D numpy array without loss, missing ones included.
+def time_column(X: Any, column: Any, parameter: str) -> np.ndarray:
+    """`time_array` of a column; the result for Parquet files is filled part by part."""
+    name = f"column {column!r}"
+    if not _is_read_in_parts(X):
+        return time_array(take_column(X, column, parameter), name)
+    missing = _MissingCounter(name, "times")
+    times = np.empty(0)
+    start = 0
+    for part in X.parts(_column_position(X, column, parameter)):
+        values = _to_numpy(_as_series(part))
+        missing.add(_is_missing(values))
+        if missing.n_missing:
+            continue
+        values = _convert_times(values, name)
+        if not start:
+            times = np.empty(len(X), dtype=values.dtype)
+        # A later part may need floats: unsigned integers that are too large for int64.
+        times = times.astype(np.promote_types(times.dtype, values.dtype), copy=False)
+        times[start : start + len(values)] = values
+        start += len(values)
+    missing.check()
+    return times
+
+
+def time_array(times: pd.Series, name: str) -> np.ndarray:
+    """Return times as int64, float64, or datetime64[ns] in UTC.
+
+    Parameters
+    ----------
+    times : Series
+        Numbers or datetimes; datetimes without a time zone are taken as UTC.
+    name : str
+        What the times are, for the message.
 
     Raises
     ------
-    IdTypeError
-        If a value is no scalar.
+    InvalidInputError
+        If a time is missing, infinite, neither a number nor a date, or outside the years 1678 to
+        2261.
     """
-    array = _plain(_series(values))
+    values = _to_numpy(_as_series(times))
+    _check_present(values, name, "times")
+    return _convert_times(values, name)
+
+
+def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
+    """`time_array` of values that are not missing."""
+    kind = pd.api.types.infer_dtype(values)
+    if kind in ("datetime64", "datetime", "date"):
+        return _to_nanoseconds(values, name)
+    if values.dtype.kind not in "iuf":
+        example = f", such as {values[0]!r}," if len(values) else ""
+        raise InvalidInputError(
+            f"{name} has values of type {kind}{example} but must be numeric or datetime; "
+            "convert it first (pandas.to_datetime)"
+        )
+    is_too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
+    dtype = np.float64 if values.dtype.kind == "f" or is_too_large else np.int64
+    return values.astype(dtype, copy=False)
+
+
+def _to_nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
+    try:
+        utc = pd.to_datetime(pd.Series(values), utc=True).dt.tz_localize(None)
+        return utc.astype("datetime64[ns]").to_numpy()
+    except (pd.errors.OutOfBoundsDatetime, OverflowError) as error:
+        raise InvalidInputError(
+            f"{name} has a date outside the years 1678 to 2261 ({error}); correct or drop it"
+        ) from error
+
+
+# ------------------------------------------------------------------ missing values
+
+
+class _MissingCounter:
+    """Count the missing or infinite values of a column that is read in parts.
+
+    Parameters
+    ----------
+    name : str
+        What the values belong to, for the message.
+    noun : {"ids", "times"}
+        What the values are.
+    """
+
+    def __init__(self, name: str, noun: str) -> None:
+        self.name = name
+        self.noun = noun
+        self.n_rows = 0
+        self.n_missing = 0
+        self.first_row = 0
+
+    def add(self, is_missing: np.ndarray) -> None:
+        """Count the next part; ``is_missing`` is a mask of its values."""
+        if not self.n_missing:
+            self.first_row = self.n_rows + int(is_missing.argmax()) if len(is_missing) else 0
+        self.n_rows += len(is_missing)
+        self.n_missing += int(is_missing.sum())
+
+    def check(self) -> None:
+        """Raise `InvalidInputError` if any value is missing or infinite."""
+        if self.n_missing:
+            raise InvalidInputError(
+                f"{self.name} has {self.n_missing} missing or infinite {self.noun}, "
+                f"the first in row {self.first_row}; {_ADVICE_IF_MISSING[self.noun]}"
+            )
+
+
+def _check_present(values: np.ndarray, name: str, noun: str) -> None:
+    """Raise `InvalidInputError` if a value is missing or infinite."""
+    missing = _MissingCounter(name, noun)
+    missing.add(_is_missing(values))
+    missing.check()
+
+
+def _is_missing(values: np.ndarray) -> np.ndarray:
+    """Return whether each value is missing or infinite."""
+    is_missing = np.asarray(pd.isna(values))
+    return is_missing | np.isinf(values) if values.dtype.kind == "f" else is_missing
+
+
+# ------------------------------------------------------------------ values of any type
+
+
+def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
+    """Return the values of any column as a 1-D numpy array without loss; they may be missing.
+
+    Parameters
+    ----------
+    values : Series or other sequence of scalars
+    name, noun : str
+        What the column and its values are, for the message.
+
+    Raises
+    ------
+    InvalidInputError
+        If a text is not valid Unicode.
+    IdTypeError
+        If a value is not a scalar.
+    """
+    array = _to_numpy(_as_series(values))
     if array.dtype == object and pd.api.types.infer_dtype(array) in ("mixed", "mixed-integer"):
         for value in array:
             has_parts = hasattr(value, "__len__") and not isinstance(value, str | bytes)
-            if has_parts or hasattr(value, "as_py"):  # the scalars of pyarrow equal nothing
-                raise IdTypeError(  # scikit-learn's checks want "argument must be a string, number"
-                    f"{name} has the {what} {value!r} of type {type(value).__name__}, but the "
-                    "argument must be a string, number or date a row; join its parts into a string"
+            if has_parts or hasattr(value, "as_py"):  # scalars of pyarrow don't compare equal
+                # scikit-learn's checks look for "argument must be a string, number".
+                raise IdTypeError(
+                    f"{name} has the {noun} {value!r} of type {type(value).__name__}, but the "
+                    "argument must be a string, number or date per row; join its parts to a string"
                 )
     return array
 
 
 def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
-    """All values of two results of `scalar_array`, one after the other, without loss."""
+    """Return two results of `scalar_array`, one after the other, as one array without loss."""
     both = [pd.Series(part).astype(object) for part in (first, second)]
     return scalar_array(pd.concat(both), name)
 
 
-def _plain(values: pd.Series) -> np.ndarray:
+def _to_numpy(values: pd.Series) -> np.ndarray:
+    """Return a Series as an array of numbers, datetimes in UTC, or Python objects."""
     if isinstance(values.dtype, pd.CategoricalDtype) and not values.isna().any():
         values = values.astype(values.dtype.categories.dtype)
     if isinstance(values.dtype, pd.SparseDtype):
         values = values.astype(values.dtype.subtype)
     if values.isna().any() or values.dtype.kind not in "iufbMm":
-        values = _inferred(values.astype(object))
+        values = _infer_dtype(values.astype(object))
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
     if values.dtype.kind in "iufbMm":
@@ -330,78 +422,54 @@ def _plain(values: pd.Series) -> np.ndarray:
     return values.to_numpy(dtype=object)
 
 
-def id_kind(values: np.ndarray) -> str:
-    """``"number"``, ``"text"``, ``"mixed"``, or another kind; only equal kinds can be compared."""
-    kind = pd.api.types.infer_dtype(values, skipna=False)
-    if kind in _NUMBERS:
-        return "number"
-    return {"string": "text", "mixed-integer": "mixed"}.get(kind, kind)
+def _as_series(values: Any) -> pd.Series:
+    """Return a column of any library, an array or a list as a Series with a fresh index."""
+    if isinstance(values, pd.Series):
+        return _to_native_endian(values.reset_index(drop=True))
+    if isinstance(values, np.ndarray):
+        return _infer_dtype(values)
+    if hasattr(values, "to_pylist"):  # pyarrow
+        return values.to_pandas(integer_object_nulls=True)
+    if hasattr(values, "null_count"):  # polars
+        would_be_floats = values.dtype.is_integer() and values.has_nulls()
+        if values.dtype.is_nested() or would_be_floats:
+            return pd.Series(values.to_list(), dtype=object)
+        return pd.Series(values.to_numpy())
+    return _infer_dtype(pd.Series(list(values), dtype=object))
 
 
-def time_column(X: Any, column: Any, parameter: str) -> np.ndarray:
-    """`time_array` of a column; of Parquet files, it is filled part by part."""
-    name = f"column {column!r}"
-    if not hasattr(X, "parts"):
-        return time_array(take_column(X, column, parameter), name)
-    missing, start = _Missing(), 0
-    times = np.empty(0)
-    for part in X.parts(_find(X, column, parameter)):
-        values = _plain(_series(part))
-        missing.add(_missing(values))
-        if missing.n_missing:
-            continue
-        values = _times(values, name)
-        if not start:
-            times = np.empty(len(X), dtype=values.dtype)
-        # Unsigned integers that are too large for int64 are floats.
-        times = times.astype(np.promote_types(times.dtype, values.dtype), copy=False)
-        times[start : start + len(values)] = values
-        start += len(values)
-    missing.check(name, *_TIMES)
-    return times
-
-
-def time_array(times: pd.Series, name: str) -> np.ndarray:
-    """Times as int64, float64, or datetime64[ns] in UTC.
-
-    Parameters
-    ----------
-    times : Series
-        Numbers or datetimes; datetimes without a zone are taken as UTC.
-    name : str
-        What the times are, for the message.
+def _infer_dtype(values: pd.Series | np.ndarray) -> pd.Series:
+    """Return a Series; objects that all have one type become a column of that type.
 
     Raises
     ------
     InvalidInputError
-        If a time is missing, infinite, text, or outside the years 1678 to 2261.
+        If a text is not valid Unicode; pandas and files would fail on it later.
     """
-    values = _plain(_series(times))
-    _check_present(values, name, *_TIMES)
-    return _times(values, name)
+    with valid_text():
+        inferred = pd.Series(_to_native_endian(values)).infer_objects()
+        if inferred.dtype == object:
+            for value in inferred:
+                if isinstance(value, str):
+                    value.encode()
+    return inferred
 
 
-def _times(values: np.ndarray, name: str) -> np.ndarray:
-    """`time_array` of what is known to be present."""
-    kind = pd.api.types.infer_dtype(values)
-    if kind in ("datetime64", "datetime", "date"):
-        return _nanoseconds(values, name)
-    if values.dtype.kind not in "iuf":
-        example = f", such as {values[0]!r}," if len(values) else ""
-        raise InvalidInputError(
-            f"{name} has values of type {kind}{example} but must be numeric or datetime; "
-            "convert it first (pandas.to_datetime)"
-        )
-    too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
-    dtype = np.float64 if values.dtype.kind == "f" or too_large else np.int64
-    return values.astype(dtype, copy=False)
+def _to_native_endian(values: Any) -> Any:
+    """Convert non-native-endian numbers, which some files hold and pandas doesn't accept."""
+    if isinstance(values.dtype, np.dtype) and not values.dtype.isnative:
+        return values.astype(values.dtype.newbyteorder("="))
+    return values
 
 
-def _nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
+@contextmanager
+def valid_text() -> Iterator[None]:
+    """Convert `UnicodeEncodeError` to `InvalidInputError`."""
     try:
-        utc = pd.to_datetime(pd.Series(values), utc=True).dt.tz_localize(None)
-        return utc.astype("datetime64[ns]").to_numpy()
-    except (pd.errors.OutOfBoundsDatetime, OverflowError) as error:
+        yield
+    except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"{name} has a date outside the years 1678 to 2261 ({error}); correct or drop it"
+            f"the text {error.object!r} has half of a surrogate pair, which no file can hold; "
+            "drop it, or replace the half by a question mark: "
+            "text.encode(errors='replace').decode()"
         ) from error

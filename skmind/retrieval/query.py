@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import check_count, check_real, warn
-from ..data.features import Values
+from ..data.features import FeatureValues
 from ..data.histories import read_item_lists
 from ..data.ids import IdEncoder
 from ..data.prepare import Prepared, Schema
@@ -39,7 +39,7 @@ class RecommendQuery:
     quotas : "equal", ndarray of shape (n_users, n_interests), int64, or None
         Number of items from each interest.
     diversity : float
-    values : Values or None
+    values : FeatureValues or None
         The item feature by which lists are diversified; None: the item vectors.
     limits : tuple of str
         The arguments that leave out items, for the message of `warn_of_shortage`.
@@ -52,7 +52,7 @@ class RecommendQuery:
     weights: np.ndarray | None = None
     quotas: np.ndarray | str | None = None
     diversity: float = 0.0
-    values: Values | None = None
+    values: FeatureValues | None = None
     limits: tuple[str, ...] = ()
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..data.features import Values
+from ..data.features import FeatureValues
 from ..data.ragged import pair_keys
 from .base import TopK
 
@@ -59,7 +59,11 @@ def share_out(candidates: TopK, k: int, quotas: np.ndarray) -> TopK:
 
 
 def diversify(
-    candidates: TopK, vectors: np.ndarray, k: int, diversity: float, values: Values | None = None
+    candidates: TopK,
+    vectors: np.ndarray,
+    k: int,
+    diversity: float,
+    values: FeatureValues | None = None,
 ) -> TopK:
     """Choose ``k`` of each row's candidates by their score and their distance from each other.
 
@@ -81,7 +85,7 @@ def diversify(
     k : int
     diversity : float in [0, 1]
         0 keeps the order by score; higher values spread the list over unlike items.
-    values : Values or None
+    values : FeatureValues or None
         None: the cosine of two items is that of their ``vectors``. Otherwise it is that of their
         sets of values: the number of common values over the geometric mean of both numbers. Where
         an item has one value, its distance is 0 or 1 as in the paper; an item without values is at
@@ -89,7 +93,7 @@ def diversify(
     """
     B, M = candidates.codes.shape
     places = np.zeros((B, min(k, M)), dtype=np.int64)
-    width = vectors.shape[1] if values is None else values.most(candidates.codes)
+    width = vectors.shape[1] if values is None else values.max_count(candidates.codes)
     block_rows = max(1, BLOCK_NUMBERS // max(M * width, 1))
     for start in range(0, B, block_rows):
         block = slice(start, start + block_rows)
@@ -123,7 +127,7 @@ def _vector_cosines(vectors: np.ndarray, codes: np.ndarray) -> Cosines:
     return lambda best: (items @ items[rows, best][:, :, None]).squeeze(2)  # (b, M)
 
 
-def _value_cosines(values: Values, codes: np.ndarray) -> Cosines:
+def _value_cosines(values: FeatureValues, codes: np.ndarray) -> Cosines:
     """Return the cosines of the sets of values of the candidates ``codes`` (b, M).
 
     Each pair of row and value has a number, so that memory does not grow with the vocabulary. The

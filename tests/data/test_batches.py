@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from skmind.data.batches import SORTED, BatchSampler
+from skmind.data.batches import BATCHES_PER_SORT, BatchSampler
 from skmind.data.interactions import Interactions
 
 SEEDS = pytest.mark.parametrize("seed", range(5))
 
 
 def random_interactions(seed, n_users=20, max_events=12):
-    """Users with 0 to ``max_events`` events; no item twice, so each tells its position."""
+    """Return users with 0 to ``max_events`` events; all items differ, so each has one place."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(max_events + 1, size=n_users)
     lengths[:3] = [0, 1, 2]
@@ -27,7 +27,7 @@ def sampler(interactions, batch_size=7, max_history=4, seed=0, **settings):
 
 
 def chunks(batches):
-    """(user, history, targets) of every chunk of an epoch, without padding."""
+    """Return (user, history, targets) of every chunk of an epoch, without padding."""
     return [
         (user, history[:n], targets[:n])
         for batch in batches
@@ -41,40 +41,41 @@ def chunks(batches):
     ]
 
 
-# ------------------------------------------------------------------ what is trained on
+# ------------------------------------------------------------------ samples
 
 
 @SEEDS
 @pytest.mark.parametrize("batch_size", [1, 7, 10_000])
 @pytest.mark.parametrize("max_history", [1, 4, 100])
-def test_every_event_after_a_users_first_is_a_target_once_an_epoch(seed, batch_size, max_history):
+def test_every_event_except_the_first_is_a_target_once_per_epoch(seed, batch_size, max_history):
     interactions = random_interactions(seed)
     batches = sampler(interactions, batch_size, max_history)
-    wanted = sorted(
+    expected = sorted(
         (user, item)
         for user, history in enumerate(histories(interactions))
         for item in history[1:].tolist()
     )
-    assert batches.n_samples == len(wanted)
+    assert batches.n_samples == len(expected)
     for _ in range(3):
-        found = [(user, item) for user, _, targets in chunks(batches) for item in targets]
-        assert sorted(found) == wanted
+        samples = [(user, item) for user, _, targets in chunks(batches) for item in targets]
+        assert sorted(samples) == expected
 
 
 @SEEDS
-@pytest.mark.parametrize("wanted", [1, 20, 60])
-def test_a_sampled_epoch_has_all_samples_of_some_users(seed, wanted):
+@pytest.mark.parametrize("n_samples", [1, 20, 60])
+def test_a_sampled_epoch_has_all_samples_of_some_users(seed, n_samples):
     interactions = random_interactions(seed)
-    batches = BatchSampler(interactions, 7, 4, np.random.default_rng(seed), wanted)
-    assert batches.n_samples == wanted
-    lists, drawn = histories(interactions), []
+    batches = BatchSampler(interactions, 7, 4, np.random.default_rng(seed), n_samples)
+    assert batches.n_samples == n_samples
+    lists = histories(interactions)
+    drawn = []
     for _ in range(150):
-        found = [(user, item) for user, _, targets in chunks(batches) for item in targets]
-        users = {user for user, _ in found}
-        assert sorted(found) == sorted((u, i) for u in users for i in lists[u][1:].tolist())
-        assert wanted <= len(found) < wanted + max(map(len, lists))  # the last user is whole
+        samples = [(user, item) for user, _, targets in chunks(batches) for item in targets]
+        users = {user for user, _ in samples}
+        assert sorted(samples) == sorted((u, i) for u in users for i in lists[u][1:].tolist())
+        assert n_samples <= len(samples) < n_samples + max(map(len, lists))  # of whole users
         drawn.append(users)
-    assert len(set(map(frozenset, drawn))) > 10  # others in other epochs
+    assert len(set(map(frozenset, drawn))) > 10  # epochs differ
     assert set.union(*drawn) == set(np.flatnonzero(interactions.n_samples))
 
 
@@ -82,13 +83,13 @@ def test_an_epoch_has_no_more_than_all_samples():
     interactions = random_interactions(0)
     batches = BatchSampler(interactions, 7, 4, np.random.default_rng(0), 10**9)
     assert batches.n_samples == interactions.n_samples.sum()
-    found = [(user, item) for user, _, targets in chunks(batches) for item in targets]
-    assert len(found) == len(set(found)) == batches.n_samples
+    samples = [(user, item) for user, _, targets in chunks(batches) for item in targets]
+    assert len(samples) == len(set(samples)) == batches.n_samples
 
 
 @SEEDS
 @pytest.mark.parametrize("max_history", [1, 4, 100])
-def test_each_sample_has_what_came_before_it_back_to_the_start_of_its_chunk(seed, max_history):
+def test_the_history_of_a_sample_goes_back_to_the_start_of_its_chunk(seed, max_history):
     interactions = random_interactions(seed)
     lists = [history.tolist() for history in histories(interactions)]
     n_checked = 0
@@ -103,7 +104,7 @@ def test_each_sample_has_what_came_before_it_back_to_the_start_of_its_chunk(seed
 
 @SEEDS
 @pytest.mark.parametrize("max_history", [1, 4, 100])
-def test_a_batch_tells_how_many_events_a_chunk_leaves_out(seed, max_history):
+def test_n_before_counts_the_events_before_the_chunk(seed, max_history):
     interactions = random_interactions(seed)
     lists = [history.tolist() for history in histories(interactions)]
     for batch in sampler(interactions, max_history=max_history):
@@ -115,11 +116,11 @@ def test_a_batch_tells_how_many_events_a_chunk_leaves_out(seed, max_history):
 @SEEDS
 @pytest.mark.parametrize("max_history", [1, 4, 100])
 @pytest.mark.parametrize("horizon", [2, 3])
-def test_targets_are_any_of_the_next_events_alike(seed, max_history, horizon):
+def test_targets_are_drawn_uniformly_from_the_next_events(seed, max_history, horizon):
     interactions = random_interactions(seed)
     lists = [history.tolist() for history in histories(interactions)]
     batches = sampler(interactions, max_history=max_history, horizon=horizon)
-    ahead = {}  # by how many events each newest item had after it
+    ahead = {}  # distances of targets, by the number of events after the newest item
     for _ in range(60):
         for user, history, targets in chunks(batches):
             for newest, target in zip(history, targets, strict=True):
@@ -129,23 +130,24 @@ def test_targets_are_any_of_the_next_events_alike(seed, max_history, horizon):
                 ahead.setdefault(min(left, horizon), []).append(distance)
     for left, distances in ahead.items():
         share = np.bincount(distances, minlength=horizon + 1) / len(distances)
-        wanted = np.zeros(horizon + 1)
-        wanted[1 : left + 1] = 1 / horizon
-        wanted[left] += (horizon - left) / horizon  # the last event stands for those missing
-        np.testing.assert_allclose(share, wanted, atol=0.07)
+        expected = np.zeros(horizon + 1)
+        expected[1 : left + 1] = 1 / horizon
+        expected[left] += (horizon - left) / horizon  # drawn instead of the missing events
+        np.testing.assert_allclose(share, expected, atol=0.07)
 
 
 @SEEDS
 @pytest.mark.parametrize("max_history", [1, 4, 100])
-def test_the_chunks_of_a_user_are_full_but_the_first_and_last(seed, max_history):
+def test_all_chunks_of_a_user_except_the_first_and_last_are_full(seed, max_history):
     interactions = random_interactions(seed)
     lists = [history.tolist() for history in histories(interactions)]
-    found = {}
+    lengths_by_start = {}
     for user, history, _ in chunks(sampler(interactions, max_history=max_history)):
-        found.setdefault(user, {})[lists[user].index(history[-1])] = len(history)
+        starts = lengths_by_start.setdefault(user, {})
+        starts[lists[user].index(history[-1])] = len(history)
     n_cut = 0
     for user, history in enumerate(lists):
-        lengths = [n for _, n in sorted(found.get(user, {}).items())]
+        lengths = [n for _, n in sorted(lengths_by_start.get(user, {}).items())]
         assert sum(lengths) == max(len(history) - 1, 0)
         assert all(1 <= n <= max_history for n in lengths)
         assert all(n == max_history for n in lengths[1:-1])
@@ -155,9 +157,11 @@ def test_the_chunks_of_a_user_are_full_but_the_first_and_last(seed, max_history)
     assert (n_cut > 0) == (max_history < 5)
 
 
-def test_long_histories_are_cut_at_any_place_alike():
-    """Anew every epoch: the first chunk has every length up to the maximum equally often."""
-    L, n_users, n_epochs = 5, 40, 50
+def test_long_histories_are_cut_at_new_places_every_epoch():
+    """The first chunk has every length up to the maximum equally often."""
+    L = 5
+    n_users = 40
+    n_epochs = 50
     codes = np.arange(n_users * 14, dtype=np.int32)
     interactions = Interactions(codes, np.arange(n_users + 1) * 14)
     batches = sampler(interactions, 100, L)
@@ -181,8 +185,9 @@ def test_long_histories_are_cut_at_any_place_alike():
 
 
 def test_every_event_gets_histories_of_all_lengths():
-    """A target far enough from the start: every length up to the maximum, equally often."""
-    L, n_epochs = 4, 600
+    """A target with enough past has every length up to the maximum equally often."""
+    L = 4
+    n_epochs = 600
     interactions = Interactions(np.arange(11, dtype=np.int32), np.array([0, 11]))
     batches = sampler(interactions, 100, L)
     counts = np.zeros((11, L + 1), dtype=int)
@@ -193,13 +198,13 @@ def test_every_event_gets_histories_of_all_lengths():
     assert (counts.sum(1) == [0] + [n_epochs] * 10).all()
     assert (counts[:, 0] == 0).all()
     for target in range(1, 11):
-        n = min(target, L)  # there are no more items before it
+        n = min(target, L)  # at most the items before it
         assert counts[target, 1 : n + 1].min() > 100, target  # 150 expected, deviation 10.6
         assert not counts[target, n + 1 :].any(), target
     assert counts[L:, 1:].max() < 200
 
 
-# ------------------------------------------------------------------ form of a batch
+# ------------------------------------------------------------------ arrays of a batch
 
 
 @SEEDS
@@ -207,7 +212,8 @@ def test_every_event_gets_histories_of_all_lengths():
 def test_a_batch_is_as_wide_as_its_longest_chunk_and_padded(seed, max_history):
     n_padded = 0
     for batch in sampler(random_interactions(seed), 30, max_history):
-        B, L = len(batch.users), batch.lengths.max()
+        B = len(batch.users)
+        L = batch.lengths.max()
         assert batch.history.shape == batch.targets.shape == (B, L)
         padding = np.arange(L) >= batch.lengths[:, None]
         for array in (batch.history, batch.targets):
@@ -216,15 +222,15 @@ def test_a_batch_is_as_wide_as_its_longest_chunk_and_padded(seed, max_history):
     assert (n_padded > 0) == (max_history > 1)
 
 
-def test_the_types_of_a_batch():
+def test_dtypes_of_a_batch():
     batch = next(iter(sampler(random_interactions(0))))
     assert [array.dtype for array in batch] == [np.int32, np.int32, int, int, int]
 
 
 @SEEDS
 @pytest.mark.parametrize("batch_size", [10, 23])
-def test_batches_have_about_the_wanted_number_of_samples(seed, batch_size):
-    """A chunk is not divided: that is all by which a batch is larger, and on average hardly."""
+def test_batches_have_approximately_batch_size_samples(seed, batch_size):
+    """A batch is larger by less than one chunk, and on average hardly larger."""
     batches = sampler(random_interactions(seed, n_users=80), batch_size, 6)
     epoch = list(batches)
     sizes = np.array([batch.lengths.sum() for batch in epoch])
@@ -233,7 +239,7 @@ def test_batches_have_about_the_wanted_number_of_samples(seed, batch_size):
     assert 0.8 * batch_size < sizes.mean() < 1.1 * batch_size
 
 
-def test_a_chunk_larger_than_a_batch_is_one_alone():
+def test_a_chunk_larger_than_a_batch_is_a_batch_alone():
     codes = np.arange(60, dtype=np.int32)
     batches = sampler(Interactions(codes, np.array([0, 20, 40, 60])), 5, 100)
     epoch = list(batches)
@@ -243,18 +249,17 @@ def test_a_chunk_larger_than_a_batch_is_one_alone():
 
 @SEEDS
 def test_chunks_are_sorted_by_length_within_a_group_of_batches(seed):
-    """So those of a batch are alike: its lengths overlap no other batch of the group."""
-    size, max_history = 12, 9
+    """The lengths of a batch don't overlap with those of other batches of its group."""
     interactions = random_interactions(seed, n_users=300)
-    epoch = list(sampler(interactions, size, max_history, seed))
-    assert len(epoch) > 3 * SORTED
+    epoch = list(sampler(interactions, batch_size=12, max_history=9, seed=seed))
+    assert len(epoch) > 3 * BATCHES_PER_SORT
     for batch in epoch:
         assert (np.diff(batch.lengths) >= 0).all()
-    first = epoch[:SORTED]  # no group has fewer
+    first = epoch[:BATCHES_PER_SORT]  # no group has fewer
     ranges = sorted((batch.lengths.min(), batch.lengths.max()) for batch in first)
     for (_, longest), (shortest, _) in zip(ranges, ranges[1:], strict=False):
         assert longest <= shortest
-    # little padding, where unsorted batches of as many chunks would have much
+    # little padding; unsorted batches of the same sizes have much more
     slots = sum(batch.history.size for batch in epoch)
     lengths = np.random.default_rng(0).permutation(np.concatenate([b.lengths for b in epoch]))
     cuts = np.cumsum([len(batch.lengths) for batch in epoch])[:-1]
@@ -265,11 +270,11 @@ def test_chunks_are_sorted_by_length_within_a_group_of_batches(seed):
 
 
 def test_batches_come_in_random_order_of_length():
-    """A first batch is the shortest of its group about one time in eight, not always or never."""
+    """The first batch is the shortest of its group about once in eight epochs."""
     batches = sampler(random_interactions(0, n_users=100), 12, 100)
     n_shortest = 0
     for _ in range(200):
-        group = [b.lengths.mean() for b, _ in zip(batches, range(SORTED), strict=False)]
+        group = [b.lengths.mean() for b, _ in zip(batches, range(BATCHES_PER_SORT), strict=False)]
         n_shortest += group[0] == min(group)
     assert 10 <= n_shortest <= 45  # 25 expected, deviation 4.7
 
@@ -278,7 +283,7 @@ def test_any_chunk_may_come_first():
     interactions = random_interactions(0, n_users=60)
     batches = sampler(interactions, 1, 100)
     users = np.flatnonzero(interactions.lengths > 1)
-    assert len(users) > 3 * SORTED
+    assert len(users) > 3 * BATCHES_PER_SORT
     firsts = {int(next(iter(batches)).users[0]) for _ in range(900)}
     assert firsts == {*users.tolist()}
 
@@ -286,7 +291,7 @@ def test_any_chunk_may_come_first():
 # ------------------------------------------------------------------ randomness and edges
 
 
-def test_the_generator_decides_alone():
+def test_batches_depend_only_on_the_generator():
     interactions = random_interactions(0)
 
     def targets(batches):
@@ -300,17 +305,18 @@ def test_the_generator_decides_alone():
 
 
 @pytest.mark.parametrize("users", [[], [0, 1, 2]])
-def test_nobody_with_two_events_gives_no_batch(users):
+def test_there_is_no_batch_if_no_user_has_two_events(users):
     codes = np.array(users, dtype=np.int32)
     batches = sampler(Interactions.from_codes(codes, codes, None, 4))
     assert (batches.n_samples, list(batches)) == (0, [])
 
 
-def test_an_epoch_leaves_the_interactions_as_they_were():
+def test_an_epoch_does_not_change_the_interactions():
     interactions = random_interactions(0)
-    before = interactions.items.copy(), interactions.offsets.copy()
+    items = interactions.items.copy()
+    offsets = interactions.offsets.copy()
     for batch in sampler(interactions):
         batch.history[:] = 0
         batch.targets[:] = 0
-    assert (interactions.items == before[0]).all()
-    assert (interactions.offsets == before[1]).all()
+    assert (interactions.items == items).all()
+    assert (interactions.offsets == offsets).all()

@@ -1,4 +1,4 @@
-"""Growing in parts gives what preparing everything at once does, but for the order of new ids."""
+"""Growing in parts gives the result of preparing all rows at once, except the order of new ids."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,8 @@ NEW = pd.DataFrame(
         "time": [5, 15, 20, 30, 5, 1, 15],
     }
 )
-USERS, ITEMS = ["m", "z", "a", "b"], [20, 30, 40, 50, 10, 35]
+USERS = ["m", "z", "a", "b"]
+ITEMS = [20, 30, 40, 50, 10, 35]
 
 
 def histories(prepared):
@@ -45,7 +46,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("time", ["time", None])
-def test_histories_are_those_of_one_table(kind, time):
+def test_histories_equal_those_of_one_table(kind, time):
     schema = SCHEMA._replace(time=time)
     known = prepare(OLD, schema)
     grown, is_new = grow(known, KINDS[kind](NEW), schema)
@@ -59,10 +60,10 @@ def test_histories_are_those_of_one_table(kind, time):
         None: [False] * 3 + [True] * 3 + [False] * 2 + [True] * 4,
     }
     assert is_new.tolist() == expected[time]
-    assert histories(known) == {"m": [50, 20, 30], "z": [20, 40]}  # as before
+    assert histories(known) == {"m": [50, 20, 30], "z": [20, 40]}  # not changed
 
 
-def test_ids_and_times_of_another_kind():
+def test_ids_and_times_of_another_kind_raise():
     known = prepare(OLD, SCHEMA)
     with pytest.raises(IdTypeError, match="user ids are of kind number"):
         grow(known, NEW.assign(user=1), SCHEMA)
@@ -95,7 +96,8 @@ MORE = pd.DataFrame(
 def test_known_values_keep_their_columns_and_new_ones_follow():
     known = prepare(OLD, SCHEMA, items=COLORS)
     grown, _ = grow(known, NEW, SCHEMA, items=MORE)
-    old, new = known.item_features.encoder.features, grown.item_features.encoder.features
+    old = known.item_features.encoder.features
+    new = grown.item_features.encoder.features
     assert [f.values.tolist() for f in old] == [["green", "red"], ["x", "y"], [2.0, 1.0]]
     assert [f.values.tolist() for f in new] == [
         ["green", "red", "amber", "blue"],
@@ -103,7 +105,7 @@ def test_known_values_keep_their_columns_and_new_ones_follow():
         [2.0, 1.0],  # mean and deviation stay
     ]
     assert grown.items.ids.tolist() == [*ITEMS, 77]
-    by_hand = {  # green, red, amber, blue; x, y, a; price, 1
+    expected = {  # green, red, amber, blue; x, y, a; price, 1
         20: [0, 1, 0, 0, 1, 0, 0, -1, 1],
         30: [0, 1, 0, 0, 0, 0.5, 0.5, 7, 1],  # the new row
         40: [0] * 9,
@@ -115,12 +117,12 @@ def test_known_values_keep_their_columns_and_new_ones_follow():
     presence = {20: 3, 30: 3, 40: 0, 50: 0, 10: 2, 35: 2, 77: 3}
     for code, item in enumerate(grown.items.ids.tolist()):
         row = grown.item_features.matrix[code].toarray()[0]
-        np.testing.assert_allclose(row * max(presence[item], 1), by_hand[item], atol=1e-6)
+        np.testing.assert_allclose(row * max(presence[item], 1), expected[item], atol=1e-6)
         assert grown.item_features.presence[code] == presence[item]
     assert known.item_features.matrix.shape == (4, 6)
 
 
-def test_without_a_table_the_features_stay():
+def test_features_stay_without_a_table():
     known = prepare(OLD, SCHEMA, items=COLORS)
     grown, _ = grow(known, NEW, SCHEMA)
     matrix = grown.item_features.matrix.toarray()
@@ -129,7 +131,7 @@ def test_without_a_table_the_features_stay():
     assert grown.item_features.encoder.width == known.item_features.encoder.width
 
 
-def test_features_in_the_log():
+def test_features_in_the_interactions():
     schema = SCHEMA._replace(user_features=("city", "level"))
     old = OLD.assign(city=["bonn", "bonn", "rome", "rome", "rome"], level=1)
     new = NEW.assign(city=["oslo", "kiev", "rome", "oslo", "bonn", "rome", "kiev"], level=1)
@@ -138,10 +140,14 @@ def test_features_in_the_log():
     city, level = grown.user_features.encoder.features
     assert city.values.tolist() == ["rome", "bonn", "oslo"]  # kiev was never the newest
     assert level.values.tolist() == [1, 2]
-    matrix, n = grown.user_features.matrix.toarray(), len(city.values)
-    found = {user: city.values[row[:n].argmax()] for user, row in zip(USERS, matrix, strict=True)}
-    # of equal times the last row counts
-    assert found == {"m": "oslo", "z": "rome", "a": "rome", "b": "bonn"}
+    matrix = grown.user_features.matrix.toarray()[:, : len(city.values)]
+    # at equal times the last row counts
+    assert dict(zip(USERS, city.values[matrix.argmax(axis=1)].tolist(), strict=True)) == {
+        "m": "oslo",
+        "z": "rome",
+        "a": "rome",
+        "b": "bonn",
+    }
 
 
 def test_a_table_must_have_the_columns_of_fit():
@@ -151,18 +157,18 @@ def test_a_table_must_have_the_columns_of_fit():
     match = r"columns \['size'\] of the items table are ignored: .*\['color', 'tags', 'price'\]"
     with pytest.warns(IgnoredDataWarning, match=match):
         grow(known, NEW, SCHEMA, items=MORE.assign(size=1))
-    schema = SCHEMA._replace(item_features=("color",))  # chosen, so the rest is no surprise
+    schema = SCHEMA._replace(item_features=("color",))  # no warning if features were chosen
     known = prepare(OLD, schema, items=COLORS)
     grown, _ = grow(known, NEW, schema, items=MORE)
     assert [f.name for f in grown.item_features.encoder.features] == ["color"]
 
 
-# ------------------------------------------------------------------ without new items
+# ------------------------------------------------------------------ interactions only
 
 
 def test_append_leaves_out_items_that_are_not_known():
     known = prepare(OLD, SCHEMA, items=COLORS)
-    match = "3 of 7 interactions have items that are not known, the first is 10, and are left out"
+    match = "3 of 7 interactions have items that are not known, such as 10, and are ignored; use"
     with pytest.warns(IgnoredDataWarning, match=match):
         grown = append(known, NEW, SCHEMA)
     assert grown.items is known.items
@@ -175,7 +181,7 @@ def test_append_leaves_out_items_that_are_not_known():
     assert known.counts.tolist() == [2, 1, 1, 1]
 
 
-def test_append_without_times_takes_new_user_values_for_missing():
+def test_append_without_times_takes_unseen_feature_values_as_missing():
     schema = Schema("user", "item", None, user_features=("city",))
     known = prepare(OLD.assign(city="bonn"), schema)
     new = pd.DataFrame({"user": ["a", "b"], "item": [20, 20], "city": ["bonn", "oslo"]})

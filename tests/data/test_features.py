@@ -21,7 +21,7 @@ def is_missing(cell):
 
 
 def random_cells(rng, n, n_values=4):
-    """Columns as lists; a larger ``n_values`` brings values that a smaller one doesn't have."""
+    """Return columns as lists; a larger ``n_values`` adds values to those of a smaller one."""
     colors = [f"color{i}" for i in range(n_values)]
     return {
         "color": [None if rng.random() < 0.3 else str(rng.choice(colors)) for _ in range(n)],
@@ -39,21 +39,21 @@ def as_columns(cells, rows):
 
 
 class Oracle:
-    """The same by loops over cells."""
+    """Encode features in loops over cells."""
 
     def __init__(self, cells):
         self.learned = {}
         for name, values in cells.items():
-            there = [cell for cell in values if not is_missing(cell)]
+            present = [cell for cell in values if not is_missing(cell)]
             if KIND[name] == "number":
-                self.learned[name] = statistics.fmean(there), statistics.pstdev(there)
+                self.learned[name] = statistics.fmean(present), statistics.pstdev(present)
             elif KIND[name] == "multiple":
-                self.learned[name] = sorted({value for cell in there for value in cell})
+                self.learned[name] = sorted({value for cell in present for value in cell})
             else:
-                self.learned[name] = sorted(set(there))
+                self.learned[name] = sorted(set(present))
 
     def block(self, name, cell):
-        """The part of a row that one feature makes, and whether it says anything."""
+        """Return the part of a row for one feature, and whether the feature is present."""
         learned = self.learned[name]
         if KIND[name] == "number":
             if is_missing(cell):
@@ -64,14 +64,15 @@ class Oracle:
         return [(value in values) / max(len(values), 1) for value in learned], bool(values)
 
     def matrix(self, cells, rows, n_rows):
-        matrix, presence = [], []
+        matrix = []
+        presence = []
         place = {row: i for i, row in enumerate(rows) if row >= 0}
         for row in range(n_rows):
             blocks = [
                 self.block(name, cells[name][place[row]] if row in place else None)
                 for name in cells
             ]
-            n_present = sum(there for _, there in blocks)
+            n_present = sum(is_present for _, is_present in blocks)
             matrix.append([x / max(n_present, 1) for block, _ in blocks for x in block])
             presence.append(n_present)
         return np.array(matrix), presence
@@ -80,12 +81,14 @@ class Oracle:
 @pytest.mark.parametrize("seed", range(12))
 def test_the_matrix_equals_that_of_loops(seed):
     rng = np.random.default_rng(seed)
-    n, n_rows = 25, 40
+    n = 25
+    n_rows = 40
     fitted = random_cells(rng, n)
     asked = random_cells(rng, n, n_values=6)
     rows = rng.permutation(n_rows)[:n]
     rows[rng.integers(n, size=3)] = -1
-    encoder, oracle = FeatureEncoder.fit(as_columns(fitted, rows)), Oracle(fitted)
+    encoder = FeatureEncoder.fit(as_columns(fitted, rows))
+    oracle = Oracle(fitted)
     assert [feature.name for feature in encoder.features] == list(KIND)
     assert {feature.name: feature.kind for feature in encoder.features} == KIND
     for cells in (fitted, asked):
@@ -100,7 +103,7 @@ def test_the_matrix_equals_that_of_loops(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_weights_are_the_mean_over_the_features_that_are_there(seed):
+def test_weights_are_the_mean_over_the_present_features(seed):
     cells = random_cells(np.random.default_rng(seed), 30)
     del cells["price"]
     rows = np.arange(30)
@@ -116,20 +119,20 @@ def test_numbers_are_standardised():
     prices[::5] = np.nan
     columns = {"price": Column(pd.Series(prices), np.arange(500))}
     matrix = FeatureEncoder.fit(columns).transform(columns, 500).matrix.toarray()
-    there = ~np.isnan(prices)
-    assert (matrix[~there] == 0).all()
-    assert (matrix[there, 1] == 1).all()
-    assert abs(matrix[there, 0].mean()) < 1e-6
-    assert abs(matrix[there, 0].std() - 1) < 1e-6
+    is_present = ~np.isnan(prices)
+    assert (matrix[~is_present] == 0).all()
+    assert (matrix[is_present, 1] == 1).all()
+    assert abs(matrix[is_present, 0].mean()) < 1e-6
+    assert abs(matrix[is_present, 0].std() - 1) < 1e-6
 
 
-# ------------------------------------------------------------------ columns of every kind
+# ------------------------------------------------------------------ columns of every type
 
 
 def fit_transform(cells, asked=None):
-    """Feature and dense matrix of one column."""
-    asked = cells if asked is None else asked
-    cells, asked = pd.Series(cells), pd.Series(asked)
+    """Return the feature fitted on one column, and the dense matrix of ``asked``."""
+    cells = pd.Series(cells)
+    asked = cells if asked is None else pd.Series(asked)
     encoder = FeatureEncoder.fit({"f": Column(cells, np.arange(len(cells)))})
     features = encoder.transform({"f": Column(asked, np.arange(len(asked)))}, len(asked))
     return encoder.features[0], features.matrix.toarray().tolist()
@@ -194,7 +197,7 @@ def test_a_column_of_one_value(make):
 
 
 @pytest.mark.parametrize("make", INTEGERS.values(), ids=INTEGERS)
-def test_integers_are_categories_with_and_without_gaps(make):
+def test_integers_are_categories_with_and_without_missing_values(make):
     for cells in ([3, 1, 3], [3, None, 1]):
         feature, matrix = fit_transform(make(cells))
         assert (feature.kind, feature.values.tolist()) == ("category", [1, 3])
@@ -209,7 +212,7 @@ def test_floats_are_numbers(make):
 
 
 @pytest.mark.parametrize("make", LISTS.values(), ids=LISTS)
-def test_lists_are_several_categories_each_counted_once(make):
+def test_lists_are_several_categories_that_count_once_each(make):
     feature, matrix = fit_transform(make([["b", "a", "b"], None, [], ["c"]]))
     assert (feature.kind, feature.values.tolist()) == ("multiple", ["a", "b", "c"])
     assert matrix == [[0.5, 0.5, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]]
@@ -236,7 +239,7 @@ def test_other_categories(cells, values):
     assert matrix[0] != matrix[1]
 
 
-def test_lists_may_have_gaps_and_single_values():
+def test_lists_may_hold_missing_values_and_cells_single_ones():
     feature, matrix = fit_transform([["a", None], "b", [np.nan], None])
     assert feature.values.tolist() == ["a", "b"]
     assert matrix == [[1, 0], [0, 1], [0, 0], [0, 0]]
@@ -252,15 +255,15 @@ def test_unseen_values_count_as_missing():
     assert fit_transform([["a"], ["b"]], [["c", "a"], ["c"], "b"])[1] == [[1, 0], [0, 0], [0, 1]]
 
 
-def test_integers_that_became_floats_because_of_gaps_are_found():
+def test_integers_that_became_floats_match():
     assert fit_transform([1, 2], [2.0, np.nan, 1.0])[1] == [[0, 1], [0, 0], [1, 0]]
 
 
 @pytest.mark.parametrize("cells", [[3, 5], np.array([True, False]), pd.array([1, None], "Int64")])
-def test_a_number_may_be_asked_for_by_integers(cells):
+def test_a_number_column_may_hold_integers(cells):
     numbers = pd.Series(cells).astype("Float64").to_numpy(float, na_value=np.nan)
-    wanted = [[0, 0] if np.isnan(x) else [(x - 2) / 2, 1] for x in numbers]
-    assert fit_transform([0.0, 4.0], cells)[1] == wanted
+    expected = [[0, 0] if np.isnan(x) else [(x - 2) / 2, 1] for x in numbers]
+    assert fit_transform([0.0, 4.0], cells)[1] == expected
 
 
 @pytest.mark.parametrize(
@@ -288,9 +291,9 @@ def test_a_column_without_any_value_is_ignored_with_a_warning(cells):
     }
     with pytest.warns(
         IgnoredDataWarning, match="feature column 'empty' has no value at all"
-    ) as seen:
+    ) as warned:
         encoder = FeatureEncoder.fit(columns)
-    assert len(seen) == 1
+    assert len(warned) == 1
     assert [feature.name for feature in encoder.features] == ["f"]
     assert encoder.transform(columns, 2).matrix.toarray().tolist() == [[1], [0]]
 
@@ -310,12 +313,12 @@ def test_no_rows():
     assert encoder.transform(none, 2).matrix.toarray().tolist() == [[0, 0], [0, 0]]
 
 
-# ------------------------------------------------------------------ numbers on the edge
+# ------------------------------------------------------------------ extreme and invalid values
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3, 1e30])
-def test_a_constant_number_is_not_blown_up(value):
-    """The deviation of equal numbers is not quite 0, and a division by it would give any size."""
+def test_a_constant_number_has_the_scale_1(value):
+    """Because of rounding, the standard deviation of equal numbers is not exactly 0."""
     cells = [value] * 7
     feature, _ = fit_transform(cells)
     assert feature.values[1] == 1
@@ -330,7 +333,7 @@ def test_small_deviations_of_large_numbers_are_kept():
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39, -1e300])
-def test_infinite_numbers_are_an_error(value):
+def test_infinite_numbers_raise(value):
     message = "feature column 'f' is infinite, or too large, in row 1; replace"
     with pytest.raises(InvalidInputError, match=message):
         fit_transform([1.0, value, 2.0])
@@ -343,27 +346,27 @@ def test_infinite_numbers_are_an_error(value):
 @pytest.mark.parametrize(
     "asked", [["x", None], ["1.5"], pd.to_datetime(["2020-01-01"]), [1.0, "x"]], ids=str
 )
-def test_a_number_column_that_holds_something_else_is_an_error(asked):
+def test_other_values_in_a_number_column_raise(asked):
     with pytest.raises(InvalidInputError, match="'f' held floats in fit but has other .*, such as"):
         fit_transform([1.0, 2.0], asked)
 
 
-def test_a_number_column_may_be_empty_of_any_type():
+def test_a_number_column_of_any_type_may_be_empty():
     assert fit_transform([1.0, 3.0], [None, None])[1] == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("cells", [[{"a": 1}, {"a": 2}], [[["a"]], [["b"]]], [[("a", 1)]]])
-def test_values_that_are_no_scalars_are_an_error(cells):
+def test_values_that_are_not_scalars_raise(cells):
     with pytest.raises(IdTypeError, match="feature column 'f' has the value .* must be a string"):
         fit_transform(cells)
 
 
-def test_lists_where_fit_saw_single_values_are_an_error():
+def test_lists_in_a_column_of_single_categories_raise():
     with pytest.raises(IdTypeError, match="feature column 'f' has the value .* of type list"):
         fit_transform(["a", "b"], [["a"], ["b"]])
 
 
-# ------------------------------------------------------------------ mapping and rows
+# ------------------------------------------------------------------ columns and rows of the matrix
 
 
 def test_columns_in_another_encoder():
@@ -390,7 +393,7 @@ def test_columns_in_another_encoder():
     assert FeatureEncoder([]).columns_in(new).tolist() == []
 
 
-def test_scaling_rows():
+def test_scale_rows():
     dense = np.array([[1.0, 0, 2], [0, 0, 0], [0, 3, 0]], dtype=np.float32)
     matrix = sparse.csr_matrix(dense)
     scaled = scale_rows(matrix, np.array([2.0, 5.0, 0.5]))
@@ -399,11 +402,11 @@ def test_scaling_rows():
     assert matrix.toarray().tolist() == dense.tolist()
 
 
-def test_selecting_rows():
+def test_select_rows():
     matrix = sparse.csr_matrix(np.array([[1.0, 0], [0, 2], [3, 4]], dtype=np.float32))
-    chosen = select_rows(matrix, np.array([2, -1, 0, 2]))
-    assert chosen.toarray().tolist() == [[3, 4], [0, 0], [1, 0], [3, 4]]
-    assert chosen.dtype == np.float32
+    selected = select_rows(matrix, np.array([2, -1, 0, 2]))
+    assert selected.toarray().tolist() == [[3, 4], [0, 0], [1, 0], [3, 4]]
+    assert selected.dtype == np.float32
     assert select_rows(matrix, np.empty(0, dtype=int)).shape == (0, 2)
 
 
@@ -421,31 +424,29 @@ def test_the_given_columns_are_not_changed():
 # ------------------------------------------------------------------ values of one feature
 
 
-def test_values_of_a_feature_are_its_columns():
+def test_values_of_a_feature_are_those_of_the_cells():
     cells = random_cells(np.random.default_rng(0), 30)
     columns = as_columns(cells, np.arange(30))
     features = FeatureEncoder.fit(columns).transform(columns, 30)
     for name in ("color", "year", "tags"):
-        matrix, where = features.values_of(name, "by")
+        matrix, columns = features.values_of(name, "by")
         learned = Oracle(cells).learned[name]
-        found = matrix[:, where].toarray() > 0
-        for cell, row in zip(cells[name], found, strict=True):
+        has_value = matrix[:, columns].toarray() > 0
+        for cell, row in zip(cells[name], has_value, strict=True):
             cell = [] if is_missing(cell) else cell if name == "tags" else [cell]
             assert {learned[column] for column in np.flatnonzero(row)} == set(cell)
 
 
-def test_values_of_a_feature_bound_their_number():
+def test_max_count_bounds_the_number_of_values():
     columns = as_columns({"tags": [["a", "b"], [], ["a"], None]}, np.arange(4))
     values = FeatureEncoder.fit(columns).transform(columns, 4).values_of("tags", "by")
-    assert [values.most(np.array(codes)) for codes in ([[0, 1]], [[1, 3, -1]], [[2, 1]])] == [
-        2,
-        0,
-        1,
-    ]
-    assert values.most(np.empty((0, 5), dtype=np.int64)) == 0
+    assert values.max_count(np.array([[0, 1]])) == 2
+    assert values.max_count(np.array([[1, 3, -1]])) == 0
+    assert values.max_count(np.array([[2, 1]])) == 1
+    assert values.max_count(np.empty((0, 5), dtype=np.int64)) == 0
 
 
-def test_values_need_a_category():
+def test_values_of_need_a_category_feature():
     columns = as_columns(random_cells(np.random.default_rng(0), 9), np.arange(9))
     features = FeatureEncoder.fit(columns).transform(columns, 9)
     for name in ("price", "colour", None, ["color"]):
@@ -454,8 +455,8 @@ def test_values_need_a_category():
 
 
 def test_new_categories_follow_the_known_ones_and_numbers_keep_their_scale():
-    def columns(colours, prices):
-        values = {"colour": pd.Series(colours), "price": pd.Series(prices)}
+    def columns(colors, prices):
+        values = {"color": pd.Series(colors), "price": pd.Series(prices)}
         return {name: Column(part, np.arange(len(part))) for name, part in values.items()}
 
     encoder = FeatureEncoder.fit(columns(["red", "blue"], [1.0, 3.0]))

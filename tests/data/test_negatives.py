@@ -7,7 +7,7 @@ from skmind.data.negatives import STRATEGIES, NegativeSampler
 COUNTS = np.array([50, 0, 30, 1, 19, 0, 100, 7])
 SHARE = COUNTS / COUNTS.sum()
 N_ITEMS = len(COUNTS)
-EACH = pytest.mark.parametrize("strategy", STRATEGIES)
+EACH_STRATEGY = pytest.mark.parametrize("strategy", STRATEGIES)
 
 
 def sampler(strategy, n_negatives=6, seed=0, groups=1, counts=COUNTS):
@@ -15,7 +15,7 @@ def sampler(strategy, n_negatives=6, seed=0, groups=1, counts=COUNTS):
 
 
 def assert_drawn_from(codes, shares):
-    """The codes are as far from their expected counts as chance has it: not more, not less."""
+    """Check with a two-sided chi-squared test that the codes are drawn with these shares."""
     counts = np.bincount(codes, minlength=len(shares))
     assert counts[shares == 0].sum() == 0
     expected = (len(codes) * shares)[shares > 0]
@@ -24,7 +24,7 @@ def assert_drawn_from(codes, shares):
     assert low < statistic < high
 
 
-def test_the_judge_of_distributions_can_say_no():
+def test_the_check_of_distributions_can_fail():
     rng = np.random.default_rng(0)
     fair = np.full(8, 1 / 8)
     assert_drawn_from(rng.integers(8, size=20_000), fair)
@@ -37,7 +37,7 @@ def test_the_judge_of_distributions_can_say_no():
 @pytest.mark.parametrize(
     ("strategy", "shares"), [("uniform", np.full(N_ITEMS, 1 / N_ITEMS)), ("popularity", SHARE)]
 )
-def test_what_negatives_are_drawn_from(strategy, shares):
+def test_distribution_of_the_negatives(strategy, shares):
     draw = sampler(strategy).draw
     targets = np.array([1, 1])
     codes = np.concatenate([draw(targets)[0] for _ in range(4000)])
@@ -46,12 +46,12 @@ def test_what_negatives_are_drawn_from(strategy, shares):
     assert_drawn_from(codes, shares)
 
 
-def test_items_without_events_are_not_drawn_even_at_the_edges_of_their_neighbours():
-    class Edges:
+def test_items_without_events_are_not_drawn_at_the_limits_of_the_cumulative_shares():
+    class Limits:
         def random(self, n):
             return np.array([0.0, 0.75, 0.9999])[:n]
 
-    negatives = NegativeSampler(np.array([0, 3, 0, 1]), 3, "popularity", Edges())
+    negatives = NegativeSampler(np.array([0, 3, 0, 1]), 3, "popularity", Limits())
     assert negatives.draw(np.array([1]))[0].tolist() == [1, 3, 3]
 
 
@@ -66,7 +66,7 @@ def test_in_batch_takes_the_targets_and_draws_nothing():
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
 
 
-def test_mixed_takes_the_targets_and_uniform_ones():
+def test_mixed_takes_the_targets_and_draws_uniform_negatives():
     targets = np.array([6, 6, 0])
     mixed = sampler("mixed", 5)
     draws = [mixed.draw(targets) for _ in range(4000)]
@@ -78,30 +78,32 @@ def test_mixed_takes_the_targets_and_uniform_ones():
     np.testing.assert_allclose(np.exp(log_expected), 3 * SHARE[codes] + 5 / N_ITEMS, rtol=1e-6)
 
 
-@EACH
+@EACH_STRATEGY
 @pytest.mark.parametrize("groups", [1, 4])
-def test_the_logarithms_are_of_how_often_an_item_comes(strategy, groups):
-    """Two-sided: too rare and too frequent both fail. Targets come by their share."""
+def test_log_expected_is_the_logarithm_of_the_mean_count(strategy, groups):
+    """Two-sided: too rare and too frequent items both fail. Targets are drawn by their share."""
     rng = np.random.default_rng(1)
-    n_draws, n_targets = 6000, 5
+    n_draws = 6000
+    n_targets = 5
     negatives = sampler(strategy, groups=groups)
-    seen = np.zeros(N_ITEMS)
-    told = np.full(N_ITEMS, np.nan)
+    counts = np.zeros(N_ITEMS)
+    expected = np.full(N_ITEMS, np.nan)
     for _ in range(n_draws):
         codes, log_expected = negatives.draw(rng.choice(N_ITEMS, n_targets, p=SHARE))
         assert len(codes) % groups == 0
         assert log_expected.dtype == np.float32
-        np.add.at(seen, codes, 1)
-        told[codes] = np.exp(log_expected)
+        np.add.at(counts, codes, 1)
+        expected[codes] = np.exp(log_expected)
     for code in range(N_ITEMS):
         if COUNTS[code] == 0 and strategy in ("popularity", "in_batch"):
-            assert seen[code] == 0
+            assert counts[code] == 0
             continue
-        deviation = np.sqrt(told[code] * (1 + (groups > 1)) / n_draws)  # repeats come in pairs
-        assert abs(seen[code] / n_draws - told[code]) < 5 * deviation
+        # with groups, an item and its repetition are drawn together
+        deviation = np.sqrt(expected[code] * (1 + (groups > 1)) / n_draws)
+        assert abs(counts[code] / n_draws - expected[code]) < 5 * deviation
 
 
-@EACH
+@EACH_STRATEGY
 @pytest.mark.parametrize("groups", [1, 4])
 def test_corrected_sums_estimate_the_sum_over_all_items(strategy, groups):
     values = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0])
@@ -117,7 +119,7 @@ def test_corrected_sums_estimate_the_sum_over_all_items(strategy, groups):
     assert abs(np.mean(sums) - values[reachable].sum()) < 4.5 * error
 
 
-@EACH
+@EACH_STRATEGY
 def test_all_is_every_item_once(strategy):
     negatives = sampler(strategy, "all")
     assert negatives.is_full
@@ -137,7 +139,7 @@ def test_enough_negatives_are_every_item_once(strategy, n_negatives, is_full):
     assert (sorted(codes.tolist()) == list(range(N_ITEMS))) is is_full
 
 
-def test_in_batch_negatives_are_never_more_than_the_batch():
+def test_in_batch_has_as_many_negatives_as_targets():
     negatives = sampler("in_batch", 20)
     assert not negatives.is_full
     assert len(negatives.draw(np.array([1, 2]))[0]) == 2
@@ -145,7 +147,7 @@ def test_in_batch_negatives_are_never_more_than_the_batch():
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("strategy", [*STRATEGIES, "all"])
-def test_groups_are_equally_large(groups, strategy):
+def test_groups_have_the_same_size(groups, strategy):
     n_negatives = "all" if strategy == "all" else 6
     strategy = "uniform" if strategy == "all" else strategy
     targets = np.array([6, 0, 4, 2, 6])
@@ -155,7 +157,7 @@ def test_groups_are_equally_large(groups, strategy):
     assert len(codes) % groups == 0
     assert 0 <= len(codes) - len(plain) < groups
     extra = np.bincount(codes, minlength=N_ITEMS) - np.bincount(plain, minlength=N_ITEMS)
-    assert (extra >= 0).all()  # nothing is lost
+    assert (extra >= 0).all()  # all negatives are kept
     scale = np.log(len(codes) / len(plain))
     expected = dict(zip(plain.tolist(), plain_expected.tolist(), strict=True))
     np.testing.assert_allclose(
@@ -169,7 +171,7 @@ def test_groups_come_in_random_order():
     assert_drawn_from(firsts.ravel(), np.full(N_ITEMS, 1 / N_ITEMS))
 
 
-def test_an_item_that_was_never_a_target_has_a_finite_correction():
+def test_the_correction_is_finite_for_items_that_were_never_a_target():
     codes, log_expected = sampler("in_batch").draw(np.array([1, 5]))
     assert codes.tolist() == [1, 5]
     assert np.isfinite(log_expected).all()
@@ -178,10 +180,12 @@ def test_an_item_that_was_never_a_target_has_a_finite_correction():
     assert np.isfinite(log_expected).all()
 
 
-@EACH
-def test_the_generator_decides_alone(strategy):
+@EACH_STRATEGY
+def test_negatives_depend_only_on_the_generator(strategy):
     targets = np.array([0, 2])
-    one, same, other = (sampler(strategy, 7, seed) for seed in (0, 0, 1))
+    one = sampler(strategy, 7, seed=0)
+    same = sampler(strategy, 7, seed=0)
+    other = sampler(strategy, 7, seed=1)
     first = one.draw(targets)[0].tolist()
     assert first == same.draw(targets)[0].tolist()
     if strategy != "in_batch":

@@ -18,7 +18,7 @@ SCHEMA = Schema("user", "item", "time")
 
 
 def log(seed=0, n=200):
-    """A table of text users, integer items and days, of which many are equal."""
+    """Return a table with text users, integer items and days, of which many are equal."""
     rng = np.random.default_rng(seed)
     times = pa.array(rng.integers(30, size=n) * 86400).cast(pa.timestamp("s"))
     return pa.table(
@@ -34,7 +34,7 @@ def log(seed=0, n=200):
 
 
 def write(table, folder, cuts=(70, 70, 130), row_group_size=40):
-    """The table in several files, one of them empty, whose names sort as the rows do."""
+    """Write the table to several files, one of them empty; their names sort like the rows."""
     names = [folder / f"{name}.parquet" for name in "abcd"]
     for name, start, stop in zip(names, (0, *cuts), (*cuts, len(table)), strict=True):
         pq.write_table(table.slice(start, stop - start), name, row_group_size=row_group_size)
@@ -54,21 +54,23 @@ def cast(**types):
 
 
 def ids(values):
-    """Dtype and ids: what must be equal."""
+    """Return what must be equal: dtype and ids."""
     return values.dtype, values.tolist()
 
 
 def check_equal(one, other):
-    """Two results of `prepare` are the same, bit for bit."""
+    """Check that two results of `prepare` are bit-equal."""
     for mine, theirs in ((one.users, other.users), (one.items, other.items)):
         assert ids(mine.ids) == ids(theirs.ids)
     for name in ("items", "offsets", "times"):
-        mine, theirs = (getattr(prepared.interactions, name) for prepared in (one, other))
+        mine = getattr(one.interactions, name)
+        theirs = getattr(other.interactions, name)
         assert (mine is None) == (theirs is None)
         assert mine is None or ids(mine) == ids(theirs)
     assert ids(one.counts) == ids(other.counts)
     for side in ("user_features", "item_features"):
-        mine, theirs = (getattr(prepared, side) for prepared in (one, other))
+        mine = getattr(one, side)
+        theirs = getattr(other, side)
         for a, b in zip(mine.encoder.features, theirs.encoder.features, strict=True):
             assert (a.name, a.kind, ids(a.values)) == (b.name, b.kind, ids(b.values))
         assert (mine.matrix != theirs.matrix).nnz == 0
@@ -94,31 +96,31 @@ KINDS = {
 
 @pytest.mark.parametrize("change", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("minimum", [1, 9])
-def test_files_give_the_same_as_the_frame(tmp_path, change, minimum):
+def test_files_equal_the_frame(tmp_path, change, minimum):
     table = change(log())
     write(table, tmp_path)
-    oracle = prepare(table.to_pandas(), SCHEMA, min_item_count=minimum)
-    assert (len(oracle.interactions.items) < len(table)) is (minimum > 1)
-    check_equal(prepare(ParquetTable(tmp_path), SCHEMA, min_item_count=minimum), oracle)
+    expected = prepare(table.to_pandas(), SCHEMA, min_item_count=minimum)
+    assert (len(expected.interactions.items) < len(table)) is (minimum > 1)
+    check_equal(prepare(ParquetTable(tmp_path), SCHEMA, min_item_count=minimum), expected)
 
 
-def test_paths_of_every_kind(tmp_path):
+def test_every_kind_of_path(tmp_path):
     files = write(log(), tmp_path)
-    oracle = prepare(log().to_pandas(), SCHEMA)
+    expected = prepare(log().to_pandas(), SCHEMA)
     for source in (tmp_path, str(tmp_path), files, tuple(map(str, files))):
-        check_equal(prepare(ParquetTable(source), SCHEMA), oracle)
+        check_equal(prepare(ParquetTable(source), SCHEMA), expected)
 
 
-def test_the_order_of_the_files_decides_among_equal_times(tmp_path):
+def test_rows_of_equal_time_keep_the_order_of_the_files(tmp_path):
     files = write(log(), tmp_path)[::-1]
     whole = pa.concat_tables(pq.read_table(file) for file in files)
-    oracle = prepare(whole.to_pandas(), SCHEMA)
-    check_equal(prepare(ParquetTable(files), SCHEMA), oracle)
+    expected = prepare(whole.to_pandas(), SCHEMA)
+    check_equal(prepare(ParquetTable(files), SCHEMA), expected)
     other = prepare(ParquetTable(tmp_path), SCHEMA)
-    assert other.interactions.items.tolist() != oracle.interactions.items.tolist()
+    assert other.interactions.items.tolist() != expected.interactions.items.tolist()
 
 
-def test_a_folder_is_read_in_the_order_of_names_whenever_they_were_written(tmp_path):
+def test_files_of_a_folder_are_sorted_by_name(tmp_path):
     table = log()
     for start in (150, 0, 50, 100):
         pq.write_table(table.slice(start, 50), tmp_path / f"{start:03d}.parquet")
@@ -130,18 +132,18 @@ def test_columns_by_position_and_row_order_in_time(tmp_path):
     file = tmp_path / "log.parquet"
     pq.write_table(table, file)
     schema = Schema(0, 1, None)
-    oracle = prepare(table.to_pandas(), SCHEMA._replace(time=None))
-    check_equal(prepare(ParquetTable(file), schema), oracle)
+    expected = prepare(table.to_pandas(), SCHEMA._replace(time=None))
+    check_equal(prepare(ParquetTable(file), schema), expected)
 
 
 def test_features_in_the_files(tmp_path):
     table = log()
     write(table, tmp_path)
     schema = SCHEMA._replace(user_features=("shop",), item_features=("color", "price"))
-    oracle = prepare(table.to_pandas(), schema, min_item_count=8)
-    assert oracle.user_features.encoder.width == 4
-    assert oracle.item_features.encoder.width == 4
-    check_equal(prepare(ParquetTable(tmp_path), schema, min_item_count=8), oracle)
+    expected = prepare(table.to_pandas(), schema, min_item_count=8)
+    assert expected.user_features.encoder.width == 4
+    assert expected.item_features.encoder.width == 4
+    check_equal(prepare(ParquetTable(tmp_path), schema, min_item_count=8), expected)
 
 
 def test_names_with_dots_and_columns_that_are_folders(tmp_path):
@@ -160,7 +162,7 @@ def test_names_with_dots_and_columns_that_are_folders(tmp_path):
     check_equal(prepare(X, schema), prepare(twice, schema))
 
 
-def test_unsigned_times_that_need_floats_in_some_part_are_floats_in_all(tmp_path):
+def test_times_are_floats_in_all_parts_if_one_part_needs_floats(tmp_path):
     times = pa.array([3, 2**63 + 2**40, 1, 2**64 - 1, 2], pa.uint64())
     table = pa.table({"user": [1, 1, 2, 2, 1], "item": [1, 2, 3, 4, 5], "time": times})
     pq.write_table(table, tmp_path / "log.parquet", row_group_size=1)
@@ -178,8 +180,8 @@ MISSING = {"user": "ids", "item": "ids", "time": "times"}
 def test_missing_cells_are_counted_over_all_files(tmp_path, name):
     table = log()
     rows = pa.array([row in (40, 41, 75, 199) for row in range(200)])
-    holes = pa.compute.if_else(rows, None, table.column(name))
-    table = table.set_column(table.column_names.index(name), name, holes)
+    column = pa.compute.if_else(rows, None, table.column(name))
+    table = table.set_column(table.column_names.index(name), name, column)
     write(table, tmp_path)
     message = f"column '{name}' has 4 missing or infinite {MISSING[name]}, the first in row 40; "
     for X in (table.to_pandas(), table, ParquetTable(tmp_path)):
@@ -188,7 +190,7 @@ def test_missing_cells_are_counted_over_all_files(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["item", "time"])
-def test_infinite_cells_are_missing_too(tmp_path, name):
+def test_infinite_cells_count_as_missing(tmp_path, name):
     values = np.arange(20.0)
     values[[7, 12]] = np.inf, np.nan
     table = pa.table({"user": [1] * 20, "item": range(20), "time": range(20)})
@@ -208,7 +210,7 @@ def test_infinite_cells_are_missing_too(tmp_path, name):
         ("item", [{"a": 1}], IdTypeError, "column 'item' has the id .* argument must be a string"),
     ],
 )
-def test_illegal_types_are_the_errors_of_frames(tmp_path, name, values, error, message):
+def test_invalid_types_raise_as_in_frames(tmp_path, name, values, error, message):
     columns = {"user": ["a"], "item": [1], "time": [1]} | {name: values}
     pq.write_table(pa.table(columns), tmp_path / "log.parquet")
     for X in (pa.table(columns), ParquetTable(tmp_path)):
@@ -217,7 +219,7 @@ def test_illegal_types_are_the_errors_of_frames(tmp_path, name, values, error, m
 
 
 @pytest.mark.parametrize("name", ["user", "item", "time"])
-def test_a_missing_column_is_an_error(tmp_path, name):
+def test_a_missing_column_raises(tmp_path, name):
     write(log().drop_columns(name), tmp_path)
     with pytest.raises(InvalidInputError, match=f"no column '{name}'; it has .* set {name}_col="):
         prepare(ParquetTable(tmp_path), SCHEMA)
@@ -225,14 +227,14 @@ def test_a_missing_column_is_an_error(tmp_path, name):
         prepare(ParquetTable(tmp_path), Schema(9, 1, None))
 
 
-def test_files_of_other_types_are_an_error_and_not_converted(tmp_path):
+def test_files_with_different_types_raise(tmp_path):
     pq.write_table(pa.table({"user": [1], "item": [1]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"user": [2], "item": ["1"]}), tmp_path / "b.parquet")
     with pytest.raises(InvalidInputError, match=r"read as Parquet \(ArrowTypeError: .*Field item"):
         ParquetTable(tmp_path)
 
 
-def test_integers_of_any_size_are_of_one_type(tmp_path):
+def test_integers_of_different_sizes_have_one_type(tmp_path):
     for size in (8, 64, 32):
         column = pa.array([size], f"int{size}")
         pq.write_table(pa.table({"x": column}), tmp_path / f"{size}.parquet")
@@ -251,7 +253,7 @@ def test_integers_of_any_size_are_of_one_type(tmp_path):
         (lambda folder: text(folder).parent, "ArrowInvalid: .*text.parquet"),
     ],
 )
-def test_what_is_no_parquet_is_an_error(tmp_path, make, message):
+def test_invalid_paths_and_files_raise(tmp_path, make, message):
     with pytest.raises(InvalidInputError, match=message):
         ParquetTable(make(tmp_path))
 
@@ -268,53 +270,54 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
         ParquetTable(tmp_path)
 
 
-def test_what_a_path_is():
+def test_is_path():
     for X in ("a", Path("a"), ["a", Path("b")], ("a",)):
         assert is_path(X)
     for X in ([], (), [["a"]], ["a", 1], 1, None, np.array(["a"]), pd.Series(["a"])):
         assert not is_path(X)
 
 
-# ------------------------------------------------------------------ the estimator
+# ------------------------------------------------------------------ estimator
 
 COLUMNS = {"user_col": "user", "item_col": "item", "time_col": "time"}
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """A table, its files, and a recommender fitted on each."""
+    """Return a table, its folder of files, and a recommender fitted on each."""
     folder = tmp_path_factory.mktemp("log")
     table = log()
     write(table, folder)
     rec = MINDRecommender(**COLUMNS, embedding_dim=4, max_epochs=1, random_state=0)
-    return table.to_pandas(), folder, clone(rec).fit(table.to_pandas()), rec.fit(folder)
+    frame = table.to_pandas()
+    return frame, folder, clone(rec).fit(frame), rec.fit(folder)
 
 
 def test_fitting_files_equals_fitting_the_frame(fitted):
-    frame, _, oracle, rec = fitted
-    np.testing.assert_array_equal(rec.item_embeddings_, oracle.item_embeddings_)
+    frame, _, of_frame, rec = fitted
+    np.testing.assert_array_equal(rec.item_embeddings_, of_frame.item_embeddings_)
     assert rec.n_features_in_ == frame.shape[1]
     assert rec.feature_names_in_.tolist() == list(frame.columns)
-    assert rec.recommend(k=3).equals(oracle.recommend(k=3))
+    assert rec.recommend(k=3).equals(of_frame.recommend(k=3))
 
 
 def test_the_other_methods_read_files_too(fitted):
-    frame, folder, oracle, rec = fitted
-    np.testing.assert_array_equal(rec.transform(folder), oracle.transform(frame))
-    np.testing.assert_array_equal(rec.predict(folder, k=3), oracle.predict(frame, k=3))
-    assert rec.score(folder) == oracle.score(frame)
+    frame, folder, of_frame, rec = fitted
+    np.testing.assert_array_equal(rec.transform(folder), of_frame.transform(frame))
+    np.testing.assert_array_equal(rec.predict(folder, k=3), of_frame.predict(frame, k=3))
+    assert rec.score(folder) == of_frame.score(frame)
     past = clone(rec).set_params(transform_history="past").fit(frame)
     np.testing.assert_array_equal(past.transform(folder), past.transform(frame))
 
 
-def test_files_with_other_columns_than_fit_are_an_error(fitted, tmp_path):
+def test_files_with_other_columns_than_fit_raise(fitted, tmp_path):
     rec = fitted[-1]
     write(log().drop_columns("shop"), tmp_path)
     with pytest.raises(ValueError, match="(?s)feature names should match.*shop"):
         rec.transform(tmp_path)
 
 
-def test_files_without_rows_are_an_error(tmp_path):
+def test_files_without_rows_raise(tmp_path):
     pq.write_table(log().slice(0, 0), tmp_path / "log.parquet")
     with pytest.raises(InvalidInputError, match="the table of interactions has no rows"):
         MINDRecommender(**COLUMNS).fit(tmp_path)

@@ -17,14 +17,14 @@ DAY = 86400 * 10**9
 
 
 def random_rows(seed=0, n=80):
-    """Users as text, items as integers, times as days of which many are equal."""
+    """Return users as text, items as integers, and times as days of which many are equal."""
     rng = np.random.default_rng(seed)
     users = [f"u{code:02d}" for code in rng.integers(12, size=n)]
     return users, rng.integers(100, 115, n).tolist(), rng.integers(9, size=n).tolist()
 
 
 def oracle(users, items, times):
-    """History of each user: (time, item), oldest first, equal times in the order of the rows."""
+    """Return (time, item) pairs per user, oldest first; equal times keep the order of the rows."""
     histories = {}
     for row, (user, item, time) in enumerate(zip(users, items, times, strict=True)):
         histories.setdefault(user, []).append((time, row, item))
@@ -35,7 +35,7 @@ def oracle(users, items, times):
 
 
 def decoded(prepared):
-    """The prepared interactions in ids."""
+    """Return the item ids of each history, by user id."""
     codes = np.split(prepared.interactions.items, prepared.interactions.offsets[1:-1])
     ids = [prepared.items.ids[history].tolist() for history in codes]
     return dict(zip(prepared.users.ids.tolist(), ids, strict=True))
@@ -81,8 +81,9 @@ def arrow(u, i, t):
     return pa.table({"user": pa.array(u).dictionary_encode(), "item": i, "time": stamps})
 
 
-ARROW_TEXT, ARROW_INT = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.int32())
-# name → (function of users, items and days, what a day is in the times)
+ARROW_TEXT = pd.ArrowDtype(pa.string())
+ARROW_INT = pd.ArrowDtype(pa.int32())
+# name → (function of users, items and days, length of a day in the unit of the times)
 TABLES = {
     "object, integer times": (pandas(), 1),
     "object items": (pandas(items="object"), 1),
@@ -142,7 +143,7 @@ def test_tables_of_every_kind_give_the_same_interactions(make, day):
 
 @pytest.mark.parametrize(("make", "day"), TABLES.values(), ids=TABLES)
 def test_tables_in_small_parts_give_the_same_interactions(make, day, monkeypatch):
-    monkeypatch.setattr(tables, "PART", 7)
+    monkeypatch.setattr(tables, "PART_ROWS", 7)
     monkeypatch.setattr(ragged, "BLOCK_ROWS", 16)
     test_tables_of_every_kind_give_the_same_interactions(make, day)
 
@@ -168,7 +169,7 @@ def test_histories_equal_those_of_a_loop(seed):
     assert decoded(by_position) == items_of(oracle(*rows))
 
 
-def test_ids_of_users_and_items_may_mix_kinds():
+def test_ids_may_mix_types():
     X = pd.DataFrame(
         {"user": ["a", 1, "a", 1], "item": [2.5, -1.0, 2.5, 3.0], "time": [2, 1, 1, 2]}
     )
@@ -178,7 +179,8 @@ def test_ids_of_users_and_items_may_mix_kinds():
 @pytest.mark.parametrize("kind", ["object, integer times", "polars", "pyarrow", "object array"])
 def test_the_callers_tables_are_not_changed(kind):
     make = TABLES[kind][0]
-    X, copy = make(*random_rows()), make(*random_rows())
+    X = make(*random_rows())
+    copy = make(*random_rows())
     table = pd.DataFrame({"item": [100, 101], "price": [0.5, np.nan], "tags": [["a"], []]})
     before = table.copy(deep=True)
     prepare(X, SCHEMA, items=table, min_item_count=3)
@@ -192,8 +194,9 @@ def test_the_callers_tables_are_not_changed(kind):
 # ------------------------------------------------------------------ columns
 
 
-def test_arrays_are_read_by_position_unless_told_otherwise():
-    wide, narrow = np.zeros((1, 3)), np.zeros((1, 2))
+def test_names_of_columns_are_positions_in_an_array():
+    wide = np.zeros((1, 3))
+    narrow = np.zeros((1, 2))
     assert SCHEMA.for_table(pd.DataFrame()) is SCHEMA
     assert SCHEMA.for_table(wide)[:3] == (0, 1, 2)
     assert SCHEMA.for_table(narrow)[:3] == (0, 1, None)
@@ -201,7 +204,7 @@ def test_arrays_are_read_by_position_unless_told_otherwise():
     assert Schema(2, 0, None).for_table(wide)[:3] == (2, 0, None)
 
 
-def test_the_columns_of_a_table():
+def test_read_rows_and_read_column():
     X = pd.DataFrame({"user": ["a", "b"], "item": [2, 1], "time": [0.5, 1.5]})
     rows = read_rows(X, SCHEMA)
     assert [column.tolist() for column in rows] == [["a", "b"], [2, 1], [0.5, 1.5]]
@@ -211,7 +214,7 @@ def test_the_columns_of_a_table():
 
 
 @pytest.mark.parametrize("name", ["user", "item", "time"])
-def test_a_missing_column_is_an_error_that_names_the_parameter(name):
+def test_the_error_of_a_missing_column_names_the_parameter(name):
     X = pd.DataFrame({"user": [1], "item": [1], "time": [1]}).drop(columns=name)
     with pytest.raises(InvalidInputError, match=f"no column '{name}'; it has .* set {name}_col="):
         prepare(X, SCHEMA)
@@ -227,14 +230,14 @@ def test_a_missing_column_is_an_error_that_names_the_parameter(name):
         ("user", (1, 2), IdTypeError, "column 'user' has the id .* of type tuple"),
     ],
 )
-def test_illegal_cells_are_an_error_that_names_the_column(name, value, error, message):
+def test_the_error_of_an_invalid_cell_names_the_column(name, value, error, message):
     X = pd.DataFrame({"user": [1, 2], "item": [1, 2], "time": [1, 2]}, dtype=object)
     X.at[1, name] = value
     with pytest.raises(error, match=message):
         prepare(X, SCHEMA)
 
 
-def test_further_columns_of_an_array_are_ignored_with_a_warning():
+def test_unread_columns_of_an_array_are_ignored_with_a_warning():
     X = np.array([[1, 10, 2, 5, 7], [1, 11, 1, 5, 7]])
     with pytest.warns(IgnoredDataWarning, match=r"has 5 unnamed columns; .* \[3, 4\] are ignored"):
         prepared = prepare(X, SCHEMA)
@@ -248,7 +251,7 @@ def test_further_columns_of_an_array_are_ignored_with_a_warning():
     "schema",
     [SCHEMA._replace(item_features=(3,), user_features=(4,)), Schema(0, 1, 2), Schema(4, 1, None)],
 )
-def test_no_warning_where_no_column_was_overlooked(schema):
+def test_no_warning_if_all_columns_are_chosen(schema):
     X = np.array([[1, 10, 2, 5, 7], [1, 11, 1, 5, 7]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -273,7 +276,7 @@ def test_rare_items_are_left_out(seed, minimum):
     assert (len(kept) < len(rows)) is (minimum > min(map(items.count, items)))
 
 
-def test_ids_that_cannot_be_sorted_keep_the_order_of_the_rows_that_are_left():
+def test_ids_that_cannot_be_sorted_keep_the_order_of_the_kept_rows():
     X = pd.DataFrame({"user": ["a", 1, "a"], "item": [9, "x", "x"], "time": [1, 2, 3]})
     prepared = prepare(X, SCHEMA, min_item_count=2)
     assert prepared.users.ids.tolist() == [1, "a"]
@@ -281,7 +284,7 @@ def test_ids_that_cannot_be_sorted_keep_the_order_of_the_rows_that_are_left():
     assert prepare(X, SCHEMA).users.ids.tolist() == ["a", 1]
 
 
-def test_no_item_left_is_an_error():
+def test_leaving_out_all_items_raises():
     X = pd.DataFrame({"user": [1, 2, 3], "item": [1, 1, 2], "time": [1, 2, 3]})
     message = "min_item_count=3 leaves no item: the most frequent one has 2 interactions; lower"
     with pytest.raises(InvalidInputError, match=message):
@@ -315,14 +318,14 @@ def test_feature_tables(make):
     items = make({"color": ["red", "blue", None], "item": [3, 7, 1], "price": [1.0, 3.0, 2.0]})
     users = make({"user": ["z", "b"], "age": [5, 6]})
     prepared = prepare(X, SCHEMA, users=users, items=items)
-    assert prepared.items.ids.tolist() == [1, 2, 3, 7]  # 2 has no row in the table, 7 none in X
+    assert prepared.items.ids.tolist() == [1, 2, 3, 7]  # 2 is not in the table, 7 is not in X
     assert prepared.users.ids.tolist() == ["a", "b", "z"]
     assert prepared.counts.tolist() == [1, 1, 1, 0]
     assert decoded(prepared) == {"a": [1], "b": [3, 2], "z": []}
     features = prepared.item_features.encoder.features
     assert [feature.name for feature in features] == ["color", "price"]
     assert features[0].values.tolist() == ["blue", "red"]
-    high = np.sqrt(1.5)  # (3 - 2) / the deviation of 1, 2, 3
+    high = np.sqrt(1.5)  # (3 - 2) / the standard deviation of 1, 2, 3
     matrix = [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0.5, -high / 2, 0.5], [0.5, 0, high / 2, 0.5]]
     np.testing.assert_allclose(prepared.item_features.matrix.toarray(), matrix, atol=1e-6)
     assert prepared.item_features.presence.tolist() == [1, 0, 2, 2]
@@ -336,7 +339,7 @@ def test_without_tables_there_are_no_features():
     assert prepared.item_features.presence.tolist() == [0, 0, 0]
 
 
-def test_a_table_of_ids_alone_makes_them_known():
+def test_ids_of_a_table_without_features_are_known():
     prepared = prepare(X, SCHEMA, items=pd.DataFrame({"item": [9]}))
     assert prepared.items.ids.tolist() == [1, 2, 3, 9]
     assert prepared.item_features.encoder.width == 0
@@ -350,7 +353,7 @@ def test_a_table_without_rows():
     assert prepared.item_features.matrix.shape == (3, 0)
 
 
-def test_named_features_are_chosen_from_the_table_then_from_the_interactions():
+def test_chosen_features_are_read_from_the_table_or_else_from_the_interactions():
     items = pd.DataFrame({"item": [1, 2, 3], "color": ["r", "g", "b"], "unused": [1, 2, 3]})
     more = X.assign(color=["x", "y", "z"], channel=["web", "app", "app"])
     schema = SCHEMA._replace(item_features=("channel", "color"))
@@ -365,21 +368,21 @@ def test_named_features_are_chosen_from_the_table_then_from_the_interactions():
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("with_times", [True, False])
-def test_features_in_the_interactions_are_those_of_the_newest_row(seed, with_times):
+def test_features_in_the_interactions_are_read_from_the_newest_row(seed, with_times):
     users, items, days = random_rows(seed)
     cities = [f"c{i}" for i in np.random.default_rng(seed).integers(5, size=len(users))]
     newest = {}
     for row, (user, time) in enumerate(zip(users, days, strict=True)):
         key = (time if with_times else 0, row)
-        newest[user] = max(newest.get(user, key), key)  # of equal times the last row
+        newest[user] = max(newest.get(user, key), key)  # at equal times the last row
     table = pandas()(users, items, days).assign(city=cities)
     schema = Schema("user", "item", "time" if with_times else None, user_features=("city",))
     prepared = prepare(table, schema)
     (feature,) = prepared.user_features.encoder.features
-    found = prepared.user_features.matrix.toarray()
-    wanted = [cities[newest[user][1]] for user in sorted(newest)]
-    assert feature.values[found.argmax(axis=1)].tolist() == wanted
-    assert (found.sum(axis=1) == 1).all()
+    matrix = prepared.user_features.matrix.toarray()
+    expected = [cities[newest[user][1]] for user in sorted(newest)]
+    assert feature.values[matrix.argmax(axis=1)].tolist() == expected
+    assert (matrix.sum(axis=1) == 1).all()
 
 
 def test_a_missing_value_in_the_newest_row_counts_as_missing():
@@ -396,14 +399,14 @@ def test_features_of_an_array_are_chosen_by_position():
     assert prepared.user_features.matrix.toarray().tolist() == [[0, 1], [1, 0]]
 
 
-def test_the_key_of_a_table_with_positions_is_its_first_column():
+def test_the_key_column_is_the_first_if_the_schema_has_positions():
     array = X.to_numpy()
     items = pd.DataFrame({"id": [1, 2, 3], "color": ["r", "g", "b"]})
     prepared = prepare(array, Schema(0, 1, 2), items=items)
     assert prepared.item_features.matrix.toarray().tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
 
 
-def test_the_key_of_a_table_beside_an_array_goes_by_name():
+def test_the_key_column_has_the_name_of_the_schema_beside_an_array():
     array = X.to_numpy()
     items = pd.DataFrame({"color": ["r", "g", "b"], "item": [1, 2, 3]})
     prepared = prepare(array, SCHEMA, items=items)
@@ -444,18 +447,24 @@ def test_the_key_of_a_table_beside_an_array_goes_by_name():
         ("users", pd.DataFrame({"user": [1]}), IdTypeError, "user ids are of kind number .* text"),
     ],
 )
-def test_illegal_tables_are_an_error(side, table, error, message):
+def test_invalid_tables_raise(side, table, error, message):
     with pytest.raises(error, match=message):
         prepare(X, SCHEMA, **{side: table})
 
 
 @pytest.mark.parametrize("role", ["user", "item"])
-def test_an_unknown_feature_is_an_error(role):
+def test_an_unknown_feature_raises(role):
     schema = SCHEMA._replace(**{f"{role}_features": ("genre",)})
     with pytest.raises(InvalidInputError, match=f"no column 'genre'.* set {role}_features="):
         prepare(X, schema)
     with pytest.raises(InvalidInputError, match=f"{role}_features='genre' is not a column"):
         prepare(X.to_numpy(), schema)
+    message = (
+        rf"^{role}_features names 'genre', which is neither in the {role}s table, which has "
+        rf"\['{role}'\], nor in X, which has \['user', 'item', 'time'\]$"
+    )
+    with pytest.raises(InvalidInputError, match=message):
+        prepare(X, schema, **{f"{role}s": X[[role]].drop_duplicates()})
 
 
 @pytest.mark.parametrize(
@@ -492,10 +501,10 @@ def test_dates_of_different_units_are_joined():
     assert prepared.item_features.presence.tolist() == [0, 1]
 
 
-# ------------------------------------------------------------------ people who were not in fit
+# ------------------------------------------------------------------ users who were not in fit
 
 
-def test_profiles_of_others():
+def test_profile_rows():
     users = pd.DataFrame({"user": ["a", "b"], "age": [5, 6], "city": ["rome", "oslo"]})
     encoder = prepare(X, SCHEMA, users=users).user_features.encoder
     people = IdEncoder(np.array(["p", "q", "r"], dtype=object), "user")
@@ -518,7 +527,7 @@ def test_profiles_of_others():
         (pd.DataFrame({"user": [1], "age": [5]}), IdTypeError, "user ids are of kind number"),
     ],
 )
-def test_illegal_profiles_are_an_error(table, error, message):
+def test_invalid_profiles_raise(table, error, message):
     encoder = prepare(X, SCHEMA, users=pd.DataFrame({"user": ["a"], "age": [5]})).user_features
     people = IdEncoder(np.array(["p"], dtype=object), "user")
     with pytest.raises(error, match=message):

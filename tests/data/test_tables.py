@@ -57,11 +57,11 @@ def test_frames_have_named_columns(make):
 
 
 @pytest.mark.parametrize("array", [np.zeros((2, 2)), [[1, 2]], np.array([["a", 1]], dtype=object)])
-def test_arrays_and_lists_are_no_frames(array):
+def test_arrays_and_lists_are_not_frames(array):
     assert not is_frame(array)
 
 
-def test_multiindex_columns_are_an_error():
+def test_multiindex_columns_raise():
     frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
     with pytest.raises(InvalidInputError, match="MultiIndex; flatten them"):
         column_names(frame)
@@ -78,14 +78,14 @@ def test_columns_are_taken_by_name_or_position(make, column, name):
     assert taken.tolist() == COLUMNS[name]
 
 
-def test_columns_of_an_array_keep_their_own_kind():
+def test_columns_of_an_array_get_their_own_type():
     array = np.array([["a", 1, 0.5], [2, 2, 1.5]], dtype=object)
     assert take_column(array, 0, "user_col").tolist() == ["a", 2]
     assert take_column(array, 1, "item_col").dtype == np.int64
     assert take_column(array, 2, "time_col").dtype == np.float64
 
 
-def test_a_position_means_the_position_even_if_names_are_integers_or_repeat():
+def test_an_integer_is_a_position_even_if_names_are_integers_or_repeated():
     assert take_column(pd.DataFrame({5: [1], 0: [2]}), 0, "user_col").tolist() == [1]
     repeated = pd.DataFrame([[1, 2]], columns=["a", "a"])
     assert take_column(repeated, 1, "user_col").tolist() == [2]
@@ -95,27 +95,27 @@ def test_a_position_means_the_position_even_if_names_are_integers_or_repeat():
 
 
 @EVERY_FRAME
-def test_a_missing_column_names_those_there_are_and_the_parameter(make):
+def test_the_error_of_a_missing_column_names_the_columns_and_the_parameter(make):
     message = r"no column 'users'; it has \['user', 'item'\].* set user_col= to one"
     with pytest.raises(InvalidInputError, match=message):
         take_column(make(COLUMNS), "users", "user_col")
 
 
-def test_a_repeated_column_name_is_an_error():
+def test_a_repeated_column_name_raises():
     frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
     with pytest.raises(InvalidInputError, match="more than one column 'a'"):
         take_column(frame, "a", "user_col")
 
 
 @pytest.mark.parametrize("column", [-1, 2, True, np.int64(9)])
-def test_an_illegal_position_in_a_frame_is_an_error(column):
+def test_an_invalid_position_in_a_frame_raises(column):
     message = r"time_col=.* is not a column .* the columns \['user', 'item'\]; .* from 0 to 1"
     with pytest.raises(InvalidInputError, match=message):
         take_column(pd.DataFrame(COLUMNS), column, "time_col")
 
 
 @pytest.mark.parametrize("column", [-1, 2, True, "user", None, 0.0])
-def test_an_illegal_position_in_an_array_is_an_error(column):
+def test_an_invalid_position_in_an_array_raises(column):
     with pytest.raises(InvalidInputError, match=r"item_col=.* which has 2 columns; .* from 0 to 1"):
         take_column(np.zeros((3, 2)), column, "item_col")
 
@@ -125,7 +125,7 @@ def test_an_illegal_position_in_an_array_is_an_error(column):
     [pl.DataFrame, pa.table, lambda columns: pd.DataFrame(columns, dtype=object)],
     ids=["polars", "pyarrow", "pandas"],
 )
-def test_missing_integers_are_not_turned_into_floats(make):
+def test_integers_with_missing_values_do_not_become_floats(make):
     large = 2**60 + 1  # a float would lose the 1
     taken = take_column(make({"x": [large, None, 2]}), "x", "item_features")
     assert taken.dtype == object
@@ -134,7 +134,7 @@ def test_missing_integers_are_not_turned_into_floats(make):
 
 
 @pytest.mark.parametrize("make", [pl.DataFrame, pa.table, pd.DataFrame])
-def test_floats_with_gaps_stay_floats(make):
+def test_floats_with_missing_values_stay_floats(make):
     taken = take_column(make({"x": [0.5, None]}), "x", "item_features")
     assert taken.dtype == np.float64
     assert taken.isna().tolist() == [False, True]
@@ -190,7 +190,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("ids", INTEGERS.values(), ids=INTEGERS)
-def test_integer_ids_of_every_kind_become_integers(ids):
+def test_integer_ids_of_every_type_become_integers(ids):
     array = id_array(ids, "x")
     assert array.dtype.kind in "iu"
     assert array.tolist() == [3, 1, 2]
@@ -198,7 +198,7 @@ def test_integer_ids_of_every_kind_become_integers(ids):
 
 
 @pytest.mark.parametrize("ids", TEXTS.values(), ids=TEXTS)
-def test_text_ids_of_every_kind_become_python_text(ids):
+def test_text_ids_of_every_type_become_python_text(ids):
     array = id_array(ids, "x")
     assert array.dtype == object
     assert array.tolist() == ["3", "é", ""]
@@ -235,12 +235,12 @@ def test_text_beside_numbers_keeps_both():
         ([uuid.UUID(int=1)], "mixed"),
     ],
 )
-def test_kinds(ids, kind):
+def test_id_kind(ids, kind):
     assert id_kind(id_array(ids, "x")) == kind
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
-def test_dates_with_a_zone_become_utc(zone):
+def test_dates_with_a_time_zone_become_utc(zone):
     moments = pd.Series(pd.to_datetime(["2020-01-01 12:00"], utc=True))
     local = moments.dt.tz_localize(None) if zone is None else moments.dt.tz_convert(zone)
     expected = np.array(["2020-01-01T12:00"], dtype="M8[ns]")
@@ -284,7 +284,7 @@ def test_no_ids():
     ],
     ids=str,
 )
-def test_missing_ids_are_an_error(ids):
+def test_missing_ids_raise(ids):
     row = 0 if len(ids) == 1 else 1
     n = len(ids) - 1 if len(ids) > 1 and not pd.notna(list(ids)[-1]) else 1
     message = f"column 'u' has {n} missing or infinite ids, the first in row {row}; drop"
@@ -296,9 +296,10 @@ def test_missing_ids_are_an_error(ids):
     "part", [(1, 2), [1], {"a": 1}, {1}, frozenset({1}), np.array([1, 2]), pa.scalar(1)], ids=str
 )
 @pytest.mark.parametrize("others", [[], ["a"], [1]])
-def test_ids_that_are_no_scalars_are_an_error(part, others):
+def test_ids_that_are_not_scalars_raise(part, others):
     ids = np.empty(len(others) + 1, dtype=object)
-    ids[:-1], ids[-1] = others, part
+    ids[:-1] = others
+    ids[-1] = part
     kind = type(part).__name__
     message = f"column 'u' has the id .* of type {kind}, but the argument must be a string, num"
     with pytest.raises(IdTypeError, match=message):
@@ -307,7 +308,15 @@ def test_ids_that_are_no_scalars_are_an_error(part, others):
         scalar_array(list(ids), "column 'u'")
 
 
-def test_an_index_of_several_levels_has_no_ids():
+def test_text_that_is_not_unicode_raises():
+    message = r"the text 'b.ud800' has half of a surrogate pair.*; drop it, or replace the half by"
+    for values in (["a", "b\ud800"], np.array(["a", "b\ud800"], dtype=object)):
+        with pytest.raises(InvalidInputError, match=message):
+            id_array(values, "x")
+    assert id_array(["a", "b\ud800".encode(errors="replace").decode()], "x").tolist() == ["a", "b?"]
+
+
+def test_a_multiindex_has_no_ids():
     with pytest.raises(IdTypeError, match="of type tuple"):
         id_array(pd.MultiIndex.from_tuples([(1, 2)]), "x")
 
@@ -444,7 +453,7 @@ def test_no_times(values):
     ],
     ids=str,
 )
-def test_missing_times_are_an_error(times):
+def test_missing_times_raise(times):
     message = "column 't' has 1 missing or infinite times, the first in row 1; .*time_col=None"
     with pytest.raises(InvalidInputError, match=message):
         time_array(times, "column 't'")
@@ -462,7 +471,7 @@ def test_missing_times_are_an_error(times):
         ([1, "a"], "mixed-integer"),
     ],
 )
-def test_times_of_another_kind_are_an_error(values, kind):
+def test_times_of_another_type_raise(values, kind):
     message = f"column 't' has values of type {kind}, such as .*, but must be numeric or datetime"
     with pytest.raises(InvalidInputError, match=message):
         time_array(pd.Series(values), "column 't'")
@@ -477,7 +486,7 @@ def test_times_of_another_kind_are_an_error(values, kind):
         pd.Series(np.array(["2500-01-01"], dtype="M8[us]")),
     ],
 )
-def test_dates_that_nanoseconds_cannot_hold_are_an_error(times):
+def test_dates_that_nanoseconds_cannot_hold_raise(times):
     with pytest.raises(InvalidInputError, match="column 't' has a date outside the years 1678 to"):
         time_array(times, "column 't'")
 
@@ -493,7 +502,9 @@ ID_COLUMNS = {
     "large integers beside floats": pd.DataFrame(
         {"id": pd.Series([2**53 + 1, 2**53, 0, 0.5, 2**53 + 1], dtype=object)}
     ),
-    "truth beside integers": pd.DataFrame({"id": pd.Series([1, True, 0, False, 2], dtype=object)}),
+    "booleans beside integers": pd.DataFrame(
+        {"id": pd.Series([1, True, 0, False, 2], dtype=object)}
+    ),
     "text beside integers": pd.DataFrame({"id": pd.Series([1, "1", 2, "b", 1], dtype=object)}),
     "objects of text": pd.DataFrame({"id": pd.Series(TEXT, dtype=object)}),
     "text": pd.DataFrame({"id": pd.Series(TEXT, dtype="str")}),
@@ -512,38 +523,37 @@ ID_COLUMNS = {
     "no rows": pd.DataFrame({"id": np.empty(0, dtype=np.int64)}),
     "polars text": pl.DataFrame({"id": TEXT}),
     "polars categories": pl.DataFrame({"id": pl.Series(TEXT, dtype=pl.Categorical)}),
-    "polars decimals": pl.DataFrame({"id": [decimal.Decimal(one) for one in INTEGERS]}),
+    "polars decimals": pl.DataFrame({"id": [decimal.Decimal(number) for number in INTEGERS]}),
     "arrow dictionaries": pa.table({"id": pa.array(TEXT).dictionary_encode()}),
     "arrow integers": pa.table({"id": pa.array(INTEGERS, pa.int8())}),
-    "structured": np.array([(one,) for one in INTEGERS], dtype=[("id", "i2")]),
+    "structured": np.array([(number,) for number in INTEGERS], dtype=[("id", "i2")]),
 }
 
 
 @pytest.mark.parametrize("part", [1, 2, 4, 100])
 @pytest.mark.parametrize("X", ID_COLUMNS.values(), ids=ID_COLUMNS)
-def test_ids_in_parts_are_those_of_the_whole_column(monkeypatch, X, part):
-    monkeypatch.setattr(tables, "PART", part)
+def test_id_parts_equal_the_whole_column(monkeypatch, X, part):
+    monkeypatch.setattr(tables, "PART_ROWS", part)
     whole = id_array(take_column(X, "id", "user_col"), "x")
     parts = list(id_parts(X, "id", "user_col"))
     assert len(parts) == max(-(-len(whole) // part), 1)
     joined = np.concatenate([ids[codes] for codes, ids in parts])
     assert joined.dtype == whole.dtype
     assert joined.tolist() == whole.tolist()
-    oracle, whole_codes = IdEncoder.fit(whole, "user")
+    expected, whole_codes = IdEncoder.fit(whole, "user")
     encoder, codes = IdEncoder.fit_parts(parts, len(whole), "user")
-    assert encoder.ids.dtype == oracle.ids.dtype
-    assert [(type(one), one) for one in encoder.ids.tolist()] == [
-        (type(one), one) for one in oracle.ids.tolist()
-    ]
+    assert encoder.ids.dtype == expected.ids.dtype
+    assert encoder.ids.tolist() == expected.ids.tolist()
+    assert list(map(type, encoder.ids.tolist())) == list(map(type, expected.ids.tolist()))
     assert codes.tolist() == whole_codes.tolist()
     for codes, ids in parts:
         assert len(set(ids.tolist())) == len(ids)
-        assert codes.tolist() == [ids.tolist().index(one) for one in ids[codes].tolist()]
+        assert codes.tolist() == [ids.tolist().index(value) for value in ids[codes].tolist()]
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "i4", "u4", "i8", "u8"])
 @pytest.mark.parametrize("spread", [1, 3, 4, 5, 1000])
-def test_integers_are_factorized_alike_with_and_without_a_table(dtype, spread):
+def test_integers_are_factorized_with_and_without_a_table(dtype, spread):
     rng = np.random.default_rng(0)
     limits = np.iinfo(dtype)
     width = min(20 * spread, int(limits.max) - int(limits.min))
@@ -557,15 +567,15 @@ def test_integers_are_factorized_alike_with_and_without_a_table(dtype, spread):
             assert ids.dtype == column.dtype
 
 
-def test_close_integers_take_a_table_and_come_sorted():
+def test_dense_integers_use_a_table_and_are_sorted():
     codes, ids = factorize(np.array([9, 2, 9, 5]))
     assert (codes.tolist(), ids.tolist()) == ([2, 0, 2, 1], [2, 5, 9])
-    codes, ids = factorize(np.array([900, 2, 900, 5]))  # too far apart
+    codes, ids = factorize(np.array([900, 2, 900, 5]))  # not dense
     assert (codes.tolist(), ids.tolist()) == ([0, 1, 0, 2], [900, 2, 5])
 
 
-def test_ids_of_an_array_in_parts(monkeypatch):
-    monkeypatch.setattr(tables, "PART", 2)
+def test_id_parts_of_an_array(monkeypatch):
+    monkeypatch.setattr(tables, "PART_ROWS", 2)
     X = np.array([["a", 3], ["b", 1], ["a", 2]], dtype=object)
     assert [ids[codes].tolist() for codes, ids in id_parts(X, 0, "x")] == [["a", "b"], ["a"]]
     assert [ids[codes].tolist() for codes, ids in id_parts(X, 1, "x")] == [[3, 1], [2]]
@@ -586,7 +596,7 @@ MISSING_IDS = {
 @pytest.mark.parametrize("part", [1, 3, 100])
 @pytest.mark.parametrize("X", MISSING_IDS.values(), ids=MISSING_IDS)
 def test_missing_ids_are_counted_over_all_parts(monkeypatch, X, part):
-    monkeypatch.setattr(tables, "PART", part)
+    monkeypatch.setattr(tables, "PART_ROWS", part)
     message = "column 'id' has 3 missing or infinite ids, the first in row 2; drop these rows"
     with pytest.raises(InvalidInputError, match=message):
         list(id_parts(X, "id", "user_col"))
@@ -605,13 +615,13 @@ def test_missing_ids_are_counted_over_all_parts(monkeypatch, X, part):
     ],
     ids=["arrow-backed", "lists", "tuples", "polars", "pyarrow"],
 )
-def test_ids_with_parts_are_an_error_in_parts_too(X):
+def test_id_parts_raise_for_ids_that_are_not_scalars(X):
     with pytest.raises(IdTypeError, match="column 'id' has the id .* argument must be a string"):
         list(id_parts(X, "id", "user_col"))
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
-def test_cells_are_taken_in_the_order_asked(make):
+def test_take_cells_keeps_the_order_of_the_rows(make):
     X = make({"a": [1, 2, 3], "x": ["p", None, "r"]})
     assert take_cells(X, "x", np.array([2, 0, 2]), "item_features").tolist() == ["r", "p", "r"]
     assert take_cells(X, 0, np.array([1]), "item_features").tolist() == [2]

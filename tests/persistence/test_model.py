@@ -607,10 +607,10 @@ FORGERIES = {
     "infinity": (with_array("item_embeddings", put(5, -np.inf)), "holds nan, infinity"),
     "nan in a feature": (with_array("item_features.data", put(1, np.nan)), "holds nan"),
     "no time": (with_array("interactions.times", put(1, np.datetime64("NaT"))), "missing values"),
-    "an item twice": (with_array("items", put(1, 1)), "the item id 1 is there twice"),
+    "an item twice": (with_array("items", put(1, 1)), "the item id 1 occurs more than once"),
     "an item less": (with_array("items", lambda i: i[:-1]), r"shape \(6,\), but"),
     "a user twice": (
-        with_text("users.json", '["a", "b", "c", "d", "a"]'), "the user id 'a' is there twice"
+        with_text("users.json", '["a", "b", "c", "d", "a"]'), "the user id 'a' occurs more"
     ),
     "a user missing": (with_text("users.json", '["a", "b"]'), "users.json has 2 values, not 5"),
     "a user of null": (with_text("users.json", '["a", null, "b", "c", "d"]'), "is not a list of"),
@@ -635,7 +635,7 @@ FORGERIES = {
     "features back": (with_array("item_features.indptr", put(1, 10**6)), "holds no valid model"),
     "presence": (with_array("item_features.presence", put(0, 5)), "presence is not from 0 to 4"),
     "a category twice": (
-        with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' is the"
+        with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' occu"
     ),
     "no deviation": (
         with_array("item_features.vocabulary.2", put(1, 0)), "'price' has no mean and positive"

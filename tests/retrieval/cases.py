@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from skmind.data.features import Values
+from skmind.data.features import FeatureValues
 from skmind.data.ragged import Ragged
 
 
@@ -31,7 +31,7 @@ def random_case(n=60, B=15, K=3, D=6, seed=0):
 
 
 def values_of(sets, n_values=None, others=3):
-    """The same sets as `Values`, between columns of other features that every item has."""
+    """The same sets as `FeatureValues`, between columns of other features that every item has."""
     width = n_values or max(map(max, filter(None, sets)), default=-1) + 1
     rows = np.repeat(np.arange(len(sets)), [len(values) for values in sets])
     columns = np.array([value for values in sets for value in values], dtype=np.int64)
@@ -39,7 +39,7 @@ def values_of(sets, n_values=None, others=3):
     own = sparse.csr_matrix((weights, (rows, columns)), shape=(len(sets), width))
     other = sparse.csr_matrix(np.ones((len(sets), others)))
     matrix = sparse.hstack([other, own, other], format="csr")
-    return Values(matrix, slice(others, others + width))
+    return FeatureValues(matrix, slice(others, others + width))
 
 
 def random_sets(kind, n=60, seed=0):
