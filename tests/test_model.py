@@ -307,7 +307,7 @@ def test_profile_rows():
 @pytest.mark.parametrize("block", [1, 3, 2048])
 @pytest.mark.parametrize("users", [None, USERS])
 def test_encode_gives_each_history_its_interests_in_blocks(monkeypatch, block, users):
-    monkeypatch.setattr("skmind.nn.inference.ROWS", block)
+    monkeypatch.setattr("skmind.nn.inference.MAX_HISTORIES_PER_PASS", block)
     model = trained(users=users)
     net = model.network()
     lists = [[0, 1, 2, 3, 4, 5, 0], [], [2], [5, 4, 3, 2], [1, 1], [3, 0, 0, 4]]

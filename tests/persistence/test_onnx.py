@@ -213,7 +213,7 @@ def test_a_graph_that_disagrees_is_not_written(monkeypatch, with_features, tmp_p
 
 def test_the_graph_is_compared_for_257_of_the_longest_histories(monkeypatch, with_features):
     """In parts, where they don't fit into memory together; the last has no item."""
-    monkeypatch.setattr("skmind.nn.inference.PAIRS", 100 * 6**2)
+    monkeypatch.setattr("skmind.nn.inference.MAX_ITEM_PAIRS_PER_PASS", 100 * 6**2)
     asked = []
 
     class Session:
