@@ -438,12 +438,12 @@ def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
     one = trainer(item_dropout=dropout, max_epochs=1)
     masks, forward = [], one.net.forward
 
-    def spy(history, lengths, items, profile, dropped, unknown, every):
-        masks.append(dropped)
+    def spy(history, lengths, items, profile, dropout_mask, profile_only, all_queries):
+        masks.append(dropout_mask)
         B, L = history.shape
-        assert dropped is None or dropped.shape == (B, L, L)
-        assert unknown is None  # there are no features
-        return forward(history, lengths, items, profile, dropped, unknown, every)
+        assert dropout_mask is None or dropout_mask.shape == (B, L, L)
+        assert profile_only is None  # there are no features
+        return forward(history, lengths, items, profile, dropout_mask, profile_only, all_queries)
 
     monkeypatch.setattr(one.net, "forward", spy)
     one.fit(planted())
