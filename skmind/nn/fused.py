@@ -111,7 +111,7 @@ class MixtureLoss(torch.autograd.Function):
         similarity.masked_fill_(is_repeated, MASKED_LOGIT)
         log_positive = _logsumexp(similarity)  # (B,)
 
-        # from here to log_sums all logarithms are of base 2
+        # logits have base 2: a power of 2 to the logit is the exponential of the similarity
         logits = torch.baddbmm(
             offsets[:, None] / LN2,
             queries,
@@ -127,9 +127,11 @@ class MixtureLoss(torch.autograd.Function):
         log_negative = _logsumexp(log_sums)  # (B,)
 
         excess = log_negative - log_positive
-        slope = excess.sigmoid() / (B * temperature)  # of the loss in excess, over the temperature
+        # The gradient of a similarity is the slope times its share of the sum over the interests or
+        # negatives. The share of a negative is its power times the power share of its group.
+        slope = excess.sigmoid() / (B * temperature)  # (B,)
         target_shares = (similarity - log_positive).exp_()  # (K, B)
-        power_shares = (log_sums - log_negative).exp_().div_(total)  # of a power that is 1
+        power_shares = (log_sums - log_negative).exp_().div_(total)  # (K, B)
         ctx.save_for_backward(
             queries,
             targets,
