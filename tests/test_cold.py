@@ -185,9 +185,9 @@ def test_unknown_queries_are_answered_as_users_without_history():
         net.user_values.weight.normal_(generator=rng)
     profile = net.profiles(sparse.csr_matrix(np.eye(2, dtype=np.float32)))
     items, unknown = net.item_vectors(), torch.zeros(2, 4, dtype=torch.bool)
-    usual = net(history, lengths, items, profile, every=True).vectors
+    usual = net(history, lengths, items, profile, all_queries=True).vectors
     unknown[0, 1] = unknown[1, 0] = True
-    found = net(history, lengths, items, profile, None, unknown, every=True)
+    found = net(history, lengths, items, profile, None, unknown, all_queries=True)
     alone = net(history, torch.tensor([0, 0]), items, profile).vectors[:, 0]
     for row, query in ((0, 1), (1, 0)):
         used = found.vectors[row, query][found.mask[row, query]]

@@ -34,7 +34,7 @@ COMMON = "max_epochs=6"
 RESULTS = Path(__file__).parents[1] / "results"
 TEMPERATURE = 0.1  # the default
 PENALTY, HARDNESS = 10.0, 0.5  # of REMI: of its routing's variance, and of its negatives
-route, initialise, states = routing.route, network.MINDNet.__init__, network.MINDNet._states
+route, initialise, states = routing.route, network.MINDNet.__init__, network.MINDNet._encoder_states
 sampled_softmax, draw = losses.sampled_softmax, NegativeSampler.draw
 shared: list[Any] = []  # what one patch leaves to another
 
@@ -166,6 +166,7 @@ def hard_negatives(
     targets: np.ndarray,
     negatives: np.ndarray,
     log_expected: np.ndarray,
+    groups: losses.GroupAssignment,
     temperature: float,
 ) -> Tensor:
     """REMI's interest-aware hard negatives: in proportion to exp(similarity / temperature)."""
@@ -179,7 +180,7 @@ def hard_negatives(
     queries = scaled.gather(1, group[:, :, None].expand(-1, K, D)).transpose(0, 1)
     logits = queries @ keys.transpose(1, 2) - torch.from_numpy(log_expected).view(K, 1, -1)
     logits = logits.flatten().index_fill(
-        0, torch.from_numpy(losses._hits(targets, negatives, K)), -1e9
+        0, torch.from_numpy(losses._accidental_hits(targets, negatives, K)), -1e9
     )
     logits = logits.view(K, len(places), -1)  # (K, B, N / K)
     weights = (logits.detach() * HARDNESS).log_softmax(2) + math.log(logits.shape[2])
@@ -200,9 +201,9 @@ def score_by_sum(self: ExactIndex, queries: np.ndarray, start: int, out: np.ndar
     out[:] = special.logsumexp(cosines / TEMPERATURE, axis=1)
 
 
-def newest_only(self: network.MINDNet, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
+def newest_only(self: network.MINDNet, x: Tensor, seen: Tensor, age: Tensor, Q: int) -> Tensor:
     """Nothing but the newest item goes into the state: the encoder sees no order."""
-    return states(self, x, present & (age == 0), age, Q)
+    return states(self, x, seen & (age == 0), age, Q)
 
 
 PATCHES = {
@@ -213,7 +214,7 @@ PATCHES = {
     "through_routing": (network, "route", through_routing),
     "farthest_point": (network, "route", farthest_point),
     "learned_logits": (network.MINDNet, "__init__", learned_logits),
-    "newest_only": (network.MINDNet, "_states", newest_only),
+    "newest_only": (network.MINDNet, "_encoder_states", newest_only),
     "with_positions": (network.MINDNet, "__init__", with_positions),
     "positions": (network, "route", positions),
     "balanced_routing": (network, "route", balanced_routing),

@@ -37,7 +37,7 @@ SIZES = (10_000, 100_000, 1_000_000, 5_000_000)
 QUICK = (1_000, 20_000)
 LARGEST_DENSE = 1_000_000
 N_USERS, N_EVENTS, N_STEPS, N_TURNS = 20_000, 50, 20, 7
-BY_ROWS, DENSE = 0, 10**9  # `optim.LARGE`
+BY_ROWS, DENSE = 0, 10**9  # `optim.LARGE_TABLE_ROWS`
 NAMES = {DENSE: "Adam", BY_ROWS: "rows in use"}
 
 
@@ -52,7 +52,7 @@ def log(n_items: int) -> Interactions:
 
 def trainer(n_items: int, largest: int) -> Trainer:
     """As `fit` makes it at the defaults."""
-    optim.LARGE = largest
+    optim.LARGE_TABLE_ROWS = largest
     rec = MINDRecommender()
     config = NetConfig(n_items, rec.n_interests, rec.embedding_dim, rec.max_history,
                        rec.n_routing_iter, rec.adaptive_interests, 0)  # fmt: skip
@@ -75,7 +75,7 @@ class Steps:
 
     def milliseconds(self) -> float:
         """Mean processor time of a step."""
-        optim.LARGE = self.largest
+        optim.LARGE_TABLE_ROWS = self.largest
         start = time.process_time()
         for batch in self.batches:
             self.trainer._step(batch, self.sampler)
@@ -125,7 +125,7 @@ def memory(sizes: tuple[int, ...]) -> list[str]:
 def quality(data: Path, largest: int, seed: int, options: dict) -> list[float]:
     """Mean metrics on Beauty."""
     torch.set_num_threads(1)
-    optim.LARGE = largest
+    optim.LARGE_TABLE_ROWS = largest
     task = make_task("beauty", data)
     rec = MINDRecommender(random_state=seed, **options).fit(task.known)
     return measure(task.test, rec.recommend_from_history(task.history, k=50)).mean().tolist()

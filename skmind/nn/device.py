@@ -11,27 +11,34 @@ from torch import Tensor
 from .._checks import warn
 from ..exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
 
-_pid = os.getpid()
+# The process that torch's threads belong to. A forked child finds another id than its own here.
+_thread_owner = os.getpid()
 
 
 def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
-    """The torch device that a name stands for.
+    """Return the torch device with this name.
 
     Parameters
     ----------
     device : str
+        "cpu", "cuda", or "cuda:" and a number; "auto" is "cuda" if torch finds a CUDA device, else
+        "cpu".
     fall_back : bool, default=False
-        Take the CPU where the CUDA device is not on this machine.
+        Whether to return the CPU if the name is of a CUDA device but torch finds none.
+
+    Returns
+    -------
+    torch.device
 
     Raises
     ------
     InvalidInputError
-        If the name is of no device that is supported, or, unless ``fall_back``, not there.
+        If the name is none of these, or if torch finds no CUDA device and ``fall_back`` is False.
 
     Warns
     -----
     DeviceFallbackWarning
-        If the CPU was taken.
+        If the CPU is returned instead of a CUDA device.
     """
     drop_forked_threads()
     if device == "auto":
@@ -48,40 +55,38 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
         message = f"device={device!r}, but torch finds no CUDA device; use 'auto'"
         if not fall_back:
             raise InvalidInputError(message)
-        warn(
-            f"{message}. The fitted model answers from the CPU",
-            DeviceFallbackWarning,
-        )
+        warn(f"{message}. The fitted model runs on the CPU", DeviceFallbackWarning)
         return torch.device("cpu")
     return resolved
 
 
 def to_device(values: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor on the device; to a GPU without waiting for what it is at."""
+    """Return the array as a tensor on the device; copied to a GPU asynchronously."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def drop_forked_threads() -> None:
-    """Make torch work in a process that was forked from one where it used threads.
+    """Limit torch to one thread in a process that was forked from one where torch used threads.
 
-    The threads are not in the child, and torch would wait for them forever; with one thread it
-    waits for none.
+    A forked child has no copy of its parent's threads, but torch would wait for them forever. With
+    one thread it waits for none.
 
     Warns
     -----
     ForkedThreadsWarning
-        Once in such a process.
+        On the first call in such a process.
     """
-    global _pid
-    if os.getpid() == _pid:
+    global _thread_owner
+    if os.getpid() == _thread_owner:
         return
-    _pid = os.getpid()
+    _thread_owner = os.getpid()
     n_threads = torch.get_num_threads()
     if n_threads > 1:
         torch.set_num_threads(1)
         warn(
-            f"this process was forked from one where torch uses {n_threads} threads, which don't "
-            "survive a fork; it goes on with one. Start processes with 'spawn' or joblib's loky",
+            f"this process was forked from one where torch uses {n_threads} threads, which a fork "
+            "does not copy, so torch uses one thread here. Start processes with 'spawn' or with "
+            "joblib's loky",
             ForkedThreadsWarning,
         )

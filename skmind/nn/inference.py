@@ -1,4 +1,7 @@
-"""Trained network + histories (numpy) → interests and item vectors (numpy)."""
+"""Trained network + histories (numpy) → interests and item vectors (numpy).
+
+Shapes: B batch, L history length, K interests, D embedding dimension.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ from torch.nn import functional as F
 
 from .device import to_device
 from .network import MINDNet
-from .routing import EPS
 
-ROWS = 512  # histories of a forward pass, at most: more cost memory and time
-PAIRS = 2**23  # pairs of items of the same history that it compares, at most
+MAX_HISTORIES_PER_PASS = 512  # more cost memory and time
+MAX_ITEM_PAIRS_PER_PASS = 2**23  # pairs of items of one history, over the histories of a pass
+MIN_WEIGHT_SUM = 1e-7  # routing weights with a smaller sum are not scaled to a sum of 1
 
 
 def blocks(n_histories: int, max_history: int) -> Iterator[np.ndarray]:
-    """Rows of the histories that fit into one forward pass, block by block."""
-    size = max(1, min(ROWS, PAIRS // max_history**2))
+    """Yield the rows of the histories that share a forward pass, in order."""
+    size = max(1, min(MAX_HISTORIES_PER_PASS, MAX_ITEM_PAIRS_PER_PASS // max_history**2))
     for start in range(0, n_histories, size):
         yield np.arange(start, min(start + size, n_histories))
 
 
 class Encoded(NamedTuple):
-    """Interests of a batch of histories.
+    """Interests of a batch of histories, as arrays.
 
     Attributes
     ----------
@@ -53,49 +56,58 @@ def encode(
     lengths: np.ndarray,
     user_features: sparse.csr_matrix | None = None,
 ) -> Encoded:
-    """Run the network in evaluation mode.
+    """Return the interests of a batch of histories; sets the network to evaluation mode.
 
     Parameters
     ----------
     net : MINDNet
     history : ndarray of shape (B, L), int
-        Item codes, newest first, padded with -1; without any column it gets one.
+        Item codes, newest first, padded with -1. L may be 0; the weights have one column then.
     lengths : ndarray of shape (B,), int
+        Number of items of each history.
     user_features : csr_matrix of shape (B, n_user_values) or None
+
+    Returns
+    -------
+    Encoded
     """
     net.eval()
-    if not history.shape[1]:  # the network asks after a column at least
+    if not history.shape[1]:  # the network needs at least one column
         history = np.full((len(history), 1), -1)
     device = net.item_embedding.device
     codes, rows = np.unique(np.maximum(history, 0), return_inverse=True)
-    found = net(
+    result = net(
         to_device(rows.reshape(history.shape), device),
         to_device(lengths.astype(np.int64), device),
         net.item_vectors(codes.astype(np.int64)),
         net.profiles(user_features),
     )
-    parts = found.vectors, found.used, found.weights, found.norms
-    return Encoded(*(part.cpu().numpy() for part in parts))
+    return Encoded(
+        interests=result.vectors.cpu().numpy(),
+        mask=result.used.cpu().numpy(),
+        weights=result.weights.cpu().numpy(),
+        norms=result.norms.cpu().numpy(),
+    )
 
 
 @torch.inference_mode()
 def unit_items(net: MINDNet) -> np.ndarray:
-    """Normalised vectors of all items, float32 of shape (n_items, D)."""
+    """Return the normalised vectors of all items, float32 of shape (n_items, D)."""
     return F.normalize(net.item_vectors(), dim=1).cpu().numpy()
 
 
 class Explanation(NamedTuple):
-    """Why an item suits a history.
+    """Parts of the score of an item.
 
     Attributes
     ----------
     interest : int
-        The interest in use that is nearest the item; -1 if none is in use.
+        The interest in use that is nearest to the item; -1 if none is in use.
     weights : ndarray of shape (L,), float32
-        Weight of each history item in it, newest first; they add up to 1.
+        Weight of each history item in that interest, newest first; the weights add up to 1.
     contributions : ndarray of shape (L,), float32
-        What each adds to the cosine of interest and item. An interest is a weighted sum over the
-        history, so they add up to the cosine, less what the sequence encoder and user features add.
+        Contribution of each history item to the cosine of interest and item. The rest of the cosine
+        comes from the sequence encoder and the user features.
     """
 
     interest: int
@@ -107,21 +119,38 @@ class Explanation(NamedTuple):
 def explain(
     net: MINDNet, history: np.ndarray, item: int, user_features: sparse.csr_matrix | None = None
 ) -> Explanation:
-    """Split the score of ``item`` (a code) into parts of a history of shape (L,), newest first."""
+    """Split the score of an item into contributions of the history items.
+
+    An interest is a weighted sum over the history, so its cosine with the item is a sum, too.
+
+    Parameters
+    ----------
+    net : MINDNet
+    history : ndarray of shape (L,), int
+        Item codes, newest first.
+    item : int
+        Code of the item.
+    user_features : csr_matrix of shape (1, n_user_values) or None
+
+    Returns
+    -------
+    Explanation
+    """
     L = len(history)
     encoded = encode(net, history[None], np.array([L]), user_features)
     device = net.item_embedding.device
-    vectors = net.item_vectors(np.append(history, item).astype(np.int64))
-    target = F.normalize(vectors[-1:], dim=1)[0]
+    vectors = net.item_vectors(np.append(history, item).astype(np.int64))  # (L + 1, D)
+    target = F.normalize(vectors[-1:], dim=1)[0]  # (D,)
     interests = torch.from_numpy(encoded.interests[0]).to(device)
-    scores = (interests @ target).cpu().numpy()
+    scores = (interests @ target).cpu().numpy()  # (K,)
     if not encoded.mask.any():
-        return Explanation(-1, *np.zeros((2, L), dtype=np.float32))
+        zeros = np.zeros(L, dtype=np.float32)
+        return Explanation(-1, weights=zeros, contributions=zeros.copy())
     best = int(np.where(encoded.mask[0], scores, -np.inf).argmax())
     weights = torch.from_numpy(encoded.weights[0, best, :L]).to(device)
     projected = vectors[:-1] @ net.bilinear.T  # (L, D)
     routed = weights @ projected  # (D,)
-    scale = routed.norm() / (1 + routed.square().sum())  # what squash multiplies by
-    parts = scale * weights * (projected @ target) / float(encoded.norms[0, best])
-    weights = weights / weights.sum().clamp(min=EPS)
-    return Explanation(best, weights.cpu().numpy(), parts.cpu().numpy())
+    scale = routed.norm() / (1 + routed.square().sum())  # the factor of squash
+    contributions = scale * weights * (projected @ target) / float(encoded.norms[0, best])
+    weights = weights / weights.sum().clamp(min=MIN_WEIGHT_SUM)
+    return Explanation(best, weights.cpu().numpy(), contributions.cpu().numpy())

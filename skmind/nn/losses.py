@@ -1,213 +1,157 @@
 """Interests, targets and shared negatives → softmax loss.
 
-Shapes: P places, B targets, K interests, D embedding dimension, N negatives.
+Shapes: P queries, B targets, K interests, D embedding dimension, n items, N negatives.
 """
 
 from __future__ import annotations
 
-import math
-from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .device import to_device
-
-MASKED = -1e9  # finite, so that it has a gradient (of zero)
-LN2 = math.log(2)
+from .fused import MixtureLoss
 
 
-class _Mixture(torch.autograd.Function):
-    """The loss of `sampled_softmax`, once the negatives are dealt.
+class GroupAssignment(NamedTuple):
+    """Which interest each of K groups of negatives is compared with.
 
-    Written out because autograd would keep and pass over several arrays of the size of the logits,
-    which is most of a training step, and make many small ones; here there is one, and its gradient
-    is two matrix products. Its powers are those of 2, which take half the time of those of e.
-    """
+    Column ``c`` of each tensor is for users with ``c + 1`` interests in use.
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        interests: Tensor,
-        items: Tensor,
-        rows: Tensor,
-        codes: Tensor,
-        unused: Tensor,
-        log_weights: Tensor,
-        offsets: Tensor,
-        hits: Tensor,
-        temperature: float,
-    ) -> Tensor:
-        """Mean loss of B targets.
-
-        Parameters
-        ----------
-        interests : Tensor of shape (P · K, D)
-        items : Tensor of shape (n, D)
-        rows : Tensor of shape (K · B,)
-            The interest to which each target is dealt in each group.
-        codes : Tensor of shape (B + N,)
-            Items, the targets and then the negatives.
-        unused : Tensor of shape (K, B), bool
-            Interests that are not compared with the target.
-        log_weights : Tensor of shape (K, B)
-            What a group's negatives count for.
-        offsets : Tensor of shape (K, N / K)
-            Added to the logits of the negatives.
-        hits : Tensor of shape (n_hits,)
-            Places of negatives in the flat (K, B, N / K) that are left out.
-        temperature : float
-        """
-        (K, B), D = log_weights.shape, items.shape[1]
-        queries = interests.index_select(0, rows).view(K, B, D)
-        candidates, keys = items.index_select(0, codes).split([B, len(codes) - B])
-        keys = keys.view(K, -1, D)
-        similarity = (queries * candidates).sum(2).div_(temperature).masked_fill_(unused, MASKED)
-        logits = torch.baddbmm(
-            offsets[:, None] / LN2, queries, keys.transpose(1, 2), alpha=1 / (temperature * LN2)
-        )  # (K, B, N / K)
-        logits = logits.to(queries.dtype)  # under autocast only the products are of low precision
-        logits.view(-1).index_fill_(0, hits, MASKED)
-        top = logits.amax(2, keepdim=True)
-        mass = logits.sub_(top).exp2_()  # (K, B, N / K)
-        total = mass.sum(2)  # (K, B)
-        log_mass = (top.squeeze(2) + total.log2()).mul_(LN2).add_(log_weights)
-        positive, negative = _logsumexp(similarity), _logsumexp(log_mass)  # (B,)
-        excess = negative - positive
-        ctx.save_for_backward(
-            queries, candidates, keys, mass, rows, codes,
-            excess.sigmoid() / (B * temperature),
-            (similarity - positive).exp_(),
-            (log_mass - negative).exp_().div_(total),
-        )  # fmt: skip
-        ctx.sizes = len(interests), len(items)
-        ctx.low = torch.is_autocast_enabled(queries.device.type)
-        return F.softplus(excess).mean()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of interests and items."""
-        queries, candidates, keys, mass, rows, codes, slope, share, weight = ctx.saved_tensors
-        D, slope = queries.shape[2], slope * gradients[0]
-        to_target, to_mass = (share * -slope)[..., None], (weight * slope)[..., None]  # (K, B, 1)
-        with torch.autocast(queries.device.type, torch.bfloat16, enabled=ctx.low):
-            of_queries = mass @ keys
-            of_keys = mass.transpose(1, 2) @ (to_mass * queries)
-        of_queries = (to_mass * of_queries).addcmul_(to_target, candidates)
-        of_items = torch.cat([(to_target * queries).sum(0), of_keys.to(keys.dtype).view(-1, D)])
-        n_interests, n_items = ctx.sizes
-        return (
-            keys.new_zeros(n_interests, D).index_add_(0, rows, of_queries.view(-1, D)),
-            keys.new_zeros(n_items, D).index_add_(0, codes, of_items),
-            *[None] * 7,
-        )
-
-
-def sampled_softmax(
-    interests: Tensor,
-    mask: Tensor,
-    places: np.ndarray,
-    items: Tensor,
-    targets: np.ndarray,
-    negatives: np.ndarray,
-    log_expected: np.ndarray,
-    temperature: float,
-) -> Tensor:
-    """Mean cross-entropy of the target against the negatives, under a mixture of the interests.
-
-    ``p(item) ∝ Σ_k exp(u_k · v / temperature)``: every interest competes with every other for
-    every item, as in retrieval, where an item's score is its best one. MIND trains only the
-    interest nearest the target, against its own negatives (that is, with K = 1 here); then nothing
-    keeps the other interests from finding wrong items.
-
-    The sum over interests × negatives is estimated at the cost of one interest: each negative is
-    compared with one of them and counted for all. With the log-Q correction it estimates the sum
-    over all other items without bias, whatever the negatives were drawn from; the target was not
-    drawn, so it is not corrected. With K = 1 and every item this is the full softmax.
-
-    Parameters
+    Attributes
     ----------
-    interests : Tensor of shape (P, K, D), unit length
-    mask : Tensor of shape (P, K), bool
-        Interests in use, the first ones of each row and at least one.
-    places : ndarray of shape (B,), int64
-        Row of ``interests`` of each target.
-    items : Tensor of shape (n, D), unit length
-    targets : ndarray of shape (B,), int64
-        Rows of ``items``.
-    negatives : ndarray of shape (N,), int64
-        Rows of ``items`` in random order, shared by the batch; N is a multiple of K. Those that
-        are a row's own target are left out.
-    log_expected : ndarray of shape (N,), float32
-        Logarithm of how often each negative was expected among the N.
-    temperature : float
-        Positive; similarities are divided by it.
-
-    Returns
-    -------
-    Tensor, a scalar
-    """
-    K, D = interests.shape[1:]
-    device = items.device
-    at = to_device(places, device)
-    n_used = mask.sum(1).index_select(0, at)  # (B,)
-    group, unused, log_weights = (part.index_select(1, n_used - 1) for part in _dealing(K, device))
-    return _Mixture.apply(
-        interests.reshape(-1, D),
-        items,
-        (at * K + group).view(-1),
-        to_device(np.concatenate([targets, negatives]), device),
-        unused,
-        log_weights,
-        -to_device(log_expected, device).view(K, -1),
-        to_device(_hits(targets, negatives, K), device),
-        temperature,
-    )
-
-
-@cache
-def _dealing(K: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """How the negatives are dealt into K groups, if 1 to K interests are in use.
-
-    Group g goes to interest g modulo the number in use; one that gets c of the K groups stands for
-    all negatives with the weight K / c.
-
-    Returns
-    -------
     interests : Tensor of shape (K, K), int64
-        The interest of each group (row) with so many in use (column).
-    unused : Tensor of shape (K, K), bool
-        Groups whose interest has another one before: each is compared with the target once.
-    log_weights : Tensor of shape (K, K)
+        The interest of each group (row).
+    is_repeated : Tensor of shape (K, K), bool
+        Whether an earlier group has the same interest. An interest is compared with the target
+        once, in the first group that has it.
+    log_weights : Tensor of shape (K, K), float32
+        Logarithm of the weight of the group's negatives.
     """
+
+    interests: Tensor
+    is_repeated: Tensor
+    log_weights: Tensor
+
+
+def assign_groups(n_interests: int, device: torch.device) -> GroupAssignment:
+    """Assign K = ``n_interests`` groups of negatives to the interests in use.
+
+    Group g goes to interest g modulo the number in use. The negatives of an interest stand for all
+    N negatives, so an interest with c of the K groups gives each of its negatives the weight K / c.
+    """
+    K = n_interests
     ranks = np.arange(K)[:, None]
     n_used = np.arange(1, K + 1)
-    interests = ranks % n_used
-    n_groups = (K - interests + n_used - 1) // n_used
+    interests = ranks % n_used  # (K, K)
+    n_groups = (K - interests + n_used - 1) // n_used  # groups that have the same interest
     log_weights = np.log(K / n_groups).astype(np.float32)
-    return (
+    return GroupAssignment(
         to_device(interests, device),
         to_device(ranks >= n_used, device),
         to_device(log_weights, device),
     )
 
 
-def _logsumexp(x: Tensor) -> Tensor:
-    """Over the first axis."""
-    return x.logsumexp(0) if len(x) > 1 else x[0]
+def sampled_softmax(
+    interests: Tensor,
+    mask: Tensor,
+    query_rows: np.ndarray,
+    items: Tensor,
+    targets: np.ndarray,
+    negatives: np.ndarray,
+    log_expected: np.ndarray,
+    groups: GroupAssignment,
+    temperature: float,
+) -> Tensor:
+    """Mean cross-entropy of the target against the negatives, under a mixture of the interests.
+
+    ``p(item) ∝ Σ_k exp(u_k · v / temperature)``: the interests of a user compete with each other
+    for every item, as in retrieval, where the score of an item is the highest over the interests.
+    MIND trains only the interest nearest to the target, against the negatives of that interest
+    (K = 1 here). Then nothing prevents the other interests from retrieving wrong items.
+
+    The sum over interests × negatives is estimated at the cost of one interest: each negative is
+    compared with one interest and weighted to stand for all of them. With the log-Q correction, the
+    estimate of the sum over all other items is unbiased for every distribution of the negatives.
+    The target is not sampled, so it is not corrected. With K = 1 and every item as a negative, this
+    is the full softmax.
+
+    Parameters
+    ----------
+    interests : Tensor of shape (P, K, D), unit length
+    mask : Tensor of shape (P, K), bool
+        Interests in use: the first ones of each row, at least one.
+    query_rows : ndarray of shape (B,), int64
+        Row of ``interests`` that belongs to each target.
+    items : Tensor of shape (n, D), unit length
+    targets : ndarray of shape (B,), int64
+        Rows of ``items``.
+    negatives : ndarray of shape (N,), int64
+        Rows of ``items`` in random order, shared by the batch; N is a multiple of K. A negative is
+        left out for the rows whose target it is.
+    log_expected : ndarray of shape (N,), float32
+        Logarithm of the expected number of times that each negative occurs among the N.
+    groups : GroupAssignment
+        Result of `assign_groups` for K interests, on the device of ``interests``.
+    temperature : float
+        Positive; similarities are divided by it. A higher value makes the distribution flatter.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    K, D = interests.shape[1:]
+    device = items.device
+    rows = to_device(query_rows, device)
+    n_used = mask.sum(1).index_select(0, rows)  # (B,)
+    column = n_used - 1
+    group_interests = groups.interests.index_select(1, column)  # (K, B)
+    return MixtureLoss.apply(
+        interests.reshape(-1, D),
+        items,
+        (rows * K + group_interests).view(-1),
+        to_device(np.concatenate([targets, negatives]), device),
+        groups.is_repeated.index_select(1, column),
+        groups.log_weights.index_select(1, column),
+        -to_device(log_expected, device).view(K, -1),
+        to_device(_accidental_hits(targets, negatives, K), device),
+        temperature,
+    )
 
 
-def _hits(targets: np.ndarray, negatives: np.ndarray, n_groups: int) -> np.ndarray:
-    """Places of the negatives that are their row's own target, in the flat (K, B, N / K)."""
+def _accidental_hits(targets: np.ndarray, negatives: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return the positions of negatives that equal their row's target, in the flat (K, B, N / K).
+
+    Parameters
+    ----------
+    targets : ndarray of shape (B,), int
+    negatives : ndarray of shape (N,), int
+    n_groups : int
+        K.
+
+    Returns
+    -------
+    ndarray of shape (n_hits,), int64
+    """
+    B = len(targets)
+    group_size = len(negatives) // n_groups
+    # The copies of a target are one run of the sorted negatives, so a binary search for each end
+    # of the run replaces the comparison of all B × N pairs.
     order = negatives.argsort(kind="stable")
     ordered = negatives[order]
-    first = ordered.searchsorted(targets)
-    hit = np.flatnonzero(ordered.take(first, mode="clip") == targets)
-    first = first[hit]
-    n_found = ordered.searchsorted(targets[hit], side="right") - first
-    turn = np.arange(n_found.sum()) - np.repeat(n_found.cumsum() - n_found, n_found)
-    group, place = np.divmod(order[np.repeat(first, n_found) + turn], len(negatives) // n_groups)
-    return (group * len(targets) + np.repeat(hit, n_found)) * (len(negatives) // n_groups) + place
+    start = ordered.searchsorted(targets)
+    hit_rows = np.flatnonzero(ordered.take(start, mode="clip") == targets)
+    start = start[hit_rows]
+    stop = ordered.searchsorted(targets[hit_rows], side="right")
+    # Each run from start to stop becomes one entry per copy: its start plus 0, 1, 2, ...
+    n_copies = stop - start
+    n_before = n_copies.cumsum() - n_copies
+    step = np.arange(n_copies.sum()) - np.repeat(n_before, n_copies)
+    hit_negatives = order[np.repeat(start, n_copies) + step]
+    group, column = np.divmod(hit_negatives, group_size)
+    row = np.repeat(hit_rows, n_copies)
+    return (group * B + row) * group_size + column

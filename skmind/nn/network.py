@@ -1,6 +1,6 @@
 """History codes (B, L) → K interest vectors (B, K, D): the MIND network.
 
-Shapes: B batch, L history length, Q queries, K interests, D embedding dimension.
+Shapes: B batch, L history length, Q queries, K interests, D embedding dimension, n items.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from .encoder import SelfAttention
 from .optim import is_large
 from .routing import interest_mask, route, squash, unit
 
-TENSOR_ALIGNMENT = 64  # bytes; torch's own tensors begin at a multiple of it
+TENSOR_ALIGNMENT = 64  # bytes; the memory of torch's own tensors starts at a multiple of it
 
 
 @dataclass(frozen=True)
 class NetConfig:
-    """Sizes and fixed choices of a `MINDNet`; what its weights alone don't tell."""
+    """Sizes and options of a `MINDNet`: what its weights do not tell.
+
+    Attributes
+    ----------
+    n_items, n_interests, embedding_dim, max_history, n_routing_iter : int
+        At least 1.
+    adaptive_interests : bool
+        Whether short histories have fewer interests; see `interest_mask`.
+    n_encoder_layers : int
+        Layers of the sequence encoder; 0 for none.
+    """
 
     n_items: int
     n_interests: int
@@ -37,19 +47,19 @@ class NetConfig:
 
 
 class Interests(NamedTuple):
-    """What the network makes of a batch of histories.
+    """Interests of a batch of histories, as tensors.
 
     Attributes
     ----------
     capsules : Tensor of shape (B, Q, K, D)
-        What points where the interests do; zero where not in use.
+        Vectors with the directions of the interests; zero where not in use.
     mask : Tensor of shape (B, Q, K), bool
         Interests in use.
     weights : Tensor of shape (B, K, L)
-        Weight of each history item in each interest of the first query, who sees them all.
+        Weight of each history item in each interest of the first query, which sees all items.
     is_squashed : bool
-        Whether the lengths of ``capsules`` are final; where nothing is added, only `norms` needs
-        them.
+        Whether ``capsules`` are squashed. If nothing was added to the routed sums, this is left to
+        `norms`, which alone needs the lengths.
     """
 
     capsules: Tensor
@@ -64,7 +74,7 @@ class Interests(NamedTuple):
 
     @property
     def used(self) -> Tensor:
-        """Interests (B, Q, K) in use that are not zero, as without history and profile."""
+        """Interests (B, Q, K) in use that are not zero, as they are without history and profile."""
         return self.mask & (self.capsules != 0).any(-1)
 
     @property
@@ -74,39 +84,55 @@ class Interests(NamedTuple):
         return capsules.norm(dim=-1)
 
 
-def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> nn.Parameter:
+def _normal_parameter(
+    shape: tuple[int, int], std: float, generator: torch.Generator
+) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
 
 
-def _views(there: Tensor, Q: int, dropped: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What the first ``Q`` queries see of histories whose items are at the places ``there``.
+def _gather_rows(table: Tensor, rows: Tensor) -> Tensor:
+    """Return rows of a table, shape (*rows.shape, D).
+
+    The gradient of ``index_select`` costs less than that of ``F.embedding``.
+    """
+    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
+
+
+def _gather_by_age(values: Tensor, age: Tensor) -> Tensor:
+    """Return values (K, L) per interest and age for items of the ages (Q, L); shape (Q, K, L)."""
+    gathered = values.index_select(1, age.reshape(-1))  # (K, Q · L)
+    return gathered.view(-1, *age.shape).transpose(0, 1)  # (Q, K, L)
+
+
+def _visible_items(age: Tensor, in_history: Tensor, dropout_mask: Tensor | None) -> Tensor:
+    """Return which columns of the histories each query sees, if they hold an item.
+
+    Parameters
+    ----------
+    age : Tensor of shape (Q, L), int64
+        Age of each column for each query, below 0 for newer ones.
+    in_history : Tensor of shape (B, L), bool
+        Columns that hold an item.
+    dropout_mask : Tensor of shape (B, L, L), bool, or None
+        Items that each query leaves out; a query that would lose all keeps its newest.
 
     Returns
     -------
-    age : Tensor of shape (Q, L), int64
-        Of each item for each query; 0 for newer ones, which it does not see.
-    present : Tensor of shape (B, Q, L), or (1, Q, L) for all histories, bool
-        Whether the query sees the item, if one is there.
+    Tensor of shape (B, Q, L), or (1, Q, L) for all histories, bool
     """
-    places = torch.arange(there.shape[1], device=there.device)
-    age = places - places[:Q, None]  # (Q, L)
-    present = (age >= 0)[None]
-    if dropped is not None:
-        seen = present & there[:, None]
-        kept = seen & ~dropped[:, :Q]
-        newest = seen & (age == 0) & ~kept.any(2, keepdim=True)
-        present = kept | newest
-    return age.clamp(min=0), present
+    not_newer = (age >= 0)[None]  # (1, Q, L)
+    if dropout_mask is None:
+        return not_newer
+    seen = not_newer & in_history[:, None]  # (B, Q, L)
+    kept = seen & ~dropout_mask[:, : len(age)]
+    lost_all = ~kept.any(2, keepdim=True)  # (B, Q, 1)
+    return kept | (seen & (age == 0) & lost_all)
 
 
-def _by_age(values: Tensor, age: Tensor) -> Tensor:
-    """Values (K, L) of interests by age, for items of these ages (Q, L): (Q, K, L)."""
-    return values.index_select(1, age.reshape(-1)).view(-1, *age.shape).transpose(0, 1)
-
-
-def _at(rows: Tensor, table: Tensor) -> Tensor:
-    """Rows of a table, shape (*rows.shape, D); the gradient is cheaper than an embedding's."""
-    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
+def _add_to_first(capsules: Tensor, state: Tensor) -> Tensor:
+    """Return the capsules (B, Q, K, D) with the state (B, Q, D) added to the first of each K."""
+    first = capsules[:, :, :1] + state[:, :, None]  # (B, Q, 1, D)
+    return torch.cat([first, capsules[:, :, 1:]], 2)  # (B, Q, K, D)
 
 
 class FeatureBag(nn.Module):
@@ -115,7 +141,7 @@ class FeatureBag(nn.Module):
     Parameters
     ----------
     width : int
-        Columns of the matrix.
+        Number of columns of the matrix.
     embedding_dim : int
     std : float
         Standard deviation of the initial embeddings.
@@ -126,10 +152,10 @@ class FeatureBag(nn.Module):
         self, width: int, embedding_dim: int, std: float, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.weight = _normal((width, embedding_dim), std, generator)
+        self.weight = _normal_parameter((width, embedding_dim), std, generator)
 
     def forward(self, rows: sparse.csr_matrix) -> Tensor:
-        """Sums of ``rows``, a matrix of shape (n, width); shape (n, D)."""
+        """Return the sums, shape (n, D), for a matrix of shape (n, width)."""
         device = self.weight.device
         return F.embedding_bag(
             to_device(rows.indices.astype(np.int64), device),
@@ -145,24 +171,27 @@ class FeatureBag(nn.Module):
 class MINDNet(nn.Module):
     """Multi-Interest Network with Dynamic routing (Li et al., CIKM 2019, arXiv 1904.08030).
 
-    Departures: no dense layer on the capsules (it costs accuracy on every data set tried); user
-    features are added to each capsule through one linear map; the state of a small sequence
-    encoder is added to the first one, which so follows what comes next while the others hold on
-    to the tastes (added to all, it makes them alike; routing what it returns finds less); a
-    learned recency weight enters the routing; interests and item vectors are normalised, so that
-    their product is a cosine.
+    Departures from the paper, with reasons:
+
+    - No dense layer on the capsules: it lowers the accuracy on every data set tried.
+    - User features are added to each capsule, through one linear map.
+    - The state of a small sequence encoder is added to the first capsule. This one follows what
+      comes next, while the others keep the user's tastes. Added to all capsules, the state makes
+      them alike; routing the encoder's output is less accurate.
+    - A learned recency weight enters the routing; see `route`.
+    - Interests and item vectors are normalised, so that their product is a cosine.
 
     Parameters
     ----------
     config : NetConfig
     item_features : csr_matrix of shape (n_items, n_item_values)
-        Scaled to their part of the mean that an item's vector is.
+        Item features, scaled to their share of the mean that is an item's vector.
     item_share : ndarray of shape (n_items,)
-        Weight of the item's own embedding in that mean.
+        Weight of the item's own embedding in that mean, from 0 to 1.
     n_user_values : int
-        Columns of the users' feature matrix.
+        Number of columns of the matrix of user features.
     seed : int
-        Draws the initial weights and the routing logits; no global generator is touched.
+        Seed of the initial weights and of the routing logits; no global generator is used.
     """
 
     def __init__(
@@ -175,14 +204,16 @@ class MINDNet(nn.Module):
     ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        K, D, L = config.n_interests, config.embedding_dim, config.max_history
-        self.logits: Tensor
-        self.item_share: Tensor
+        K = config.n_interests
+        D = config.embedding_dim
+        L = config.max_history
+        std = D**-0.5
         self.config = config
         self.item_features = item_features
-        std = D**-0.5
-        self.item_embedding = _normal((config.n_items, D), std, generator)
-        self.bilinear = _normal((D, D), std, generator)
+        self.logits: Tensor
+        self.item_share: Tensor
+        self.item_embedding = _normal_parameter((config.n_items, D), std, generator)
+        self.bilinear = _normal_parameter((D, D), std, generator)
         self.recency = nn.Parameter(torch.zeros(K, L))
         self.register_buffer("logits", torch.randn(K, L, generator=generator))
         self.layers = nn.ModuleList(
@@ -190,23 +221,25 @@ class MINDNet(nn.Module):
         )
         if config.n_encoder_layers:
             self.layers_norm = nn.LayerNorm(D)
-            self.state = _normal((D, D), 1 / D, generator)  # states of length √D
+            self.state = _normal_parameter((D, D), 1 / D, generator)  # states of length √D
         share = torch.from_numpy(item_share.astype(np.float32))[:, None]
         self.register_buffer("item_share", share, persistent=False)
         self.item_values = None
         if item_features.shape[1]:
             self.item_values = FeatureBag(item_features.shape[1], D, std, generator)
-        self.user_values, self.profile = None, None
+        self.user_values = None
+        self.profile = None
         if n_user_values:
-            self.user_values = FeatureBag(n_user_values, D, 1 / D, generator)  # rare ones: no noise
-            self.profile = _normal((D, D), std, generator)
+            # small, so that values that are rare in training add little noise
+            self.user_values = FeatureBag(n_user_values, D, 1 / D, generator)
+            self.profile = _normal_parameter((D, D), std, generator)
 
     def get_weights(self) -> dict[str, np.ndarray]:
-        """A copy of all weights and of the routing logits."""
+        """Return a copy of all weights and of the routing logits, by name."""
         return {name: value.cpu().numpy().copy() for name, value in self.state_dict().items()}
 
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
-        """Take over what `get_weights` returned; arrays may be read-only."""
+        """Copy weights that `get_weights` returned into the network; they may be read-only."""
         self.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
 
     @classmethod
@@ -218,10 +251,11 @@ class MINDNet(nn.Module):
         item_share: np.ndarray,
         n_user_values: int,
     ) -> MINDNet:
-        """A network that shares the memory of its weights, where it can: to ask, not to train.
+        """Return a network for inference that shares the memory of ``weights`` where possible.
 
-        Read-only arrays are copied, as torch can't promise not to write; so are those that don't
-        begin where torch's own would, since the last bits of a product may depend on that.
+        Two kinds of arrays are copied: read-only ones, as torch can't promise not to write to them,
+        and those that are not aligned like torch's own, as the last bits of a product may depend on
+        the alignment.
         """
         with torch.device("meta"):  # no initial weights, which would need memory of their own
             net = cls(config, item_features, item_share, n_user_values, 0)
@@ -238,48 +272,73 @@ class MINDNet(nn.Module):
     def weight_shapes(
         cls, config: NetConfig, n_item_values: int, n_user_values: int
     ) -> dict[str, tuple[int, ...]]:
-        """Shapes of the arrays that `get_weights` returns; nothing of their size is allocated."""
-        nothing = sparse.csr_matrix((0, n_item_values)), np.empty(0)
+        """Return the shapes of the arrays of `get_weights`, without allocating such arrays."""
+        no_features = sparse.csr_matrix((0, n_item_values))
+        no_share = np.empty(0)
         with torch.device("meta"):
-            net = cls(config, *nothing, n_user_values, 0)
+            net = cls(config, no_features, no_share, n_user_values, 0)
         return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
     def dense_parameters(self) -> Iterator[nn.Parameter]:
-        """Those of the sequence encoder, each of which every sample uses."""
+        """Yield the parameters of the sequence encoder; every sample uses each of them."""
         if self.layers:
             yield from (*self.layers.parameters(), *self.layers_norm.parameters(), self.state)
 
     def large_tables(self) -> Iterator[nn.Parameter]:
-        """Those whose gradient is sparse, and that need `RowAdam`."""
+        """Yield the parameters with a sparse gradient, which need `RowAdam`."""
         bags = (bag.weight for bag in (self.item_values, self.user_values) if bag is not None)
         yield from (table for table in (self.item_embedding, *bags) if is_large(table))
 
-    def item_vectors(self, codes: np.ndarray | None = None, bare: Tensor | None = None) -> Tensor:
-        """Vectors of the items ``codes`` (None: all), not normalised, shape (n, D).
+    def item_vectors(
+        self, codes: np.ndarray | None = None, features_only: Tensor | None = None
+    ) -> Tensor:
+        """Return the vectors of items, not normalised.
 
-        The mean of the item's embedding and the embeddings of the features it has; of the latter
-        alone where ``bare``, bool of shape (n,), and where the item has no events.
+        The vector of an item is the mean of its own embedding and the embeddings of its features;
+        of the features only if the item has no events.
+
+        Parameters
+        ----------
+        codes : ndarray of shape (n,), int64, or None, default=None
+            Items; None for all.
+        features_only : Tensor of shape (n,), bool, or None, default=None
+            Items whose own embedding is left out (in training); an item without features keeps it.
+
+        Returns
+        -------
+        Tensor of shape (n, D)
         """
         own: Tensor = self.item_embedding
-        share, features = self.item_share, self.item_features
+        share = self.item_share
+        features = self.item_features
         if codes is not None:
             index = to_device(codes, own.device)
             own = F.embedding(index, own, sparse=is_large(own))
-            share, features = share[index], features[codes]
+            share = share[index]
+            features = features[codes]
         if self.item_values is None:
             return own
-        values = self.item_values(features)
-        if bare is not None:
-            left_out = bare[:, None] & (share < 1)  # who has no feature keeps its embedding
+        values = self.item_values(features)  # (n, D)
+        if features_only is not None:
+            left_out = features_only[:, None] & (share < 1)  # (n, 1)
             values = torch.where(left_out, values / (1 - share).clamp(min=0.5), values)
             share = share.masked_fill(left_out, 0)
         return own * share + values
 
-    def profiles(self, rows: sparse.csr_matrix | None) -> Tensor | None:
-        """What these rows of user features add to each capsule, shape (B, D)."""
-        if self.user_values is None or self.profile is None or rows is None:
+    def profiles(self, user_features: sparse.csr_matrix | None) -> Tensor | None:
+        """Return the vectors that are added to each user's capsules, shape (B, D).
+
+        Parameters
+        ----------
+        user_features : csr_matrix of shape (B, n_user_values) or None
+
+        Returns
+        -------
+        Tensor of shape (B, D), or None without user features
+        """
+        if self.user_values is None or self.profile is None or user_features is None:
             return None
-        return self.user_values(rows) @ self.profile.T
+        return self.user_values(user_features) @ self.profile.T
 
     def forward(
         self,
@@ -287,97 +346,145 @@ class MINDNet(nn.Module):
         lengths: Tensor,
         items: Tensor,
         profile: Tensor | None = None,
-        dropped: Tensor | None = None,
-        unknown: Tensor | None = None,
-        every: bool = False,
+        dropout_mask: Tensor | None = None,
+        profile_only: Tensor | None = None,
+        all_queries: bool = False,
     ) -> Interests:
-        """Interests of a batch of histories.
+        """Compute the interests of a batch of histories.
 
         Parameters
         ----------
         history : Tensor of shape (B, L), int64
-            Rows of ``items``, newest first; what stands in the padding does not matter.
+            Rows of ``items``, newest first; values in the padding do not matter.
         lengths : Tensor of shape (B,), int64
+            Number of items of each history.
         items : Tensor of shape (n, D)
-            Vectors that ``history`` points into.
-        profile : Tensor of shape (B, D) or None
-        dropped : Tensor of shape (B, L, L), bool, or None
-            History items that each query leaves out (in training); a query never loses all, and
-            the encoder always knows its newest.
-        unknown : Tensor of shape (B, Q), bool, or None
+            Item vectors.
+        profile : Tensor of shape (B, D) or None, default=None
+            Result of `profiles`.
+        dropout_mask : Tensor of shape (B, L, L), bool, or None, default=None
+            History items that each query leaves out (in training). A query that would lose all its
+            items keeps the newest, and the encoder always knows the newest.
+        profile_only : Tensor of shape (B, Q), bool, or None, default=None
             Queries that are answered from the profile alone (in training).
-        every : bool, default=False
-            Ask after every item, Q = L: query ``q`` sees the items from column ``q`` on. Else
-            only after the newest, Q = 1, and the results have no axis for it.
+        all_queries : bool, default=False
+            If True, compute one query per history item, Q = L; query ``q`` sees the items from
+            column ``q`` on. If False, compute only the query that sees all items; the capsules and
+            the mask have no axis for Q then.
 
         Returns
         -------
         Interests
         """
-        L, config = history.shape[1], self.config
-        places = torch.arange(L, device=lengths.device)
-        there = places < lengths[:, None]  # (B, L)
-        Q = L if every else 1
-        age, present = _views(there, Q if len(self.layers) < 2 else L, dropped)
+        L = history.shape[1]
+        Q = L if all_queries else 1
+        columns = torch.arange(L, device=lengths.device)
+        in_history = columns < lengths[:, None]  # (B, L)
+
+        # A layer of the encoder that is not the last one computes the states of all items.
+        n_rows = L if len(self.layers) > 1 else Q
+        age = columns - columns[:n_rows, None]  # (n_rows, L)
+        visible = _visible_items(age, in_history, dropout_mask)  # (B or 1, n_rows, L)
+        age = age.clamp(min=0)
+
         state = None
         if self.layers:
-            seen = present & there[:, None]
-            state = self._states(_at(history, items), seen, age, Q)  # (B, Q, D)
-        age, present = age[:Q], present[:, :Q]
-        left = lengths[:, None] - places[:Q]  # (B, Q): not positive in the padding
-        mask = interest_mask(left, config.n_interests, config.adaptive_interests)
-        projected = self._projected(history, items) * there[..., None]
-        some = mask if config.adaptive_interests else mask[:1]
-        sums, weights = self._routed(projected, present, some, age)
-        is_plain = state is None and profile is None
-        capsules = sums if is_plain else squash(sums)
+            seen = visible & in_history[:, None]  # (B, n_rows, L)
+            state = self._encoder_states(_gather_rows(items, history), seen, age, Q)  # (B, Q, D)
+
+        n_left = lengths[:, None] - columns[:Q]  # (B, Q) items from a column on; below 1 in padding
+        adaptive = self.config.adaptive_interests
+        mask = interest_mask(n_left, self.config.n_interests, adaptive)  # (B, Q, K)
+        routing_mask = mask if adaptive else mask[:1]  # all rows are equal if not adaptive
+        projected = self._project(history, items) * in_history[..., None]  # (B, L, D)
+        sums, weights = self._route_queries(projected, visible[:, :Q], routing_mask, age[:Q])
+        weights = weights * in_history[:, None]  # (B, K, L)
+
+        is_squashed = state is not None or profile is not None
+        capsules = squash(sums) if is_squashed else sums  # (B, Q, K, D)
         if state is not None:
-            first = capsules[:, :, :1] + state[:, :, None]
-            capsules = torch.cat([first, capsules[:, :, 1:]], 2)
-        if unknown is not None:
-            capsules = capsules.masked_fill(unknown[..., None, None], 0)
+            capsules = _add_to_first(capsules, state)
+        if profile_only is not None:
+            capsules = capsules.masked_fill(profile_only[..., None, None], 0)
         if profile is not None:
             capsules = (capsules + profile[:, None, None]) * mask[..., None]
-        if not every:
-            capsules, mask = capsules[:, 0], mask[:, 0]
-        return Interests(capsules, mask, weights * there[:, None], not is_plain)
 
-    def _routed(
-        self, projected: Tensor, present: Tensor, mask: Tensor, age: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """`route` all queries: sums (B, Q, K, D), and the weights behind the first, (B, K, L).
+        if not all_queries:
+            capsules = capsules[:, 0]  # (B, K, D)
+            mask = mask[:, 0]  # (B, K)
+        return Interests(capsules, mask, weights, is_squashed)
 
-        In two halves, as a query sees no item before its column: the older half of the queries is
-        not compared with the newer half of the items.
+    def _encoder_states(self, x: Tensor, seen: Tensor, age: Tensor, n_queries: int) -> Tensor:
+        """Return what the encoder adds to the first capsule; zero for queries that see no item.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L, D)
+            Item vectors of the history.
+        seen : Tensor of shape (B, n_rows, L), bool
+            Items that each row sees: L rows if there are several layers, else Q.
+        age : Tensor of shape (n_rows, L), int64
+        n_queries : int
+            Q.
+
+        Returns
+        -------
+        Tensor of shape (B, Q, D)
         """
-        (Q, L), middle = age.shape, (len(age) + 1) // 2
-        logits, recency = (_by_age(v, age[:middle]) for v in (self.logits, self.recency.exp()))
-        parts = [
-            route(
-                projected[:, start:],
-                present[:, start:stop, start:].to(recency.dtype),
-                mask[:, start:stop],
-                logits[: stop - start, :, : L - start],  # by age: as from the first place on
-                recency[: stop - start, :, : L - start],
-                self.config.n_routing_iter,
-            )
-            for start, stop in ((0, middle), (middle, Q))
-            if start < stop
-        ]
-        sums, weights = zip(*parts, strict=True)
-        return torch.cat(sums, 1), weights[0][:, 0]
-
-    def _projected(self, history: Tensor, items: Tensor) -> Tensor:
-        """``S e`` of each history item, shape (B, L, D); once an item if these are fewer."""
-        if history.numel() < len(items):
-            return _at(history, items) @ self.bilinear.T
-        return _at(history, items @ self.bilinear.T)
-
-    def _states(self, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
-        """What the encoder adds to the first capsule, shape (B, Q, D); nothing without items."""
+        Q = n_queries
         x = x * self.config.embedding_dim**0.5
         for layer in self.layers[:-1]:
-            x = layer(x, ~present, age)
-        x = self.layers[-1](x, ~present[:, :Q], age[:Q])
+            x = layer(x, ~seen, age)  # (B, L, D)
+        x = self.layers[-1](x, ~seen[:, :Q], age[:Q])  # (B, Q, D)
         states = self.layers_norm(x) @ self.state.T
-        return states * present[:, :Q].any(2, keepdim=True)
+        return states * seen[:, :Q].any(2, keepdim=True)
+
+    def _project(self, history: Tensor, items: Tensor) -> Tensor:
+        """Return ``S e`` of each history item, shape (B, L, D).
+
+        The products are computed per history column or per item, whichever are fewer.
+        """
+        if history.numel() < len(items):
+            return _gather_rows(items, history) @ self.bilinear.T
+        return _gather_rows(items @ self.bilinear.T, history)
+
+    def _route_queries(
+        self, projected: Tensor, visible: Tensor, mask: Tensor, age: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Apply `route` to all queries, in two halves.
+
+        Query ``q`` sees no item before column ``q``, so the second half of the queries is routed
+        over the second half of the columns only.
+
+        Returns
+        -------
+        sums : Tensor of shape (B, Q, K, D)
+        weights : Tensor of shape (B, K, L), or (1, K, L) if the same for all histories
+            Of the first query.
+        """
+        Q, L = age.shape
+        middle = (Q + 1) // 2
+        logits = _gather_by_age(self.logits, age[:middle])  # (middle, K, L)
+        recency = _gather_by_age(self.recency.exp(), age[:middle])  # (middle, K, L)
+        # The ages of the columns from ``middle`` on for query ``middle`` are those of the first
+        # columns for query 0, so both halves use the same logits and recency, cut to their size.
+        sums, weights = route(
+            projected,
+            visible[:, :middle].to(recency.dtype),
+            mask[:, :middle],
+            logits,
+            recency,
+            self.config.n_routing_iter,
+        )
+        if middle == Q:
+            return sums, weights[:, 0]
+        n_rest = Q - middle
+        rest_sums, _ = route(
+            projected[:, middle:],
+            visible[:, middle:, middle:].to(recency.dtype),
+            mask[:, middle:],
+            logits[:n_rest, :, : L - middle],
+            recency[:n_rest, :, : L - middle],
+            self.config.n_routing_iter,
+        )
+        return torch.cat([sums, rest_sums], 1), weights[:, 0]

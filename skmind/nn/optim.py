@@ -10,36 +10,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-LARGE = 20_000  # rows above which a table has a sparse gradient: benchmarks/speed/catalogue.py
-DECAY = 0.999  # of the second moment in a step, as in Adam
-EPS = 1e-8
+LARGE_TABLE_ROWS = 20_000  # with more rows the gradient is sparse: benchmarks/speed/catalogue.py
+SECOND_MOMENT_DECAY = 0.999  # per step, as in Adam
+ADAM_EPSILON = 1e-8
 
 
 def is_large(table: Tensor) -> bool:
-    """Whether the cost of a step must not grow with the rows of this table."""
-    return len(table) > LARGE
-
-
-class RowAdam(torch.optim.Optimizer):
-    """What Adam comes to for a table of which each step uses a few rows, at their cost.
-
-    Adam (Kingma and Ba, ICLR 2015) moves every row in every step. Of a row that is used once in
-    many steps, what remains of that is done here when it is used:
-
-    - The second moment decays with the steps that have gone by, not with the uses of the row: a
-      rare row takes larger steps, as in Adam. Decay by use found less (docs/performance.md).
-    - The first moment is left out. In Adam it goes on moving the row after its use, and altogether
-      by as much as is done here at once.
-    - The second moment is the mean over the row: the optimiser keeps 8 bytes a row, not an entry.
+    """Return whether the table gets a sparse gradient, so that a step costs the same for any size.
 
     Parameters
     ----------
-    tables : iterable of Parameter of shape (n, D), or of groups of them
-        Their gradients are sparse.
+    table : Tensor of shape (n, ...)
+    """
+    return len(table) > LARGE_TABLE_ROWS
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Sparse approximation of Adam; its cost scales with the rows touched.
+
+    Adam (Kingma and Ba, ICLR 2015) moves every row of a table in every step. This optimiser moves
+    the rows that have a gradient. Differences from Adam:
+
+    - The second moment of a row decays with the number of steps since its last use. So a rare row
+      takes larger steps, as in Adam. Decay by the number of uses is less accurate
+      (docs/performance.md).
+    - There is no first moment. With it, Adam keeps moving a row after its use; the sum of these
+      moves is about the single move here.
+    - The second moment is averaged over the row, so the state takes 8 bytes per row.
+
+    Parameters
+    ----------
+    tables : iterable of Parameter of shape (n, D), or of parameter groups
+        Parameters with sparse gradients.
     lr : float
-        As that of Adam.
+        Learning rate, with the same meaning as in Adam.
     weight_decay : float, default=0
-        L2 penalty, of the rows in use.
+        L2 penalty on the rows that have a gradient.
     """
 
     def __init__(self, tables: Iterable[Any], lr: float, weight_decay: float = 0) -> None:
@@ -58,25 +64,41 @@ class RowAdam(torch.optim.Optimizer):
         state = self.state[table]
         if not state:
             state["square"] = table.new_zeros(len(table), 1)
-            # the step of the last use: a float, as loading a state makes one of it; exact to 2^24
+            # Step of the last use. A float, because torch makes a float of it when it loads a
+            # state; exact up to 2^24 steps.
             state["last"] = table.new_zeros(len(table), 1)
         gradient = table.grad.coalesce()  # type: ignore[union-attr]
-        rows, values = gradient.indices()[0], gradient.values()
+        rows = gradient.indices()[0]  # (n,)
+        values = gradient.values()  # (n, D)
         if weight_decay:
             values = values + weight_decay * table.index_select(0, rows)
-        n_gone = n_steps - state["last"].index_select(0, rows)  # (n, 1)
-        square = state["square"].index_select(0, rows) * DECAY**n_gone
-        square += (1 - DECAY) * values.square().mean(1, keepdim=True)
+        n_since = n_steps - state["last"].index_select(0, rows)  # (n, 1)
+        square = state["square"].index_select(0, rows) * SECOND_MOMENT_DECAY**n_since
+        square += (1 - SECOND_MOMENT_DECAY) * values.square().mean(1, keepdim=True)
         state["square"].index_copy_(0, rows, square)
         state["last"].index_fill_(0, rows, n_steps)
-        rate = lr * (1 - DECAY**n_steps) ** 0.5
-        table.index_add_(0, rows, values / (square.sqrt() + EPS), alpha=-rate)
+        rate = lr * (1 - SECOND_MOMENT_DECAY**n_steps) ** 0.5
+        table.index_add_(0, rows, values / (square.sqrt() + ADAM_EPSILON), alpha=-rate)
 
 
 def get_moments(
     net: nn.Module, optimizers: Iterable[torch.optim.Optimizer]
 ) -> dict[str, dict[str, Any]]:
-    """What Adam and `RowAdam` know of each parameter, by its name; arrays that share memory."""
+    """Return the state of Adam and `RowAdam` for each parameter.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Gives the names of the parameters.
+    optimizers : iterable of Optimizer
+        Of the parameters of ``net``.
+
+    Returns
+    -------
+    dict of str to dict
+        For each parameter that has moved, by its name: arrays that share memory with the optimiser,
+        and ``n_steps`` if the optimiser is `RowAdam`.
+    """
     names = {parameter: name for name, parameter in net.named_parameters()}
     moments = {}
     for optimizer in optimizers:
@@ -94,14 +116,22 @@ def set_moments(
     optimizers: Iterable[torch.optim.Optimizer],
     moments: dict[str, dict[str, Any]],
 ) -> None:
-    """Go on from a copy of what `get_moments` returned, or of the same as arrays in a row.
+    """Set the state of the optimisers to a copy of what `get_moments` returned.
 
-    Parameters that are not there start afresh, as do tables that have become `LARGE`.
+    Parameters without an entry start afresh, and so do tables that have become large.
+
+    Parameters
+    ----------
+    net : nn.Module
+    optimizers : iterable of Optimizer
+        Of the parameters of ``net``; changed in place.
+    moments : dict of str to dict
+        The arrays may be flat.
 
     Raises
     ------
     LookupError, RuntimeError, TypeError, ValueError
-        If a part of what is known of a parameter is missing, or of another size.
+        If an entry lacks an array, or has one of another size.
     """
     names = {parameter: name for name, parameter in net.named_parameters()}
     for optimizer in optimizers:
@@ -113,44 +143,44 @@ def set_moments(
                     continue
                 if by_row:
                     group["n_steps"] = np.asarray(state["n_steps"]).item()
-                shapes = _shapes(parameter, by_row).items()
                 optimizer.state[parameter] = {
                     key: torch.tensor(
                         state[key], dtype=torch.float32, device=parameter.device
                     ).reshape(shape)
-                    for key, shape in shapes
+                    for key, shape in _state_shapes(parameter, by_row).items()
                 }
 
 
-def _shapes(parameter: Parameter, by_row: bool) -> dict[str, tuple[int, ...]]:
-    """Shapes of what Adam, or `RowAdam`, knows of a parameter."""
+def _state_shapes(parameter: Parameter, by_row: bool) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the state of a parameter, in `RowAdam` if ``by_row``, else in Adam."""
     if by_row:
         return {"square": (len(parameter), 1), "last": (len(parameter), 1)}
     return {"step": (), "exp_avg": (*parameter.shape,), "exp_avg_sq": (*parameter.shape,)}
 
 
 def grow_moments(
-    moments: dict[str, dict[str, Any]], rows: dict[str, np.ndarray]
+    moments: dict[str, dict[str, Any]], old_rows: dict[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
-    """The same after tables have grown; new rows start at zero.
+    """Return the moments for tables that have grown; those of new rows are zero.
 
     Parameters
     ----------
-    moments : dict
-        Of `get_moments`.
-    rows : dict of str to ndarray of int
-        For each row of these tables the row that it had before, or -1.
+    moments : dict of str to dict
+        As `get_moments` returns.
+    old_rows : dict of str to ndarray of int
+        By name of the table: for each row, the row that it was before, or -1 if it is new.
     """
 
-    def grown(name: str, value: Any) -> Any:
-        if name not in rows or np.ndim(value) == 0:
+    def grow(name: str, value: Any) -> Any:
+        if name not in old_rows or np.ndim(value) == 0:
             return value
-        result = np.zeros((len(rows[name]), value.shape[1]), value.dtype)
-        is_old = rows[name] >= 0
-        result[is_old] = value[rows[name][is_old]]
-        return result
+        rows = old_rows[name]
+        is_old = rows >= 0
+        grown = np.zeros((len(rows), value.shape[1]), value.dtype)
+        grown[is_old] = value[rows[is_old]]
+        return grown
 
     return {
-        name: {key: grown(name, value) for key, value in state.items()}
+        name: {key: grow(name, value) for key, value in state.items()}
         for name, state in moments.items()
     }

@@ -24,7 +24,7 @@ from ..metrics._core import ndcg
 from ..nn.device import to_device
 from ..nn.inference import blocks, encode, unit_items
 from ..nn.label_attention import label_aware
-from ..nn.losses import sampled_softmax
+from ..nn.losses import assign_groups, sampled_softmax
 from ..nn.network import MINDNet
 from ..nn.optim import RowAdam, get_moments, is_large, set_moments
 from ..nn.routing import unit
@@ -98,6 +98,8 @@ class Trainer:
         self.checkpoint = checkpoint
         self.device = net.item_embedding.device
         self.generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
+        n_groups = net.config.n_interests if settings.label_attention is None else 1
+        self.groups = assign_groups(n_groups, self.device)
         self.optimizers = _optimizers(net, settings)
         self.first_rate = 1.0 if moments is None else LAST_RATE  # of the learning rate
         set_moments(net, self.optimizers, moments or {})
@@ -228,7 +230,9 @@ class Trainer:
             features = self.user_features[batch.users]
             unknown = self._unknown(batch, features)
         lengths, profile = self._tensor(batch.lengths), net.profiles(features)
-        found = net(self._tensor(history), lengths, items, profile, dropped, unknown, every=True)
+        found = net(
+            self._tensor(history), lengths, items, profile, dropped, unknown, all_queries=True
+        )
         mask, places = found.mask.flatten(0, 1), np.flatnonzero(sampled)  # (B · L, K)
         if s.label_attention is None:
             interests = found.vectors.flatten(0, 1)  # (B · L, K, D)
@@ -240,7 +244,15 @@ class Trainer:
             interests = label_aware(capsules, mask, wanted, s.label_attention)[:, None]
             mask = mask[:, :1]
         return sampled_softmax(
-            interests, mask, places, units, targets, negatives, log_expected, s.temperature
+            interests,
+            mask,
+            places,
+            units,
+            targets,
+            negatives,
+            log_expected,
+            self.groups,
+            s.temperature,
         )
 
     def _unknown(self, batch: Batch, features: sparse.csr_matrix) -> Tensor:

@@ -10,7 +10,7 @@ from skmind.nn import device
 from skmind.nn.device import drop_forked_threads, resolve_device, to_device
 
 
-def test_auto_takes_cuda_when_there_is_one(monkeypatch):
+def test_auto_is_cuda_if_available(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == torch.device("cuda")
     assert resolve_device("cuda:1") == torch.device("cuda", 1)
@@ -19,18 +19,18 @@ def test_auto_takes_cuda_when_there_is_one(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "meta", "mps"])
-def test_other_devices_are_refused(name):
+def test_other_devices_are_rejected(name):
     with pytest.raises(InvalidInputError, match=f"device='{name}' is not supported; use 'auto'"):
         resolve_device(name)
 
 
-def test_cuda_is_refused_where_there_is_none(monkeypatch):
+def test_cuda_is_rejected_without_a_cuda_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InvalidInputError, match="device='cuda', but torch finds no CUDA device"):
         resolve_device("cuda")
 
 
-def test_arrays_become_tensors_of_their_type():
+def test_arrays_become_tensors_of_the_same_type():
     for values in (np.arange(6).reshape(2, 3), np.ones(4, dtype=np.float32), np.empty((0, 2))):
         tensor = to_device(values, torch.device("cpu"))
         assert tensor.dtype == torch.from_numpy(values).dtype
@@ -44,9 +44,9 @@ def test_arrays_go_to_the_gpu():
     assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_a_fitted_model_falls_back_on_the_cpu(monkeypatch):
+def test_the_cpu_replaces_a_missing_cuda_device_on_request(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.warns(DeviceFallbackWarning, match="'cuda:1', but .* no CUDA.*from the CPU"):
+    with pytest.warns(DeviceFallbackWarning, match="'cuda:1', but .* no CUDA.*runs on the CPU"):
         assert resolve_device("cuda:1", fall_back=True) == torch.device("cpu")
     with pytest.raises(InvalidInputError, match="'tpu' is not supported"):
         resolve_device("tpu", fall_back=True)
@@ -56,24 +56,69 @@ def test_a_fitted_model_falls_back_on_the_cpu(monkeypatch):
         assert resolve_device("cuda:1", fall_back=True) == torch.device("cuda", 1)
 
 
+# ------------------------------------------------------------------ forked processes
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Let this process look like one that was forked from another."""
+    monkeypatch.setattr(device, "_thread_owner", os.getpid() + 1)
+
+
 @pytest.mark.parametrize("call", [drop_forked_threads, lambda: resolve_device("cpu")])
-def test_a_forked_process_gives_up_threads_once(monkeypatch, call):
-    used = []
-    monkeypatch.setattr(torch, "set_num_threads", used.append)
+def test_a_forked_process_drops_its_threads_once(monkeypatch, forked, call):
+    limits = []
+    monkeypatch.setattr(torch, "set_num_threads", limits.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    call()
-    assert used == []
-    monkeypatch.setattr(device, "_pid", os.getpid() + 1)  # as if another process had imported it
     with pytest.warns(ForkedThreadsWarning, match="forked from one .* uses 8 threads.*loky"):
         call()
     call()
-    assert used == [1]
+    assert limits == [1]
 
 
-def test_a_forked_process_with_one_thread_is_left_alone(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(device, "_pid", os.getpid() + 1)
+@pytest.mark.parametrize("call", [drop_forked_threads, lambda: resolve_device("cpu")])
+def test_other_processes_keep_their_threads(monkeypatch, call):
+    limits = []
+    monkeypatch.setattr(torch, "set_num_threads", limits.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    call()
+    assert limits == []
+
+
+def test_a_forked_process_with_one_thread_is_not_warned(monkeypatch, forked):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
         drop_forked_threads()
-    assert device._pid == os.getpid()
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 8)  # set in the child
+        drop_forked_threads()
+
+
+def thread_limits_in_a_child():
+    """Return torch's number of threads before and after a call in a forked process."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            before = torch.get_num_threads()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                drop_forked_threads()
+            os.write(writer, bytes([before, torch.get_num_threads()]))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        return [*file.read()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_real_fork_is_noticed():
+    n_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert thread_limits_in_a_child() == [3, 1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(n_threads)

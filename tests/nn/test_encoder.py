@@ -8,22 +8,22 @@ from skmind.nn.encoder import SelfAttention
 
 
 def block(D=6, L=9, seed=0, trained=True):
-    """A block; trained: no weight is what it starts as."""
+    """Return a block; if trained, every weight differs from its initial value."""
     generator = torch.Generator().manual_seed(seed)
-    one = SelfAttention(D, L, generator)
+    layer = SelfAttention(D, L, generator)
     if trained:
         with torch.no_grad():
-            for parameter in one.parameters():
+            for parameter in layer.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * D**-0.5)
-    return one
+    return layer
 
 
 def causal(L, lengths=None):
-    """Ages (L, L) and what queries do not see (B, L, L): newer items and padding."""
-    places = torch.arange(L)
-    age = places - places[:, None]
+    """Return ages (L, L) and what queries do not see (B, L, L): newer items and padding."""
+    columns = torch.arange(L)
+    age = columns - columns[:, None]
     lengths = torch.tensor([L] if lengths is None else lengths)
-    return age.clamp(min=0), (age < 0) | (places >= lengths[:, None, None])
+    return age.clamp(min=0), (age < 0) | (columns >= lengths[:, None, None])
 
 
 def inputs(B, L, D, seed=0):
@@ -35,18 +35,19 @@ def looped_norm(x, layer):
     return (x - x.mean()) / math.sqrt(x.var() + 1e-5) * weight + bias
 
 
-def looped(one, x, unseen, age):
-    """Rows (B, L, D) that see something, in plain loops and float64; nan for the others."""
-    weights = {name: p.detach().numpy().astype(float) for name, p in one.named_parameters()}
+def looped(layer, x, unseen, age):
+    """Return the rows (B, L, D) by plain loops in float64; nan for rows that see nothing."""
+    weights = {name: p.detach().numpy().astype(float) for name, p in layer.named_parameters()}
     x, unseen, age = (part.numpy() for part in (x.double(), unseen, age))
-    (B, L, D), H = x.shape, len(weights["age_bias"])
+    B, L, D = x.shape
+    H = len(weights["age_bias"])
     maps = weights["queries_keys_values"].reshape(3, H, D // H, D)
     out = np.full(x.shape, np.nan)
     for row, q in np.ndindex(B, L):
         seen = [i for i in range(L) if not unseen[row, q, i]]
         if not seen:
             continue
-        normed = {i: looped_norm(x[row, i], one.norms[0]) for i in {*seen, q}}
+        normed = {i: looped_norm(x[row, i], layer.norms[0]) for i in {*seen, q}}
         heads = []
         for h in range(H):
             query = maps[0, h] @ normed[q]
@@ -63,7 +64,7 @@ def looped(one, x, unseen, age):
                 )
             )
         y = x[row, q] + weights["merge"] @ np.concatenate(heads)
-        inner = weights["inner"] @ looped_norm(y, one.norms[1])
+        inner = weights["inner"] @ looped_norm(y, layer.norms[1])
         gelu = [value * (1 + math.erf(value / math.sqrt(2))) / 2 for value in inner]
         out[row, q] = y + weights["outer"] @ np.array(gelu)
     return out
@@ -75,15 +76,15 @@ def looped(one, x, unseen, age):
 @pytest.mark.parametrize("D", [1, 5, 64, 66, 96])
 def test_a_block_equals_plain_loops(D):
     for seed in range(3):
-        one = block(D, 7, seed)
+        layer = block(D, 7, seed)
         x = inputs(3, 6, D, seed)
         age, unseen = causal(6, [6, 4, 1])
         dropped = torch.tensor(np.random.default_rng(seed).random(unseen.shape) < 0.3)
         for hidden in (unseen, unseen | dropped):
-            expected = looped(one, x, hidden, age)
+            expected = looped(layer, x, hidden, age)
             rows = ~np.isnan(expected[..., 0])
             assert rows.sum() >= 5
-            got = one(x, hidden, age).detach().numpy()
+            got = layer(x, hidden, age).detach().numpy()
             np.testing.assert_allclose(got[rows], expected[rows], atol=2e-5, rtol=1e-4)
 
 
@@ -96,86 +97,91 @@ def test_heads_have_32_dimensions_or_more_and_divide_them(D, n_heads):
     assert block(D).age_bias.shape == (n_heads, 9)
 
 
-def test_an_untrained_block_passes_on_what_it_gets_and_can_learn():
-    one = block(trained=False)
+def test_an_untrained_block_returns_its_input_and_can_learn():
+    layer = block(trained=False)
     x = inputs(2, 5, 6)
     age, unseen = causal(5, [5, 3])
-    got = one(x, unseen, age)
+    got = layer(x, unseen, age)
     assert torch.equal(got, x)
     (got * inputs(2, 5, 6, seed=1)).sum().backward()
-    moved = {name for name, parameter in one.named_parameters() if parameter.grad.any()}
-    assert moved == {"merge", "outer"}  # which let the others move at the next step
-    assert not one.age_bias.any()
+    moved = {name for name, parameter in layer.named_parameters() if parameter.grad.any()}
+    assert moved == {"merge", "outer"}  # the others have a gradient once these have moved
+    assert not layer.age_bias.any()
 
 
 def test_what_is_not_seen_never_matters():
-    one, x = block(), inputs(2, 6, 6)
+    layer = block()
+    x = inputs(2, 6, 6)
     age, unseen = causal(6, [6, 4])
     unseen[0, 1, 3] = unseen[1, 0, 1] = True
-    before = one(x, unseen, age)
+    before = layer(x, unseen, age)
     matters = torch.zeros(2, 6, 6, dtype=torch.bool)
     for i in range(6):
         changed = x.clone()
         changed[:, i] = inputs(2, 1, 6, seed=9)[:, 0] * 100
-        moved = (one(changed, unseen, age) - before).abs().amax(2) > 1e-6  # (B, L)
+        moved = (layer(changed, unseen, age) - before).abs().amax(2) > 1e-6  # (B, L)
         matters[:, :, i] = moved
-    own = torch.eye(6, dtype=torch.bool)  # a query always knows the item that it is asked after
+    own = torch.eye(6, dtype=torch.bool)  # a query always knows its newest item
     expected = ~unseen | own
     real = torch.arange(6) < torch.tensor([6, 4])[:, None]
     assert torch.equal(matters[real], expected[real])
 
 
-def test_a_query_is_answered_the_same_in_a_history_that_starts_with_it():
-    """Ages count, not places: without the newer items, or padded, every row stays the same."""
-    one, x = block(), inputs(2, 8, 6)
+def test_a_row_depends_on_the_items_from_its_own_on_only():
+    """Ages matter, not positions: a row stays the same without newer items and without padding."""
+    layer = block()
+    x = inputs(2, 8, 6)
     lengths = [8, 5]
     age, unseen = causal(8, lengths)
-    whole = one(x, unseen, age)
+    whole = layer(x, unseen, age)
     for row, n in enumerate(lengths):
         for q in range(n):
             age, unseen = causal(n - q)
-            alone = one(x[row : row + 1, q:n], unseen, age)
+            alone = layer(x[row : row + 1, q:n], unseen, age)
             torch.testing.assert_close(alone[0], whole[row, q:n], atol=1e-5, rtol=1e-5)
 
 
-def test_the_bias_of_an_age_draws_attention_to_items_of_that_age():
-    one, x = block(), inputs(1, 6, 6)
+def test_a_high_bias_of_an_age_directs_attention_to_items_of_that_age():
+    layer = block()
+    x = inputs(1, 6, 6)
     age, unseen = causal(6)
     with torch.no_grad():
-        one.age_bias[:, 2] = 100.0
-    before = one(x, unseen, age)
+        layer.age_bias[:, 2] = 100.0
+    before = layer(x, unseen, age)
     for q in range(4):
         changed = x.clone()
         changed[0, [i for i in range(q + 1, 6) if i != q + 2]] *= -3
-        torch.testing.assert_close(one(changed, unseen, age)[0, q], before[0, q], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            layer(changed, unseen, age)[0, q], before[0, q], atol=1e-5, rtol=0
+        )
         changed[0, q + 2] *= -3
-        assert (one(changed, unseen, age)[0, q] - before[0, q]).abs().max() > 0.05
+        assert (layer(changed, unseen, age)[0, q] - before[0, q]).abs().max() > 0.05
 
 
 # ------------------------------------------------------------------ edges
 
 
 def test_rows_that_see_nothing_are_finite_with_finite_gradients():
-    one = block()
+    layer = block()
     x = inputs(2, 4, 6).requires_grad_()
     age, unseen = causal(4, [0, 2])
-    got = one(x, unseen, age)
+    got = layer(x, unseen, age)
     assert torch.isfinite(got).all()
     got[1, :2].sum().backward()
     assert torch.isfinite(x.grad).all()
     assert x.grad[1, :2].any()
     assert not x.grad[0].any()
     assert not x.grad[1, 2:].any()
-    for name, parameter in one.named_parameters():
+    for name, parameter in layer.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.any(), name
 
 
 def test_gradient():
-    one = block(4, 5).double()
+    layer = block(4, 5).double()
     age, unseen = causal(5, [5, 3])
     x = inputs(2, 5, 4).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda values: one(values, unseen, age), x)
+    assert torch.autograd.gradcheck(lambda values: layer(values, unseen, age), x)
 
 
 # ------------------------------------------------------------------ randomness
@@ -194,8 +200,8 @@ def test_the_generator_alone_decides_the_weights():
 
 
 def test_initial_scales():
-    one = block(64, trained=False)
-    assert one.queries_keys_values.std().item() == pytest.approx(1 / 8, rel=0.03)
-    assert one.inner.std().item() == pytest.approx(1 / 8, rel=0.05)
-    assert not one.merge.any()
-    assert not one.outer.any()
+    layer = block(64, trained=False)
+    assert layer.queries_keys_values.std().item() == pytest.approx(1 / 8, rel=0.03)
+    assert layer.inner.std().item() == pytest.approx(1 / 8, rel=0.05)
+    assert not layer.merge.any()
+    assert not layer.outer.any()

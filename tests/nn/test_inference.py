@@ -4,7 +4,14 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
-from skmind.nn.inference import PAIRS, ROWS, blocks, encode, explain, unit_items
+from skmind.nn.inference import (
+    MAX_HISTORIES_PER_PASS,
+    MAX_ITEM_PAIRS_PER_PASS,
+    blocks,
+    encode,
+    explain,
+    unit_items,
+)
 from skmind.nn.network import MINDNet, NetConfig
 
 N_ITEMS, K, D, L = 15, 3, 6, 10
@@ -12,7 +19,7 @@ LAYERS = pytest.mark.parametrize("layers", [0, 1, 2])
 
 
 def network(layers=0, item_width=0, user_width=0, seed=0):
-    """A network whose recency weights and encoder are not as they start."""
+    """Return a network whose recency weights and encoder differ from their initial values."""
     rng = np.random.default_rng(seed)
     config = NetConfig(N_ITEMS, K, D, L, 3, adaptive_interests=True, n_encoder_layers=layers)
     dense = (rng.random((N_ITEMS, item_width)) < 0.4).astype(np.float32)
@@ -27,7 +34,7 @@ def network(layers=0, item_width=0, user_width=0, seed=0):
 
 
 def histories(lengths, seed=0):
-    """Codes (B, longest) padded with -1, int32 as batches have them, and the lengths."""
+    """Return codes (B, longest) padded with -1, int32 like batches, and the lengths."""
     rng = np.random.default_rng(seed)
     lengths = np.asarray(lengths)
     codes = rng.integers(N_ITEMS, size=(len(lengths), max(lengths.max(), 1)))
@@ -51,17 +58,17 @@ def test_encode_is_the_forward_pass_on_all_items(user_width, layers):
     rows = profiles(5) if user_width else None
     got = encode(net, history, lengths, rows)
     with torch.no_grad():
-        found = net(
-            torch.tensor(np.where(history < 0, 7, history)).long(),  # the padding does not matter
+        expected = net(
+            torch.tensor(np.where(history < 0, 7, history)).long(),  # any code in the padding
             torch.tensor(lengths),
             net.item_vectors(),
             net.profiles(rows),
         )
-    np.testing.assert_allclose(got.interests, found.vectors, atol=1e-6)
-    np.testing.assert_allclose(got.weights, found.weights, atol=1e-6)
-    np.testing.assert_allclose(got.norms, found.norms, atol=1e-6, rtol=1e-6)
-    used = found.mask.numpy().copy()
-    used[0] = [bool(user_width), False, False]  # with neither history nor profile there is none
+    np.testing.assert_allclose(got.interests, expected.vectors, atol=1e-6)
+    np.testing.assert_allclose(got.weights, expected.weights, atol=1e-6)
+    np.testing.assert_allclose(got.norms, expected.norms, atol=1e-6, rtol=1e-6)
+    used = expected.mask.numpy().copy()
+    used[0] = [bool(user_width), False, False]  # none without history and profile
     assert got.mask.tolist() == used.tolist()
     assert [a.dtype for a in got] == [np.float32, bool, np.float32, np.float32]
 
@@ -96,7 +103,7 @@ def test_a_batch_of_empty_histories_has_no_interests(layers):
 
 @LAYERS
 @pytest.mark.parametrize("user_width", [0, 4])
-def test_histories_without_a_column_are_empty_ones(layers, user_width):
+def test_histories_without_columns_are_empty(layers, user_width):
     net = network(layers, user_width=user_width)
     rows = profiles(2) if user_width else None
     none = np.empty((2, 0), dtype=np.int32), np.zeros(2, dtype=int)
@@ -116,7 +123,7 @@ def test_a_profile_alone_makes_one_interest(layers):
     np.testing.assert_allclose(got.interests[0, 0], expected, atol=1e-6)
 
 
-def test_encode_leaves_training_mode_and_keeps_no_graph():
+def test_encode_switches_to_evaluation_mode_and_returns_arrays():
     net = network().train()
     got = encode(net, *histories([4]))
     assert not net.training
@@ -135,7 +142,7 @@ def test_unit_items_are_the_normalised_vectors():
 
 
 def best_interest(net, history, item, rows=None):
-    """Number and cosine of the interest in use that is nearest the item."""
+    """Return the interest in use nearest to the item, its cosine and what `encode` returns."""
     encoded = encode(net, history[None], np.array([len(history)]), rows)
     cosines = encoded.interests[0] @ unit_items(net)[item]
     cosines[~encoded.mask[0]] = -np.inf
@@ -157,7 +164,7 @@ def test_contributions_add_up_to_the_cosine(length):
         np.testing.assert_allclose(got.weights, raw / raw.sum(), atol=1e-6)
 
 
-def test_each_contribution_is_the_part_of_its_item():
+def test_a_contribution_is_the_weighted_cosine_of_its_item():
     net = network()
     history = histories([6])[0][0]
     got = explain(net, history, 3)
@@ -171,7 +178,7 @@ def test_each_contribution_is_the_part_of_its_item():
 
 
 def state_after(net, history):
-    """What the encoder adds to the first interest, by its layers on the whole history."""
+    """Return what the encoder adds to the first interest, layer by layer."""
     n = len(history)
     age = torch.arange(n) - torch.arange(n)[:, None]
     x = net.item_vectors(history.astype(np.int64))[None] * D**0.5
@@ -183,8 +190,8 @@ def state_after(net, history):
 @LAYERS
 @pytest.mark.parametrize("user_width", [0, 4])
 @pytest.mark.parametrize("length", [1, 5, 10])
-def test_contributions_leave_over_the_parts_of_encoder_and_profile(length, user_width, layers):
-    """An interest is what is routed, plus the state if it is the first, plus the profile."""
+def test_contributions_exclude_the_parts_of_encoder_and_profile(length, user_width, layers):
+    """An interest is the squashed sum, plus the state for the first one, plus the profile."""
     net = network(layers, item_width=5, user_width=user_width)
     rows = profiles(1) if user_width else None
     history = histories([length], seed=length)[0][0]
@@ -209,7 +216,7 @@ def test_contributions_leave_over_the_parts_of_encoder_and_profile(length, user_
         rest = extra @ target / norm
         assert got.contributions.sum() + rest == pytest.approx(cosine, abs=1e-5)
         rests[best == 0].append(abs(rest))
-    # else a missing part would not be seen
+    # the parts are large enough for the comparison to notice a missing one
     assert (max(rests[True]) > 0.02) == bool(user_width or layers)
     assert (max(rests[False]) > 0.02) == (user_width > 0 and length > 1)
 
@@ -219,7 +226,7 @@ def test_explaining_an_empty_history(layers):
     got = explain(network(layers), np.empty(0, dtype=np.int32), 2)
     assert got.interest == -1
     assert got.weights.shape == got.contributions.shape == (0,)
-    # with a profile there is an interest, to which no item contributes
+    # a profile alone makes an interest without contributions
     got = explain(network(layers, user_width=4), np.empty(0, dtype=np.int32), 2, profiles(1))
     assert got.interest == 0
     assert got.weights.shape == got.contributions.shape == (0,)
@@ -230,10 +237,10 @@ def test_explaining_an_empty_history(layers):
 
 @pytest.mark.parametrize("max_history", [1, 50, 200, 10_000])
 def test_blocks_hold_every_row_once_and_not_too_many_pairs(max_history):
-    found = list(blocks(5000, max_history))
-    assert np.concatenate(found).tolist() == list(range(5000))
-    for rows in found:
-        assert len(rows) <= ROWS
-        assert len(rows) == 1 or len(rows) * max_history**2 <= PAIRS
-    assert len(found) == {1: 10, 50: 10, 200: 24, 10_000: 5000}[max_history]
+    parts = list(blocks(5000, max_history))
+    assert np.concatenate(parts).tolist() == list(range(5000))
+    for rows in parts:
+        assert len(rows) <= MAX_HISTORIES_PER_PASS
+        assert len(rows) == 1 or len(rows) * max_history**2 <= MAX_ITEM_PAIRS_PER_PASS
+    assert len(parts) == {1: 10, 50: 10, 200: 24, 10_000: 5000}[max_history]
     assert list(blocks(0, max_history)) == []

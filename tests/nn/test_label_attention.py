@@ -13,7 +13,7 @@ def unit(rng, *shape):
 
 
 def problem(B=20, K=4, D=6, seed=0):
-    """Unit interests, of which the first few of each row are in use, and unit targets."""
+    """Return unit interests, a mask with the first ones of each row in use, and unit targets."""
     rng = np.random.default_rng(seed)
     n_used = rng.integers(1, K + 1, size=B)
     n_used[0] = K
@@ -49,20 +49,22 @@ def test_lengths_of_capsules_do_not_matter(power):
     torch.testing.assert_close(before, after)
 
 
-def test_capsules_of_zeros_lose_and_stay_finite():
+def test_zero_capsules_never_win_and_stay_finite():
     capsules = torch.tensor([[[0.0, 0.0], [0.5, 0.1]], [[0.0, 0.0], [0.0, 0.0]]]).requires_grad_()
     targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = label_aware(capsules, torch.ones(2, 2, dtype=torch.bool), targets, "hard")
-    torch.testing.assert_close(found[0], capsules[0, 1] / capsules[0, 1].norm())
-    assert not found[1].any()
-    found.sum().backward()
+    result = label_aware(capsules, torch.ones(2, 2, dtype=torch.bool), targets, "hard")
+    torch.testing.assert_close(result[0], capsules[0, 1] / capsules[0, 1].norm())
+    assert not result[1].any()
+    result.sum().backward()
     assert capsules.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("power", ["hard", 5.0])
 def test_masked_interests_never_win(power):
     interests, mask, targets = problem()
-    tempting = np.where(mask[:, :, None], interests, targets[:, None, :])  # cosine 1, not in use
+    tempting = np.where(
+        mask[:, :, None], interests, targets[:, None, :]
+    )  # with cosine 1 but not in use
     assert (~mask).any()
     before = label_aware(*map(torch.tensor, (interests, mask, targets)), power)
     after = label_aware(*map(torch.tensor, (tempting, mask, targets)), power)
@@ -70,7 +72,7 @@ def test_masked_interests_never_win(power):
 
 
 def test_negative_similarities_keep_their_order():
-    # cosines to the target: -0.1 and -0.9; an even power of them would prefer the second
+    # The cosines are -0.1 and -0.9; by an even power of them the second would win.
     target = torch.tensor([[1.0, 0.0]])
     interests = torch.tensor([[[-0.1, 0.99**0.5], [-0.9, 0.19**0.5]]])
     mask = torch.ones(1, 2, dtype=torch.bool)

@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from skmind.data.negatives import NegativeSampler
-from skmind.nn.losses import sampled_softmax
+from skmind.nn.losses import assign_groups, sampled_softmax
 
 TAU = 0.5
+CPU = torch.device("cpu")
 
 
 def unit(rng, *shape):
@@ -17,28 +18,32 @@ def unit(rng, *shape):
 
 
 def problem(B=9, K=3, D=5, n_items=20, N=12, seed=0):
-    """What the loss is given; float64, all numbers of interests in use."""
+    """Return arguments of the loss; float64, with rows of 1 and of K interests in use."""
     rng = np.random.default_rng(seed)
     n_used = np.append(rng.integers(1, K + 1, size=B - 2), [1, K])
     return {
         "interests": unit(rng, B, K, D),
         "mask": torch.tensor(np.arange(K) < n_used[:, None]),
-        "places": np.arange(B),
+        "query_rows": np.arange(B),
         "items": unit(rng, n_items, D),
         "targets": rng.integers(n_items, size=B),
         "negatives": rng.integers(n_items, size=N),
         "log_expected": rng.normal(size=N),
+        "groups": assign_groups(K, CPU),
         "temperature": TAU,
     }
 
 
-def looped(interests, mask, places, items, targets, negatives, log_expected, temperature):
-    """Loss of each row by loops over its interests and negatives."""
-    K, N = interests.shape[1], len(negatives)
+def looped(
+    interests, mask, query_rows, items, targets, negatives, log_expected, groups, temperature
+):
+    """Return the loss of each row, by loops over its interests and negatives."""
+    K = interests.shape[1]
+    N = len(negatives)
     losses = []
-    for place, target in zip(places.tolist(), targets.tolist(), strict=True):
-        u, used = interests[place], mask[place]
-        n_used = int(used.sum())
+    for row, target in zip(query_rows.tolist(), targets.tolist(), strict=True):
+        u = interests[row]
+        n_used = int(mask[row].sum())
         positive = sum(math.exp(u[k] @ items[target] / temperature) for k in range(n_used))
         owner = [group % n_used for group in range(K)]
         negative = 0.0
@@ -53,7 +58,7 @@ def looped(interests, mask, places, items, targets, negatives, log_expected, tem
 
 
 def full_softmax(interests, mask, items, targets):
-    """Negative log of the mixture's probability of the target among all items, for each row."""
+    """Return -log of the mixture's probability of the target among all items, for each row."""
     scores = torch.exp(interests @ items.T / TAU) * mask[:, :, None]  # (B, K, n)
     mass = scores.sum(1)
     return -(mass[torch.arange(len(targets)), targets] / mass.sum(1)).log()
@@ -83,7 +88,7 @@ def test_one_interest_and_every_item_is_the_full_softmax():
 
 
 def test_every_interest_and_every_item_is_the_full_mixture():
-    # every item once in each of the K groups, so nothing is left to the dealing
+    # every item is in each of the K groups, so the assignment of the groups does not matter
     given = problem(K=3, B=30)
     n = len(given["items"])
     given["mask"][:] = True
@@ -101,7 +106,7 @@ def test_every_interest_and_every_item_is_the_full_mixture():
      ("mixed", 2)],
 )  # fmt: skip
 def test_the_sum_over_the_negatives_is_unbiased(strategy, n_used):
-    """exp(loss) - 1 is the estimated sum over that of the target, in each of many draws."""
+    """exp(loss) - 1 is the estimated sum over the negatives divided by the term of the target."""
     rng = np.random.default_rng(7)
     n_items, K, target = 30, 3, 4
     counts = np.round(100 * np.arange(1, n_items + 1) ** -0.7)
@@ -109,7 +114,7 @@ def test_the_sum_over_the_negatives_is_unbiased(strategy, n_used):
     common = unit(rng, 4)
     interests = F.normalize(unit(rng, 1, K, 4) + common, dim=2)
     items = unit(rng, n_items, 4)
-    items[:8] = F.normalize(items[:8] + 2 * common, dim=1)  # the popular ones score high
+    items[:8] = F.normalize(items[:8] + 2 * common, dim=1)  # popular items have high scores
     mask = torch.arange(K)[None] < n_used
     targets = np.array([target])
     estimates, uncorrected = [], []
@@ -120,18 +125,28 @@ def test_the_sum_over_the_negatives_is_unbiased(strategy, n_used):
             (estimates, log_expected.astype(np.float64)),
             (uncorrected, np.full(len(codes), math.log(len(codes) / n_items))),
         ]:
-            drawn = (np.zeros(1, dtype=int), items, targets, codes, correction)
-            kept.append(math.expm1(sampled_softmax(interests, mask, *drawn, TAU).item()))
+            loss = sampled_softmax(
+                interests,
+                mask,
+                np.zeros(1, dtype=int),
+                items,
+                targets,
+                codes,
+                correction,
+                assign_groups(K, CPU),
+                TAU,
+            )
+            kept.append(math.expm1(loss.item()))
     full = math.expm1(full_softmax(interests, mask, items, targets).item())
     error = np.std(estimates) / math.sqrt(len(estimates)) / full
     assert 0 < error < 0.02
     assert np.mean(estimates) / full == pytest.approx(1, abs=4 * error)
-    if strategy != "uniform":  # the same check sees a missing correction
+    if strategy != "uniform":  # the check fails without the correction
         assert np.mean(uncorrected) / full != pytest.approx(1, abs=4 * error)
 
 
-def test_interests_that_took_few_negatives_are_weighted_up():
-    # equal items: every negative counts the same, so any dealing gives log(1 + N)
+def test_negatives_of_interests_with_few_groups_count_more():
+    # All items are equal, so the loss is log(1 + N) for every number of interests in use.
     given = problem(K=4, B=12, N=12)
     given["items"][:] = given["items"][:1].clone()
     given["negatives"] = (given["targets"][0] + 1 + np.arange(12)) % 20
@@ -143,9 +158,10 @@ def test_interests_that_took_few_negatives_are_weighted_up():
         assert sampled_softmax(**given).item() == pytest.approx(math.log(13), rel=1e-6)
 
 
-def test_targets_share_places():
+def test_targets_may_share_a_row():
     given = problem(B=4)
-    given["places"], given["targets"] = np.array([2, 0, 2, 2, 1]), np.array([5, 1, 7, 5, 3])
+    given["query_rows"] = np.array([2, 0, 2, 2, 1])
+    given["targets"] = np.array([5, 1, 7, 5, 3])
     assert sampled_softmax(**given).item() == pytest.approx(np.mean(looped(**given)), rel=1e-6)
     given["interests"].requires_grad_()
     sampled_softmax(**given).backward()
@@ -153,29 +169,21 @@ def test_targets_share_places():
     assert moved.tolist() == [True, True, True, False]
 
 
-def test_products_in_bfloat16_are_close():
-    given = problem(K=3, B=200, D=64, N=96)
-    given |= {name: given[name].float() for name in ("interests", "items")}
-    given["log_expected"] = given["log_expected"].astype(np.float32)
-    gradients, losses = [], []
-    for low in (False, True):
-        leaves = [given[name].clone().requires_grad_() for name in ("interests", "items")]
-        leaves_by_name = dict(zip(("interests", "items"), leaves, strict=True))
-        with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            loss = sampled_softmax(**(given | leaves_by_name))
-        assert loss.dtype == torch.float32
-        loss.backward()
-        losses.append(loss.item())
-        gradients.append(torch.cat([leaf.grad.ravel() for leaf in leaves]))
-    assert 0 < abs(losses[1] - losses[0]) < 0.01
-    error = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
-    assert 0 < error < 0.01
+@pytest.mark.parametrize("K", [1, 2, 3, 4, 7])
+def test_every_group_of_negatives_is_assigned_to_an_interest_in_use(K):
+    groups = assign_groups(K, CPU)
+    for n_used in range(1, K + 1):
+        interests, is_repeated, log_weights = (part[:, n_used - 1].tolist() for part in groups)
+        assert interests == [group % n_used for group in range(K)]
+        assert is_repeated == [interests.index(k) < group for group, k in enumerate(interests)]
+        expected = [math.log(K / interests.count(k)) for k in interests]
+        assert log_weights == pytest.approx(expected)
 
 
-# ------------------------------------------------------------------ who takes part
+# ------------------------------------------------------------------ interests and negatives
 
 
-def test_masked_interests_take_no_part():
+def test_masked_interests_never_matter():
     given = problem(K=4, B=12)
     before = sampled_softmax(**given)
     given["interests"] = torch.where(given["mask"][:, :, None], given["interests"], 1e3)
@@ -190,9 +198,10 @@ def test_masked_interests_take_no_part():
 
 @pytest.mark.parametrize("n_used", [1, 2, 3, 4])
 def test_every_row_uses_all_negatives(n_used):
-    given = problem(K=4, B=1 + 1, N=12)
+    given = problem(K=4, B=2, N=12)
     given["mask"] = (torch.arange(4) < n_used).repeat(2, 1)
-    given["negatives"], given["targets"] = np.arange(12), np.array([15, 16])
+    given["negatives"] = np.arange(12)
+    given["targets"] = np.array([15, 16])
     given["items"].requires_grad_()
     sampled_softmax(**given).backward()
     touched = given["items"].grad.abs().sum(1) > 0
@@ -205,16 +214,20 @@ def test_accidental_hits_are_left_out_of_their_own_row_only():
     given["targets"] = np.array([3, 9])
     with_hits = looped(**given)
     assert sampled_softmax(**given).item() == pytest.approx(np.mean(with_hits), rel=1e-6)
-    # pushed out of reach elsewhere, the hits are the only negatives that could matter to row 0
+    # Without the other negatives, row 0 has a loss only if its hits count.
     given["log_expected"][[2, 4, 5]] = 60.0
-    alone, other = ({**given, "places": np.array([i]), "targets": given["targets"][[i]]}
-                    for i in (0, 1))  # fmt: skip
-    assert sampled_softmax(**alone).item() == pytest.approx(0, abs=1e-12)
-    assert sampled_softmax(**other).item() > 0.1
+    losses = [
+        sampled_softmax(
+            **(given | {"query_rows": np.array([row]), "targets": given["targets"][[row]]})
+        ).item()
+        for row in (0, 1)
+    ]
+    assert losses[0] == pytest.approx(0, abs=1e-12)
+    assert losses[1] > 0.1
 
 
 @pytest.mark.parametrize("K", [1, 3])
-def test_a_row_without_any_negative_left_has_a_zero_gradient(K):
+def test_a_row_without_negatives_has_a_zero_gradient(K):
     given = problem(B=4, K=K, N=6)
     given["negatives"] = np.full(6, 2)
     given["targets"] = np.array([2, 2, 1, 2])
@@ -225,8 +238,8 @@ def test_a_row_without_any_negative_left_has_a_zero_gradient(K):
     assert torch.isfinite(given["items"].grad).all()
     assert not gradient[torch.tensor([0, 1, 3])].any()
     assert gradient[2].any()
-    lone = {**given, "places": np.arange(1), "targets": given["targets"][:1]}
-    assert sampled_softmax(**lone).item() == 0
+    first = given | {"query_rows": np.arange(1), "targets": given["targets"][:1]}
+    assert sampled_softmax(**first).item() == 0
 
 
 # ------------------------------------------------------------------ gradient

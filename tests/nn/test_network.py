@@ -12,7 +12,7 @@ LAYERS = pytest.mark.parametrize("layers", [0, 1, 2])
 
 
 def network(layers=0, item_width=0, user_width=0, seed=0, **changes):
-    """A network whose recency weights and encoder are not as they start."""
+    """Return a network whose recency weights and encoder differ from their initial values."""
     rng = np.random.default_rng(seed)
     config = NetConfig(N_ITEMS, K, D, L, 3, adaptive_interests=True, n_encoder_layers=layers)
     config = NetConfig(**(vars(config) | changes))
@@ -28,17 +28,17 @@ def network(layers=0, item_width=0, user_width=0, seed=0, **changes):
 
 
 def histories(lengths, seed=0):
-    """Random codes (B, longest), other random codes in the padding, and the lengths."""
+    """Return random codes (B, longest), random in the padding too, and the lengths."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(N_ITEMS, size=(len(lengths), max(*lengths, 1)))
     return torch.tensor(codes), torch.tensor(lengths)
 
 
-def items_seen(net, history, lengths, dropped):
-    """Which items (B, Q, L) have a weight for each query, asked as a history of its own."""
-    seen = torch.zeros_like(dropped)
+def items_seen(net, history, lengths, dropout_mask):
+    """Return which items (B, Q, L) have a weight, running each query as a history of its own."""
+    seen = torch.zeros_like(dropout_mask)
     for q in range(history.shape[1]):
-        alone = run(net, history[:, q:], lengths - q, dropped=dropped[:, q:, q:])
+        alone = run(net, history[:, q:], lengths - q, dropout_mask=dropout_mask[:, q:, q:])
         seen[:, q, q:] = (alone.weights > 0).any(1)
     return seen
 
@@ -48,25 +48,25 @@ def run(net, history, lengths, **options):
         return net(history, lengths, net.item_vectors(), **options)
 
 
-def parts(found):
-    """What the network returns, as tensors."""
-    return found.vectors, found.mask, found.weights, found.norms
+def parts(result):
+    """Return the tensors of an `Interests`."""
+    return result.vectors, result.mask, result.weights, result.norms
 
 
-def routed(net, history, lengths, present=None):
-    """Capsules and weights of the newest query, from the item vectors one by one."""
+def routed(net, history, lengths, seen=None):
+    """Return capsules and weights of the newest query, projecting the items one by one."""
     L = history.shape[1]
     projected = torch.zeros(*history.shape, D)
     for row, n in enumerate(lengths.tolist()):
         for i in range(n):
             projected[row, i] = net.bilinear.detach() @ net.item_embedding[history[row, i]].detach()
-    if present is None:
-        present = torch.arange(L) < lengths[:, None]
+    if seen is None:
+        seen = torch.arange(L) < lengths[:, None]
     config = net.config
     mask = interest_mask(lengths, config.n_interests, config.adaptive_interests)
     sums, weights = route(
         projected,
-        present.float()[:, None],
+        seen.float()[:, None],
         mask[:, None],
         net.logits[None, :, :L],
         net.recency.detach().exp()[None, :, :L],
@@ -75,29 +75,29 @@ def routed(net, history, lengths, present=None):
     return squash(sums[:, 0]), weights[:, 0]
 
 
-def states(net, history, lengths, dropped=None):
-    """What the encoder adds after the newest item: each history alone, without padding."""
-    found = torch.zeros(len(lengths), net.config.embedding_dim)
+def states(net, history, lengths, dropout_mask=None):
+    """Return what the encoder adds for the newest query, running each history alone."""
+    added = torch.zeros(len(lengths), net.config.embedding_dim)
     for row, n in enumerate(lengths.tolist()):
         if not n:
             continue
-        places = torch.arange(n)
-        age = places - places[:, None]
+        columns = torch.arange(n)
+        age = columns - columns[:, None]
         unseen = age < 0
-        if dropped is not None:
-            unseen = unseen | dropped[row, :n, :n]
+        if dropout_mask is not None:
+            unseen = unseen | dropout_mask[row, :n, :n]
         x = net.item_embedding.detach()[history[row : row + 1, :n]]
         x = x * net.config.embedding_dim**0.5
         for layer in net.layers:
             x = layer(x, unseen[None], age.clamp(min=0))
         x = (x - x.mean(2, keepdim=True)) / (x.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
         x = x * net.layers_norm.weight + net.layers_norm.bias
-        found[row] = (net.state @ x[0, 0]).detach()
-    return found
+        added[row] = (net.state @ x[0, 0]).detach()
+    return added
 
 
 def unit(capsules, mask):
-    """Unit length where in use, zero elsewhere."""
+    """Return the capsules with unit length where in use, zero elsewhere."""
     vectors = torch.zeros_like(capsules)
     for place in zip(*mask.nonzero(as_tuple=True), strict=True):
         if capsules[place].any():
@@ -147,45 +147,45 @@ def test_item_vectors_without_features_are_the_embedding(codes):
 def test_forward_normalises_the_routed_capsules(adaptive, n_iter, layers):
     net = network(layers, adaptive_interests=adaptive, n_routing_iter=n_iter)
     history, lengths = histories([0, 1, 4, 6, 9])
-    found = run(net, history, lengths)
-    assert torch.equal(found.mask, interest_mask(lengths, K, adaptive))
+    result = run(net, history, lengths)
+    assert torch.equal(result.mask, interest_mask(lengths, K, adaptive))
     capsules, weights = routed(net, history, lengths)
     if layers:
         capsules[:, 0] += states(net, history, lengths)  # the first interest's alone
-    expected = unit(capsules, found.mask)
-    torch.testing.assert_close(found.vectors, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.weights, weights, atol=1e-6, rtol=1e-5)
-    long = (capsules * found.mask[..., None]).norm(dim=2)
-    torch.testing.assert_close(found.norms, long, atol=1e-5, rtol=0)
-    norms = found.vectors.norm(dim=2)
-    torch.testing.assert_close(norms[1:], found.mask[1:].float())
+    expected = unit(capsules, result.mask)
+    torch.testing.assert_close(result.vectors, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(result.weights, weights, atol=1e-6, rtol=1e-5)
+    expected_norms = (capsules * result.mask[..., None]).norm(dim=2)
+    torch.testing.assert_close(result.norms, expected_norms, atol=1e-5, rtol=0)
+    norms = result.vectors.norm(dim=2)
+    torch.testing.assert_close(norms[1:], result.mask[1:].float())
     assert not norms[0].any()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_encoder_touches_the_first_interest_only(layers):
+def test_the_encoder_changes_the_first_interest_only(layers):
     net = network(layers, adaptive_interests=False)
     history, lengths = histories([1, 4, 9])
-    with_states = run(net, history, lengths, every=True)
+    with_states = run(net, history, lengths, all_queries=True)
     with torch.no_grad():
         net.state.zero_()
-    without = run(net, history, lengths, every=True)
+    without = run(net, history, lengths, all_queries=True)
     assert torch.equal(with_states.weights, without.weights)
     assert torch.equal(with_states.vectors[:, :, 1:], without.vectors[:, :, 1:])
     assert torch.equal(with_states.norms[:, :, 1:], without.norms[:, :, 1:])
-    there = torch.arange(9) < lengths[:, None]
+    in_history = torch.arange(9) < lengths[:, None]
     difference = (with_states.vectors - without.vectors)[:, :, 0].norm(dim=2)
-    assert difference[there].min() > 0.01
-    assert not difference[~there].any()
+    assert difference[in_history].min() > 0.01
+    assert not difference[~in_history].any()
 
 
 @LAYERS
-def test_every_query_is_asked_as_its_own_history(layers):
-    """With ``every``, query q is what the history from column q on would give alone."""
+def test_every_query_equals_a_history_of_its_own(layers):
+    """With ``all_queries``, query q gives what the history from column q on gives alone."""
     net = network(layers, user_width=2)
     history, lengths = histories([0, 1, 4, 6, 9])
     profile = torch.randn(5, D, generator=torch.Generator().manual_seed(1))
-    whole = run(net, history, lengths, profile=profile, every=True)
+    whole = run(net, history, lengths, profile=profile, all_queries=True)
     shapes = [tuple(part.shape) for part in parts(whole)]
     assert shapes == [(5, 9, K, D), (5, 9, K), (5, K, 9), (5, 9, K)]
     for row, n in enumerate(lengths.tolist()):
@@ -200,26 +200,27 @@ def test_every_query_is_asked_as_its_own_history(layers):
 
 
 @LAYERS
-def test_asking_once_is_the_first_query_of_every(layers):
+def test_a_single_query_is_the_first_of_all_queries(layers):
     net = network(layers)
     history, lengths = histories([0, 1, 4, 6, 9])
-    once, every = run(net, history, lengths), run(net, history, lengths, every=True)
-    first = every.vectors[:, 0], every.mask[:, 0], every.weights, every.norms[:, 0]
-    for one, many in zip(parts(once), first, strict=True):
-        torch.testing.assert_close(one, many, atol=1e-6, rtol=1e-6)
+    single = run(net, history, lengths)
+    several = run(net, history, lengths, all_queries=True)
+    first = several.vectors[:, 0], several.mask[:, 0], several.weights, several.norms[:, 0]
+    for mine, theirs in zip(parts(single), first, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-6)
 
 
 @LAYERS
 def test_a_query_never_sees_newer_items(layers):
     net = network(layers)
     history, lengths = histories([9, 9, 6])
-    before = run(net, history, lengths, every=True)
+    before = run(net, history, lengths, all_queries=True)
     for i in range(9):
         changed = history.clone()
         changed[:, i] = (changed[:, i] + 5) % N_ITEMS
-        after = run(net, changed, lengths, every=True)
+        after = run(net, changed, lengths, all_queries=True)
         for name in ("vectors", "mask"):
-            old, new = (getattr(found, name)[:, i + 1 :] for found in (before, after))
+            old, new = (getattr(result, name)[:, i + 1 :] for result in (before, after))
             assert torch.equal(old, new)
         moved = (after.vectors - before.vectors).abs().amax((2, 3)) > 1e-5  # (B, Q)
         assert moved[:2, : i + 1].all()
@@ -227,14 +228,14 @@ def test_a_query_never_sees_newer_items(layers):
 
 
 @LAYERS
-@pytest.mark.parametrize("every", [False, True])
-def test_items_in_the_padding_never_matter(layers, every):
+@pytest.mark.parametrize("all_queries", [False, True])
+def test_items_in_the_padding_never_matter(layers, all_queries):
     net = network(layers)
     history, lengths = histories([0, 1, 4, 6, 9])
-    before = run(net, history, lengths, every=every)
+    before = run(net, history, lengths, all_queries=all_queries)
     changed = torch.where(torch.arange(9) < lengths[:, None], history, N_ITEMS - 1 - history)
     assert not torch.equal(history, changed)
-    after = run(net, changed, lengths, every=every)
+    after = run(net, changed, lengths, all_queries=all_queries)
     for a, b in zip(parts(before), parts(after), strict=True):
         assert torch.equal(a, b)
 
@@ -243,27 +244,29 @@ def test_items_in_the_padding_never_matter(layers, every):
 def test_a_query_in_the_padding_has_no_interest(layers):
     net = network(layers)
     history, lengths = histories([0, 3, 9])
-    found = run(net, history, lengths, every=True)
-    there = torch.arange(9) < lengths[:, None]
-    assert torch.equal(found.vectors.any(3).any(2), there)
-    assert not found.weights[~there[:, 0]].any()
-    assert torch.equal(found.norms.any(2), there)
+    result = run(net, history, lengths, all_queries=True)
+    in_history = torch.arange(9) < lengths[:, None]
+    assert torch.equal(result.vectors.any(3).any(2), in_history)
+    assert not result.weights[~in_history[:, 0]].any()
+    assert torch.equal(result.norms.any(2), in_history)
 
 
 @LAYERS
-@pytest.mark.parametrize("every", [False, True])
-def test_the_same_history_gives_the_same_interests_in_any_batch(layers, every):
+@pytest.mark.parametrize("all_queries", [False, True])
+def test_the_same_history_gives_the_same_interests_in_any_batch(layers, all_queries):
     net = network(layers, user_width=2)
     history, lengths = histories([0, 1, 4, 6, 9])
     profile = torch.randn(5, D, generator=torch.Generator().manual_seed(1))
-    whole = run(net, history, lengths, profile=profile, every=every)
+    whole = run(net, history, lengths, profile=profile, all_queries=all_queries)
     for row, n in enumerate(lengths.tolist()):
         width, one = max(n, 1), slice(row, row + 1)
-        got = run(net, history[one, :width], lengths[one], profile=profile[one], every=every)
+        got = run(
+            net, history[one, :width], lengths[one], profile=profile[one], all_queries=all_queries
+        )
         torch.testing.assert_close(got.weights, whole.weights[one, :, :width], atol=1e-6, rtol=1e-6)
         for name in ("vectors", "mask", "norms"):
             mine, theirs = getattr(got, name), getattr(whole, name)[one]
-            theirs = theirs[:, :width] if every else theirs
+            theirs = theirs[:, :width] if all_queries else theirs
             torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-6)
 
 
@@ -277,56 +280,58 @@ def test_recency_and_order_matter(layers):
 
 
 @LAYERS
-@pytest.mark.parametrize("every", [False, True])
-def test_gradients_reach_every_parameter_and_are_finite(layers, every):
+@pytest.mark.parametrize("all_queries", [False, True])
+def test_gradients_reach_every_parameter_and_are_finite(layers, all_queries):
     net = network(layers, item_width=4, user_width=2)
     history, lengths = histories([0, 1, 4, 6, 9])
     rows = sparse.csr_matrix(np.eye(5, 2, dtype=np.float32))
-    found = net(history, lengths, net.item_vectors(), net.profiles(rows), every=every)
-    probe = torch.randn(found.vectors.shape, generator=torch.Generator().manual_seed(0))
-    (found.vectors * probe).sum().backward()
+    result = net(history, lengths, net.item_vectors(), net.profiles(rows), all_queries=all_queries)
+    probe = torch.randn(result.vectors.shape, generator=torch.Generator().manual_seed(0))
+    (result.vectors * probe).sum().backward()
     for name, parameter in net.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.any(), name
 
 
 @LAYERS
-@pytest.mark.parametrize("every", [False, True])
-def test_an_empty_history_has_a_finite_gradient(layers, every):
+@pytest.mark.parametrize("all_queries", [False, True])
+def test_an_empty_history_has_a_finite_gradient(layers, all_queries):
     net = network(layers)
     history, lengths = histories([0, 0])
-    net(history, lengths, net.item_vectors(), every=every).vectors.sum().backward()
+    net(history, lengths, net.item_vectors(), all_queries=all_queries).vectors.sum().backward()
     for name, parameter in net.named_parameters():
-        assert parameter.grad is None or not parameter.grad.any(), name  # nan is not zero either
+        assert parameter.grad is None or not parameter.grad.any(), name  # nan would be true
     assert net.item_embedding.grad is not None
 
 
 @LAYERS
-def test_gradients_of_every_query_are_those_of_its_own_history(layers):
-    net = network(layers).double()  # else the order of additions shows
+def test_gradients_of_every_query_equal_those_of_a_history_of_its_own(layers):
+    net = network(layers).double()  # in float32 the order of additions matters
     history, lengths = histories([1, 4, 6, 9])
-    dropped = torch.rand(4, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.3
+    dropout_mask = torch.rand(4, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.3
     probe = torch.randn(4, 9, K, D, generator=torch.Generator().manual_seed(1)).double()
 
     def gradients(loss):
         return torch.autograd.grad(loss, list(net.parameters()))
 
-    every = net(history, lengths, net.item_vectors(), dropped=dropped, every=True).vectors
+    whole = net(
+        history, lengths, net.item_vectors(), dropout_mask=dropout_mask, all_queries=True
+    ).vectors
     alone = []
     for row, n in enumerate(lengths.tolist()):
         for q in range(n):
             one = slice(row, row + 1), slice(q, n)
-            mask = dropped[row : row + 1, q:n, q:n]
-            found = net(history[one], lengths[one[0]] - q, net.item_vectors(), dropped=mask)
-            alone.append((found.vectors * probe[row, q]).sum())
-    pairs = zip(gradients((every * probe).sum()), gradients(sum(alone)), strict=True)
+            mask = dropout_mask[row : row + 1, q:n, q:n]
+            result = net(history[one], lengths[one[0]] - q, net.item_vectors(), dropout_mask=mask)
+            alone.append((result.vectors * probe[row, q]).sum())
+    pairs = zip(gradients((whole * probe).sum()), gradients(sum(alone)), strict=True)
     for together, one_by_one in pairs:
         scale = one_by_one.abs().max()
         torch.testing.assert_close(together / scale, one_by_one / scale, atol=1e-12, rtol=0)
 
 
 @LAYERS
-def test_dense_parameters_are_those_of_the_encoder(layers):
+def test_dense_parameters_are_the_parameters_of_the_encoder(layers):
     net = network(layers, item_width=4, user_width=2)
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     dense = [names[id(parameter)] for parameter in net.dense_parameters()]
@@ -348,17 +353,17 @@ def test_profile_is_added_to_every_capsule_in_use(layers):
     values, matrix = net.user_values.weight.detach(), net.profile.detach()
     torch.testing.assert_close(profile, torch.tensor(rows.toarray()) @ values @ matrix.T)
     history, lengths = histories([0, 5, 9])
-    found = run(net, history, lengths, profile=profile)
+    result = run(net, history, lengths, profile=profile)
     capsules, _ = routed(net, history, lengths)
     if layers:
         capsules[:, 0] += states(net, history, lengths)
-    expected = unit(capsules + profile[:, None], found.mask)
-    torch.testing.assert_close(found.vectors, expected, atol=1e-5, rtol=0)
+    expected = unit(capsules + profile[:, None], result.mask)
+    torch.testing.assert_close(result.vectors, expected, atol=1e-5, rtol=0)
     lengths_before = (capsules + profile[:, None]).norm(dim=2)
-    torch.testing.assert_close(found.norms[found.mask], lengths_before[found.mask])
-    assert found.mask.sum(1).tolist() == [1, 2, 3]
-    torch.testing.assert_close(found.vectors[0, 0], F.normalize(profile[0], dim=0))
-    assert not found.vectors[~found.mask].any()
+    torch.testing.assert_close(result.norms[result.mask], lengths_before[result.mask])
+    assert result.mask.sum(1).tolist() == [1, 2, 3]
+    torch.testing.assert_close(result.vectors[0, 0], F.normalize(profile[0], dim=0))
+    assert not result.vectors[~result.mask].any()
 
 
 def test_there_is_no_profile_without_user_features_or_rows():
@@ -372,44 +377,47 @@ def test_there_is_no_profile_without_user_features_or_rows():
 
 
 @LAYERS
-def test_dropped_items_are_as_if_absent(layers):
+def test_dropped_items_are_treated_as_absent(layers):
     net = network(layers)
     history, lengths = histories([4, 9])
-    dropped = torch.zeros(2, 9, 9, dtype=torch.bool)
-    before, after = run(net, history, lengths), run(net, history, lengths, dropped=dropped)
+    dropout_mask = torch.zeros(2, 9, 9, dtype=torch.bool)
+    before, after = (
+        run(net, history, lengths),
+        run(net, history, lengths, dropout_mask=dropout_mask),
+    )
     for a, b in zip(parts(before), parts(after), strict=True):
         assert torch.equal(a, b)
-    dropped[0, 0, 1] = dropped[1, 0, [0, 3, 8]] = True
+    dropout_mask[0, 0, 1] = dropout_mask[1, 0, [0, 3, 8]] = True
     generator = torch.Generator().manual_seed(0)
-    dropped[:, 1:] = torch.rand(2, 8, 9, generator=generator) < 0.3  # of the other queries
-    found = run(net, history, lengths, dropped=dropped)
-    assert torch.equal(found.mask, interest_mask(lengths, K, True))  # by the whole history
-    present = (torch.arange(9) < lengths[:, None]) & ~dropped[:, 0]
-    assert torch.equal((found.weights > 0).any(1), present)
-    capsules, _ = routed(net, history, lengths, present)
+    dropout_mask[:, 1:] = torch.rand(2, 8, 9, generator=generator) < 0.3  # of the other queries
+    result = run(net, history, lengths, dropout_mask=dropout_mask)
+    assert torch.equal(result.mask, interest_mask(lengths, K, True))  # by the whole history
+    seen = (torch.arange(9) < lengths[:, None]) & ~dropout_mask[:, 0]
+    assert torch.equal((result.weights > 0).any(1), seen)
+    capsules, _ = routed(net, history, lengths, seen)
     if layers:
-        capsules[:, 0] += states(net, history, lengths, dropped)
-    expected = unit(capsules, found.mask)
-    torch.testing.assert_close(found.vectors, expected, atol=1e-5, rtol=0)
+        capsules[:, 0] += states(net, history, lengths, dropout_mask)
+    expected = unit(capsules, result.mask)
+    torch.testing.assert_close(result.vectors, expected, atol=1e-5, rtol=0)
 
 
 @LAYERS
 def test_each_query_leaves_out_items_of_its_own(layers):
-    """A query q is the newest one of the history from q on, with the mask of the queries from q."""
+    """Query q equals the first query of the history from q on, with the mask cut alike."""
     net = network(layers)
     history, lengths = histories([4, 9, 7])
     chance = torch.rand(3, 9, 9, generator=torch.Generator().manual_seed(0))
-    dropped = chance < 0.5
-    found = run(net, history, lengths, dropped=dropped, every=True)
+    dropout_mask = chance < 0.5
+    result = run(net, history, lengths, dropout_mask=dropout_mask, all_queries=True)
     n_dropped = 0
     for row, n in enumerate(lengths.tolist()):
         one = slice(row, row + 1)
         for q in range(n):
-            mask = dropped[one, q:, q:]
-            alone = run(net, history[one, q:], lengths[one] - q, dropped=mask)
-            torch.testing.assert_close(found.vectors[one, q], alone.vectors, atol=1e-5, rtol=0)
+            mask = dropout_mask[one, q:, q:]
+            alone = run(net, history[one, q:], lengths[one] - q, dropout_mask=mask)
+            torch.testing.assert_close(result.vectors[one, q], alone.vectors, atol=1e-5, rtol=0)
             seen = (alone.weights[0] > 0).any(0)
-            wanted = (torch.arange(9) >= q) & (torch.arange(9) < n) & ~dropped[row, q]
+            wanted = (torch.arange(9) >= q) & (torch.arange(9) < n) & ~dropout_mask[row, q]
             if not wanted.any():
                 wanted[q] = True
             assert torch.equal(seen, wanted[q:])
@@ -421,16 +429,16 @@ def test_each_query_leaves_out_items_of_its_own(layers):
 def test_an_item_never_matters_to_queries_that_leave_it_out(layers):
     net = network(layers)
     history, lengths = histories([9, 9])
-    dropped = torch.rand(2, 9, 9, generator=torch.Generator().manual_seed(3)) < 0.4
-    if layers:  # the encoder always knows the item that it is asked after
-        dropped &= ~torch.eye(9, dtype=torch.bool)
-    before = run(net, history, lengths, dropped=dropped, every=True)
-    seen = items_seen(net, history, lengths, dropped)
+    dropout_mask = torch.rand(2, 9, 9, generator=torch.Generator().manual_seed(3)) < 0.4
+    if layers:  # the encoder always knows the newest item
+        dropout_mask &= ~torch.eye(9, dtype=torch.bool)
+    before = run(net, history, lengths, dropout_mask=dropout_mask, all_queries=True)
+    seen = items_seen(net, history, lengths, dropout_mask)
     assert (seen.sum(2) >= 1).all()
     for i in range(9):
         changed = history.clone()
         changed[:, i] = (changed[:, i] + 5) % N_ITEMS
-        after = run(net, changed, lengths, dropped=dropped, every=True)
+        after = run(net, changed, lengths, dropout_mask=dropout_mask, all_queries=True)
         moved = (after.vectors - before.vectors).abs().amax((2, 3)) > 1e-5  # (B, Q)
         assert torch.equal(moved, seen[:, :, i])
 
@@ -438,37 +446,37 @@ def test_an_item_never_matters_to_queries_that_leave_it_out(layers):
 def test_an_item_that_every_query_leaves_out_is_absent_from_all_layers():
     net = network(2)
     history, lengths = histories([9])
-    dropped = torch.zeros(1, 9, 9, dtype=torch.bool)
-    dropped[:, :, 4] = True
-    before = run(net, history, lengths, dropped=dropped, every=True)
+    dropout_mask = torch.zeros(1, 9, 9, dtype=torch.bool)
+    dropout_mask[:, :, 4] = True
+    before = run(net, history, lengths, dropout_mask=dropout_mask, all_queries=True)
     changed = history.clone()
     changed[:, 4] = (changed[:, 4] + 5) % N_ITEMS
-    after = run(net, changed, lengths, dropped=dropped, every=True)
+    after = run(net, changed, lengths, dropout_mask=dropout_mask, all_queries=True)
     moved = (after.vectors - before.vectors).abs().amax((0, 2, 3)) > 1e-5
-    assert moved.tolist() == [q == 4 for q in range(9)]  # but from the query after it
+    assert moved.tolist() == [q == 4 for q in range(9)]  # the encoder of query 4 always knows it
 
 
 @LAYERS
 def test_a_query_never_loses_all_of_its_items(layers):
     net = network(layers)
     history, lengths = histories([0, 1, 2, 9])
-    there = torch.arange(9) < lengths[:, None]
-    only_items = there[:, None].expand(-1, 9, -1)  # all that is there, nothing of the padding
+    in_history = torch.arange(9) < lengths[:, None]
+    only_items = in_history[:, None].expand(-1, 9, -1)  # without the padding
     for mask in (only_items, torch.ones_like(only_items)):
-        found = run(net, history, lengths, dropped=mask, every=True)
-        newest = torch.eye(9, dtype=torch.bool) & there[:, None]  # an empty one stays empty
+        result = run(net, history, lengths, dropout_mask=mask, all_queries=True)
+        newest = torch.eye(9, dtype=torch.bool) & in_history[:, None]  # empty histories stay empty
         assert torch.equal(items_seen(net, history, lengths, mask), newest)
-        norms = found.vectors[:, :, 0].norm(dim=2)
-        torch.testing.assert_close(norms, there.float())
-        once = run(net, history, lengths, dropped=mask)
-        torch.testing.assert_close(once.vectors, found.vectors[:, 0], atol=1e-6, rtol=0)
+        norms = result.vectors[:, :, 0].norm(dim=2)
+        torch.testing.assert_close(norms, in_history.float())
+        single = run(net, history, lengths, dropout_mask=mask)
+        torch.testing.assert_close(single.vectors, result.vectors[:, 0], atol=1e-6, rtol=0)
 
 
 # ------------------------------------------------------------------ randomness
 
 
 @LAYERS
-def test_the_generator_alone_decides_the_weights(layers):
+def test_the_seed_alone_decides_the_weights(layers):
     state = torch.get_rng_state()
     config = NetConfig(N_ITEMS, K, D, L, 3, adaptive_interests=True, n_encoder_layers=layers)
     features = sparse.csr_matrix(np.eye(N_ITEMS, 4, dtype=np.float32))
@@ -508,12 +516,12 @@ def test_initial_scales():
     assert net.item_embedding.std().item() == pytest.approx(16**-0.5, rel=0.02)
     assert net.bilinear.std().item() == pytest.approx(16**-0.5, rel=0.15)
     assert net.logits.std().item() == pytest.approx(1, rel=0.15)
-    assert not net.recency.any()  # every age counts the same at first
+    assert not net.recency.any()  # at first all ages have the same weight
     assert not net.logits.requires_grad
-    # a state starts about as long as a capsule can be
+    # the initial length of a state is about the greatest length of a capsule
     history = torch.arange(4000).view(80, 50)
-    found = states(net, history, torch.full((80,), 50)).norm(dim=1)
-    assert found.mean().item() == pytest.approx(1, rel=0.25)
+    norms = states(net, history, torch.full((80,), 50)).norm(dim=1)
+    assert norms.mean().item() == pytest.approx(1, rel=0.25)
 
 
 # ------------------------------------------------------------------ weights from elsewhere
@@ -521,7 +529,7 @@ def test_initial_scales():
 
 @LAYERS
 @pytest.mark.parametrize(("item_width", "user_width"), [(0, 0), (4, 2)])
-def test_weight_shapes_are_those_of_a_network(layers, item_width, user_width):
+def test_weight_shapes_equal_the_shapes_of_a_network(layers, item_width, user_width):
     net = network(layers, item_width, user_width)
     shapes = MINDNet.weight_shapes(net.config, item_width, user_width)
     assert shapes == {name: value.shape for name, value in net.get_weights().items()}
@@ -533,27 +541,27 @@ def test_weight_shapes_need_no_memory():
 
 
 def aligned(value):
-    """A copy that begins where a tensor would."""
+    """Return a copy that is aligned like a tensor."""
     return torch.tensor(value).numpy()
 
 
 @LAYERS
 @pytest.mark.parametrize(("item_width", "user_width"), [(0, 0), (4, 2)])
-def test_a_network_of_weights_shares_them_and_answers_alike(layers, item_width, user_width):
+def test_a_network_of_weights_shares_them_and_gives_the_same(layers, item_width, user_width):
     net = network(layers, item_width, user_width)
     weights = {name: aligned(value) for name, value in net.get_weights().items()}
     share = net.item_share[:, 0].numpy()
     shared = MINDNet.of_weights(weights, net.config, net.item_features, share, user_width)
     history, lengths = histories([9, 1, 4, 0])
-    found = (parts(run(one, history, lengths)) for one in (shared, net))
-    for mine, theirs in zip(*found, strict=True):
+    results = (parts(run(one, history, lengths)) for one in (shared, net))
+    for mine, theirs in zip(*results, strict=True):
         assert torch.equal(mine, theirs)
     for name, value in shared.state_dict().items():
         assert np.shares_memory(value.numpy(), weights[name])
         assert torch.equal(value, net.state_dict()[name])
 
 
-def test_a_network_of_weights_copies_what_it_can_not_share():
+def test_a_network_of_weights_copies_what_it_cannot_share():
     net = network()
     weights = net.get_weights()
     weights["recency"] = aligned(weights["recency"])

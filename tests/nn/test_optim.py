@@ -19,10 +19,10 @@ def table(seed=0):
 
 
 def gradients(n_steps, seed=0):
-    """For each step some rows, now and then the same ones, and their gradients."""
+    """Yield some rows and their gradients for each step; rows come back, and two are never used."""
     rng = np.random.default_rng(seed)
     for _ in range(n_steps):
-        rows = rng.choice(N - 2, size=rng.integers(1, 5), replace=False)  # two are never used
+        rows = rng.choice(N - 2, size=rng.integers(1, 5), replace=False)
         yield rows, rng.normal(size=(len(rows), D)).astype(np.float32)
 
 
@@ -56,25 +56,25 @@ def test_equals_plain_loops(weight_decay):
 
 @pytest.mark.parametrize("gap", [1, 7, 50])
 def test_moves_a_row_as_far_as_adam(gap):
-    """Over many uses of a row, at every ``gap``-th step, and the steps between them."""
+    """A row is used at every ``gap``-th step; Adam moves it in the steps between, too."""
     dense, rows = table(), table()
     adam, one = torch.optim.Adam([dense], 0.01), RowAdam([rows], 0.01)
     gradient = torch.zeros(N, D)
     places = []
     for step in range(30 * gap):
         used = step % gap == 0
-        gradient[3] = 0.3 if used else 0.0  # one size in the whole row: the same second moment
+        gradient[3] = 0.3 if used else 0.0  # equal entries, so equal second moments
         dense.grad = gradient
         adam.step()
         move(one, rows, [3] if used else [4], np.full((1, D), 0.3, dtype=np.float32))
         if step == 15 * gap - 1:
             places = [dense[3, 0].item(), rows[3, 0].item()]
     wanted, moved = dense[3, 0].item() - places[0], rows[3, 0].item() - places[1]
-    assert abs(wanted) >= 0.99 * 15 * 0.01  # the learning rate at each use, or more
+    assert abs(wanted) >= 0.99 * 15 * 0.01  # about the learning rate per use, or more
     assert moved == pytest.approx(wanted, rel=0.02)
 
 
-def test_what_a_bag_gives_a_row_twice_is_added_up():
+def test_gradients_of_a_row_used_twice_are_added():
     twice, once = table(), table()
     bags, weights = torch.tensor([3, 1, 3]), torch.tensor([1.0, 0.5, 2.0])
     F.embedding_bag(
@@ -90,7 +90,7 @@ def test_what_a_bag_gives_a_row_twice_is_added_up():
     assert not torch.equal(twice[3], table()[3])
 
 
-def test_a_table_without_a_gradient_stays():
+def test_a_table_without_a_gradient_does_not_move():
     used, unused = table(), table()
     one = RowAdam([used, unused], 0.1)
     move(one, used, [1], np.ones((1, D), dtype=np.float32))
@@ -98,7 +98,7 @@ def test_a_table_without_a_gradient_stays():
     assert unused not in one.state
 
 
-def test_goes_on_bit_by_bit_from_a_saved_state(tmp_path):
+def test_continues_bit_by_bit_from_a_saved_state(tmp_path):
     parameter = table()
     one = RowAdam([{"params": [parameter], "share": 1.0}], 0.02, 0.1)
     steps = list(gradients(40))
@@ -122,14 +122,14 @@ def test_goes_on_bit_by_bit_from_a_saved_state(tmp_path):
 
 
 def test_which_tables_are_large(monkeypatch):
-    monkeypatch.setattr(optim, "LARGE", N)
+    monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", N)
     assert not is_large(table())
-    monkeypatch.setattr(optim, "LARGE", N - 1)
+    monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", N - 1)
     assert is_large(table())
 
 
-def net_of(n_rows):
-    """A table and a weight, with the optimisers that they need."""
+def make_net(n_rows):
+    """Return a table and a weight, with their optimisers."""
     net = torch.nn.ParameterDict({"table": torch.randn(n_rows, 3), "rest": torch.ones(2)})
     net = net.requires_grad_()
     large = is_large(net["table"])
@@ -150,25 +150,25 @@ def use(net, optimizers, row):
 
 
 @pytest.mark.parametrize("large", [3, 100])
-def test_moments_go_on_in_a_grown_table(monkeypatch, large):
-    monkeypatch.setattr(optim, "LARGE", large)
-    one, its = net_of(4)
+def test_moments_continue_in_a_grown_table(monkeypatch, large):
+    monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", large)
+    old, old_optimizers = make_net(4)
     for row in (0, 2, 2):
-        use(one, its, row)
-    rows = np.array([0, 1, 2, 3, -1])
-    kept = copy.deepcopy(optim.get_moments(one, its))
-    other, others = net_of(5)
+        use(old, old_optimizers, row)
+    old_rows = np.array([0, 1, 2, 3, -1])
+    kept = copy.deepcopy(optim.get_moments(old, old_optimizers))
+    new, new_optimizers = make_net(5)
     with torch.no_grad():
-        other["table"][:4] = one["table"]
-        other["rest"].copy_(one["rest"])
-    optim.set_moments(other, others, optim.grow_moments(kept, {"table": rows}))
+        new["table"][:4] = old["table"]
+        new["rest"].copy_(old["rest"])
+    optim.set_moments(new, new_optimizers, optim.grow_moments(kept, {"table": old_rows}))
     for row in (2, 1):
-        use(one, its, row)
-        use(other, others, row)
-    assert torch.equal(other["table"][:4], one["table"])
-    assert torch.equal(other["rest"], one["rest"])
-    mine = optim.get_moments(other, others)
-    for name, state in optim.get_moments(one, its).items():
+        use(old, old_optimizers, row)
+        use(new, new_optimizers, row)
+    assert torch.equal(new["table"][:4], old["table"])
+    assert torch.equal(new["rest"], old["rest"])
+    mine = optim.get_moments(new, new_optimizers)
+    for name, state in optim.get_moments(old, old_optimizers).items():
         for key, value in state.items():
             grown = mine[name][key]
             if name == "table" and np.ndim(value):
@@ -178,9 +178,9 @@ def test_moments_go_on_in_a_grown_table(monkeypatch, large):
 
 
 def test_a_table_that_has_become_large_starts_afresh(monkeypatch):
-    monkeypatch.setattr(optim, "LARGE", 4)
-    one, its = net_of(4)
-    use(one, its, 0)
-    other, others = net_of(5)
-    optim.set_moments(other, others, optim.get_moments(one, its))
-    assert optim.get_moments(other, others).keys() == {"rest"}
+    monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", 4)
+    old, old_optimizers = make_net(4)
+    use(old, old_optimizers, 0)
+    new, new_optimizers = make_net(5)
+    optim.set_moments(new, new_optimizers, optim.get_moments(old, old_optimizers))
+    assert optim.get_moments(new, new_optimizers).keys() == {"rest"}

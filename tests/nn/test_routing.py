@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from skmind.nn.routing import EPS, interest_mask, route, squash, unit
+from skmind.nn.routing import SQUASH_EPSILON, interest_mask, route, squash, unit
 
 
 def looped_squash(z):
-    """MIND, eq. 6, one vector."""
+    """Squash one vector (MIND, eq. 6)."""
     square = sum(x * x for x in z)
     if square == 0:
         return np.zeros(len(z))
@@ -16,9 +16,9 @@ def looped_squash(z):
 
 
 def looped_query(history, seen, n_used, logits, log_recency, n_iter):
-    """Algorithm 1 of the paper in plain loops, with the documented departures, in float64.
+    """Route one query by algorithm 1 in plain loops, with the documented departures, in float64.
 
-    One history (L, D), of which a query sees the positions ``seen``, with ``n_used`` interests.
+    The query sees the positions ``seen`` of a history (L, D) and has ``n_used`` interests.
     """
     K, L = logits.shape
     b = [[float(logits[k, i]) for i in range(L)] for k in range(n_used)]
@@ -37,21 +37,23 @@ def looped_query(history, seen, n_used, logits, log_recency, n_iter):
     return u, w
 
 
-def n_interests_of(n, n_interests):
+def n_used_interests(n, n_interests):
     return max(1, min(n_interests, int(math.log2(n)) if n else 0))
 
 
 def looped_routing(projected, lengths, n_interests, logits, log_recency, n_iter):
-    """Capsules (B, K, D) and weights (B, K, L) of whole histories."""
-    found = [
-        looped_query(history, range(n), n_interests_of(n, n_interests), logits, log_recency, n_iter)
+    """Return capsules (B, K, D) and weights (B, K, L) of whole histories."""
+    results = [
+        looped_query(
+            history, range(n), n_used_interests(n, n_interests), logits, log_recency, n_iter
+        )
         for history, n in zip(projected, lengths, strict=True)
     ]
-    return tuple(np.array(part) for part in zip(*found, strict=True))
+    return tuple(np.array(part) for part in zip(*results, strict=True))
 
 
 def problem(B=6, L=7, D=5, K=3, seed=0, lengths=None):
-    """Random projected histories of all lengths, the last of them full; float32 arrays."""
+    """Return random projected histories of several lengths, the last one full; float32 arrays."""
     rng = np.random.default_rng(seed)
     if lengths is None:
         lengths = np.append(rng.integers(L + 1, size=B - 1), L)
@@ -62,12 +64,12 @@ def problem(B=6, L=7, D=5, K=3, seed=0, lengths=None):
 
 
 def torch_routing(projected, lengths, logits, log_recency, n_iter, adaptive=True):
-    """Routing with one query, the whole history; without its axis."""
+    """Route the whole histories; the results have no axis for queries."""
     lengths = torch.as_tensor(lengths)
-    present = (torch.arange(projected.shape[1]) < lengths[:, None]).float()
+    visible = (torch.arange(projected.shape[1]) < lengths[:, None]).float()
     sums, weights = route(
         torch.as_tensor(projected),
-        present[:, None],
+        visible[:, None],
         interest_mask(lengths, len(logits), adaptive)[:, None],
         torch.as_tensor(logits)[None],
         torch.as_tensor(log_recency).exp()[None],
@@ -77,33 +79,34 @@ def torch_routing(projected, lengths, logits, log_recency, n_iter, adaptive=True
 
 
 def queries(B=3, Q=4, L=6, D=5, K=3, seed=0):
-    """Arguments of `route` of queries that each see some items, with logits of their own."""
+    """Return arguments of `route` for queries with different visible items, masks and logits."""
     rng = np.random.default_rng(seed)
     shapes = {"projected": (B, L, D), "logits": (Q, K, L), "log_recency": (Q, K, L)}
     arrays = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
-    present = (rng.random((B, Q, L)) < 0.6).astype(np.float32)
-    present[0, 0], present[-1, -1] = 0, 1
-    interests = np.arange(K) < rng.integers(1, K + 1, size=(B, Q, 1))
-    return arrays | {"present": present, "interests": interests}
+    visible = (rng.random((B, Q, L)) < 0.6).astype(np.float32)
+    visible[0, 0] = 0
+    visible[-1, -1] = 1
+    mask = np.arange(K) < rng.integers(1, K + 1, size=(B, Q, 1))
+    return arrays | {"visible": visible, "mask": mask}
 
 
 def route_queries(arrays, n_iter):
-    """Capsules and weights of what `queries` returns, arrays or tensors."""
-    a = {name: torch.as_tensor(array) for name, array in arrays.items()}
-    parts = a["projected"], a["present"], a["interests"], a["logits"], a["log_recency"].exp()
-    sums, weights = route(*parts, n_iter)
+    """Return capsules and weights for arguments like those of `queries`, arrays or tensors."""
+    given = {name: torch.as_tensor(array) for name, array in arrays.items()}
+    recency = given.pop("log_recency").exp()
+    sums, weights = route(**given, recency=recency, n_iter=n_iter)
     return squash(sums), weights
 
 
-@pytest.mark.parametrize("scaled", [squash, unit])
-def test_gradients_of_scaled_vectors(scaled):
+@pytest.mark.parametrize("function", [squash, unit])
+def test_gradients_of_short_and_long_vectors(function):
     x = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    x *= 10.0 ** torch.arange(-3, 4, dtype=torch.float64)[:, None, None]  # short and long ones
-    assert torch.autograd.gradcheck(scaled, x.requires_grad_(), eps=1e-8, atol=1e-4, rtol=1e-4)
+    x *= 10.0 ** torch.arange(-3, 4, dtype=torch.float64)[:, None, None]
+    assert torch.autograd.gradcheck(function, x.requires_grad_(), eps=1e-8, atol=1e-4, rtol=1e-4)
     zeros = torch.zeros(2, 5, requires_grad=True)
-    scaled(zeros).sum().backward()
+    function(zeros).sum().backward()
     assert torch.isfinite(zeros.grad).all()
-    assert torch.equal(scaled(x), scaled(x.detach()))  # which is computed in another place
+    assert torch.equal(function(x), function(x.detach()))
 
 
 # ------------------------------------------------------------------ routing against the paper
@@ -140,8 +143,8 @@ def test_routing_of_empty_single_and_full_histories():
 def test_softmax_runs_over_the_interests_in_use(n_iter):
     projected, _, logits, log_recency = problem(B=2, L=8, K=4)
     _, w = torch_routing(projected, [8, 5], logits, 0 * log_recency, n_iter)
-    # without recency weights the coupling of each item adds up to 1 over the interests, so not
-    # over the positions; of five items only two interests are in use, and they share it all
+    # Without recency weights, the couplings of an item add up to 1 over the interests, not over
+    # the positions. Five items have two interests, whose couplings add up to 1, too.
     expected = torch.tensor([[1.0] * 8, [1.0] * 5 + [0.0] * 3])
     torch.testing.assert_close(w.sum(1), expected)
     assert (w[1, :2].sum(0)[:5] - 1).abs().max() < 1e-6
@@ -191,7 +194,7 @@ def test_batch_composition_and_padding_width_never_matter():
     [(3, 4, 6, 5, 3), (2, 9, 9, 4, 2), (1, 5, 3, 6, 4), (4, 1, 7, 3, 2), (2, 3, 5, 4, 1)],
 )
 def test_each_query_equals_plain_loops(B, Q, L, D, K, n_iter):
-    """Queries that see any items, with logits, recency and interests of their own."""
+    """Queries differ in their visible items, logits, recency weights and masks."""
     for seed in range(3):
         a = queries(B, Q, L, D, K, seed)
         u, w = route_queries(a, n_iter)
@@ -199,7 +202,8 @@ def test_each_query_equals_plain_loops(B, Q, L, D, K, n_iter):
         assert w.shape == (B, Q, K, L)
         for row in range(B):
             for q in range(Q):
-                seen, n_used = np.flatnonzero(a["present"][row, q]), a["interests"][row, q].sum()
+                seen = np.flatnonzero(a["visible"][row, q])
+                n_used = a["mask"][row, q].sum()
                 one = a["projected"][row], seen, n_used, a["logits"][q], a["log_recency"][q]
                 expected_u, expected_w = looped_query(*one, n_iter)
                 np.testing.assert_allclose(u[row, q].numpy(), expected_u, atol=1e-5)
@@ -209,11 +213,11 @@ def test_each_query_equals_plain_loops(B, Q, L, D, K, n_iter):
 @pytest.mark.parametrize("n_iter", [1, 2, 4])
 def test_one_row_of_masks_stands_for_all_histories(n_iter):
     a = queries(B=3)
-    for shared in [("present",), ("interests",), ("present", "interests")]:
+    for shared in [("visible",), ("mask",), ("visible", "mask")]:
         one = {name: a[name][1:2] for name in shared}
-        every = {name: np.repeat(part, 3, axis=0) for name, part in one.items()}
+        repeated = {name: np.repeat(part, 3, axis=0) for name, part in one.items()}
         for got, expected in zip(
-            route_queries(a | one, n_iter), route_queries(a | every, n_iter), strict=True
+            route_queries(a | one, n_iter), route_queries(a | repeated, n_iter), strict=True
         ):
             torch.testing.assert_close(got.expand_as(expected), expected, atol=1e-6, rtol=0)
 
@@ -230,10 +234,10 @@ def test_items_that_a_query_does_not_see_never_matter_to_it():
             others = np.arange(3) != row
             assert same[others].all()
             changes[row, :, i] |= ~same[row]
-    assert torch.equal(changes, torch.tensor(a["present"]) > 0)
+    assert torch.equal(changes, torch.tensor(a["visible"]) > 0)
 
 
-def test_the_gradient_of_queries_is_the_sum_of_those_of_each():
+def test_the_gradient_of_several_queries_is_the_sum_of_their_gradients():
     a = queries(seed=2)
     probe = torch.randn(3, 4, 3, 5, generator=torch.Generator().manual_seed(0))
     trained = {
@@ -248,8 +252,8 @@ def test_the_gradient_of_queries_is_the_sum_of_those_of_each():
             "projected": parts["projected"],
             "log_recency": parts["log_recency"][one],
             "logits": a["logits"][one],
-            "present": a["present"][:, one],
-            "interests": a["interests"][:, one],
+            "visible": a["visible"][:, one],
+            "mask": a["mask"][:, one],
         }
         (route_queries(part, 3)[0] * probe[:, one]).sum().backward()
         for name, value in parts.items():
@@ -283,7 +287,7 @@ def test_gradient_reaches_the_items_through_the_last_iteration_only():
     assert items.grad[-1].abs().min() > 0
     assert log_weights.grad.abs().min() > 0
 
-    # unrolled through all iterations the gradient would be another one
+    # the gradient through all iterations is a different one
     through_all = torch.tensor(projected, requires_grad=True)
     for history, n, p in zip(through_all, lengths, probe, strict=True):
         if n:
@@ -292,7 +296,7 @@ def test_gradient_reaches_the_items_through_the_last_iteration_only():
 
 
 def unrolled(history, logits, log_recency, n_iter=3):
-    """Capsules (K, D) of one history with the gradient through every iteration."""
+    """Return capsules (K, D) of one history, with the gradient through every iteration."""
     n = len(history)
     K = max(1, min(len(logits), int(math.log2(n))))
     b, u = torch.as_tensor(logits)[:K, :n], None
@@ -323,7 +327,7 @@ def test_squash_equals_the_formula():
     z = rng.normal(size=(50, 6)) * 10.0 ** rng.uniform(-2, 2, size=(50, 1))
     got = squash(torch.tensor(z)).numpy()
     np.testing.assert_allclose(got, [looped_squash(row) for row in z], rtol=1e-3)
-    large = (z**2).sum(1) > 1e4 * EPS
+    large = (z**2).sum(1) > 1e4 * SQUASH_EPSILON
     np.testing.assert_allclose(got[large], [looped_squash(row) for row in z[large]], rtol=1e-4)
     lengths = np.linalg.norm(got, axis=1)
     assert lengths.max() < 1
@@ -373,14 +377,14 @@ def test_interest_mask_table(length, K4, K2, K1):
 
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_interest_mask_of_lengths_of_any_shape(adaptive):
-    lengths = torch.arange(-2, 22).view(2, 3, 4)  # of a padded query less than nothing is left
+    lengths = torch.arange(-2, 22).view(2, 3, 4)  # padded queries have a negative length
     mask = interest_mask(lengths, 4, adaptive)
     assert mask.shape == (2, 3, 4, 4)
     assert torch.equal(mask.flatten(0, 2), interest_mask(lengths.flatten(), 4, adaptive))
     assert torch.equal(mask[0, 0, :3], interest_mask(torch.zeros(3), 4, adaptive))
 
 
-def test_more_interests_than_any_history_has_use_for():
+def test_more_interests_than_any_history_uses():
     mask = interest_mask(torch.tensor([0, 5, 10**6]), 70, adaptive=True)
     assert mask.sum(1).tolist() == [1, 2, 19]
 
@@ -391,4 +395,4 @@ def test_interest_mask_is_exact_around_every_power_of_two():
     # bit_length - 1 is the integer part of log2 without any rounding
     expected = [max(1, min(16, int(n).bit_length() - 1)) for n in lengths]
     assert mask.sum(1).tolist() == expected
-    assert (mask.int().diff(dim=1) <= 0).all()  # the first ones of each row
+    assert (mask.int().diff(dim=1) <= 0).all()  # used interests come first

@@ -324,7 +324,7 @@ def test_a_model_fitted_on_cuda_answers_from_the_cpu(fitted, saved, monkeypatch)
         manifest["parameters"]["device"] = "cuda"
 
     forge(saved, on_cuda)
-    with pytest.warns(DeviceFallbackWarning, match="finds no CUDA device.*answers from the CPU"):
+    with pytest.warns(DeviceFallbackWarning, match="finds no CUDA device.*runs on the CPU"):
         loaded = MINDRecommender.load(saved)
     assert loaded.device == "cuda"
     pd.testing.assert_frame_equal(loaded.recommend(k=3), fitted.recommend(k=3))

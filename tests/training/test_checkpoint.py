@@ -114,7 +114,7 @@ def assert_same(rec, expected):
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_a_fit_that_goes_on_is_bit_equal(monkeypatch, path, large, early_stopping):
     if large:
-        monkeypatch.setattr(optim, "LARGE", 0)
+        monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", 0)
     changes = {"early_stopping": early_stopping, "n_iter_no_change": 1}
     expected, taken = resume(monkeypatch, None, **changes)
     assert len(taken) > 2 * max(taken)  # several steps an epoch

@@ -336,7 +336,7 @@ def test_looking_up_distinct_items_only_gives_the_same_step(
 @pytest.fixture
 def all_large(monkeypatch):
     """Every table as if it were too large for a step to move all its rows."""
-    monkeypatch.setattr(optim, "LARGE", 0)
+    monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", 0)
 
 
 @pytest.mark.parametrize("n_negatives", [30, "all"])
@@ -346,7 +346,7 @@ def test_large_tables_have_the_same_gradient_of_the_rows_in_use(monkeypatch, n_n
     rows = sparse.csr_matrix(rng.random((9, 40)).astype(np.float32))
     found = []
     for largest in (10**9, 39):  # the tables of 3000 items and 40 values are large, that of 4 not
-        monkeypatch.setattr(optim, "LARGE", largest)
+        monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", largest)
         net = network(3000, item_width=4, user_width=40)
         one = trainer(net, rows, n_negatives=n_negatives, batch_size=16)
         before = copy.deepcopy(net)
@@ -438,12 +438,12 @@ def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
     one = trainer(item_dropout=dropout, max_epochs=1)
     masks, forward = [], one.net.forward
 
-    def spy(history, lengths, items, profile, dropped, unknown, every):
-        masks.append(dropped)
+    def spy(history, lengths, items, profile, dropout_mask, profile_only, all_queries):
+        masks.append(dropout_mask)
         B, L = history.shape
-        assert dropped is None or dropped.shape == (B, L, L)
-        assert unknown is None  # there are no features
-        return forward(history, lengths, items, profile, dropped, unknown, every)
+        assert dropout_mask is None or dropout_mask.shape == (B, L, L)
+        assert profile_only is None  # there are no features
+        return forward(history, lengths, items, profile, dropout_mask, profile_only, all_queries)
 
     monkeypatch.setattr(one.net, "forward", spy)
     one.fit(planted())
@@ -746,7 +746,7 @@ def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features):
         scores.append(1 / math.log2(rank + 2) if rank < 10 else 0.0)
     assert len({*scores}) > 3  # found and missed ones
     assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
-    monkeypatch.setattr("skmind.nn.inference.ROWS", 5)
+    monkeypatch.setattr("skmind.nn.inference.MAX_HISTORIES_PER_PASS", 5)
     assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
 
 
