@@ -17,7 +17,7 @@ from skmind.inspection._curve import sign_flip_p_value
 from skmind.metrics import ndcg_at_k
 from skmind.model_selection import LeaveLastOut, UserKFold
 
-# Each of 40 users has items 0 and 1, and then item 100 + user id. Users 41 and 42 have one event, so
+# Each of 40 users has items 0 and 1, then item 100 + user id. Users 41 and 42 have one event, so
 # nothing can be held out.
 HISTORY = pd.DataFrame(
     {
