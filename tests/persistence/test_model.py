@@ -103,7 +103,7 @@ def parts_by_name(value):
 
 
 def assert_same(a, b, where="model"):
-    """Check that two fitted estimators have equal states, types included, without the network."""
+    """Check that two fitted estimators have equal states, types included, without network and index."""
     if isinstance(a, np.ndarray):  # the types of two arrays may differ: one may be mapped
         assert a.dtype == b.dtype, where
         np.testing.assert_array_equal(a, b, err_msg=where)
