@@ -103,7 +103,10 @@ def parts_by_name(value):
 
 
 def assert_same(a, b, where="model"):
-    """Check that two fitted estimators have equal states, types included, without network and index."""
+    """Check that the states of two fitted estimators and their types are equal.
+
+    Network and index are not part of the state.
+    """
     if isinstance(a, np.ndarray):  # the types of two arrays may differ: one may be mapped
         assert a.dtype == b.dtype, where
         np.testing.assert_array_equal(a, b, err_msg=where)
