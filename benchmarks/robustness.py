@@ -1,12 +1,12 @@
-"""A fitted model → does it survive threads, processes, kills, full disks and damage? A table.
+"""Fitted model → behaviour under threads, processes, kills, full disks and damage, as a table.
 
     python benchmarks/robustness.py [--part NAME ...] [--quick] [--output FILE]
 
-Shows, for a small model: calls from 16 threads and 4 loky workers that differ from serial ones;
-models that load after a SIGKILL or a full disk at 20 moments of a save over another model; fits
-that are bit-equal after a SIGKILL at 20 random moments; byte mutations that go unnoticed; and, for
-a larger one, the memory of 4 processes that load it, by copy and by map (PSS: shared pages count by
-their share). Without --part, all of it.
+Counts, for a small model: results of 16 threads and 4 loky workers that differ from serial results;
+models that load after a SIGKILL or a full disk at 20 moments of a save that replaces another model;
+fits that are bit-equal after a SIGKILL at 20 random moments; and byte mutations that remain
+undetected. For a larger model it measures the memory of 4 processes that load it, copied and mapped
+(PSS: a shared page counts by its share). --part selects parts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from skmind import MINDRecommender
 from skmind.datasets import make_interactions
 from skmind.exceptions import ModelFileError, ModelWriteError, NothingToLearnWarning
 
-MOMENTS, N_PROCESSES = 20, 4
+N_MOMENTS = 20
+N_PROCESSES = 4
 SETTINGS = {"embedding_dim": 8, "max_epochs": 1, "random_state": 0, "device": "cpu"}
 CHILD = """
 import sys, torch
@@ -51,48 +52,48 @@ sys.stdin.read()
 
 
 def fit(n_users: int) -> MINDRecommender:
-    """A small model; more epochs would not change what is asked here."""
+    """Return a small model; one epoch suffices because accuracy does not matter here."""
     data = make_interactions(n_users, 30, n_topics=5, n_interests=2, random_state=0)
     return MINDRecommender(**SETTINGS).fit(data.interactions)
 
 
 def untrained(n: int) -> MINDRecommender:
-    """A large model that took no time: nobody has two events, so that there is nothing to learn."""
+    """Return a large model without training: no user has two events, so no sample exists."""
     events = pd.DataFrame({"user_id": range(n), "item_id": range(n), "timestamp": 0})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NothingToLearnWarning)
         return MINDRecommender(**SETTINGS | {"embedding_dim": 128}).fit(events)
 
 
-def n_wrong(rec: MINDRecommender, start: int, n_calls: int, expected: list) -> int:
-    """Calls whose answer is not that of one thread."""
-    wrong = 0
+def n_different(rec: MINDRecommender, start: int, n_calls: int, expected: list) -> int:
+    """Return the number of calls whose result differs from the serial result."""
+    n = 0
     for i in range(start, start + n_calls):
         ids, scores = rec.recommend([rec.users_[i % len(rec.users_)]], k=5, output="arrays")
-        theirs = expected[i % len(expected)]
-        wrong += not ((ids == theirs[0]).all() and (scores == theirs[1]).all())
-    return wrong
+        expected_ids, expected_scores = expected[i % len(expected)]
+        n += not ((ids == expected_ids).all() and (scores == expected_scores).all())
+    return n
 
 
 def concurrent(rec: MINDRecommender, n_calls: int) -> Iterator[str]:
-    """Threads and loky workers against serial calls."""
+    """Compare calls of threads and loky workers with serial calls."""
     expected = [rec.recommend([user], k=5, output="arrays") for user in rec.users_]
     with ThreadPoolExecutor(16) as pool:
-        found = pool.map(lambda start: n_wrong(rec, start, n_calls, expected), range(16))
-        yield f"16 threads × {n_calls} calls | {sum(found)} differ"
-    jobs = [joblib.delayed(n_wrong)(rec, start, n_calls, expected) for start in range(4)]
-    wrong = sum(joblib.Parallel(n_jobs=4, backend="loky")(jobs))
-    yield f"4 loky workers × {n_calls} calls | {wrong} differ"
+        counts = pool.map(lambda start: n_different(rec, start, n_calls, expected), range(16))
+        yield f"16 threads × {n_calls} calls | {sum(counts)} differ"
+    jobs = [joblib.delayed(n_different)(rec, start, n_calls, expected) for start in range(4)]
+    n = sum(joblib.Parallel(n_jobs=4, backend="loky")(jobs))
+    yield f"4 loky workers × {n_calls} calls | {n} differ"
 
 
-def interrupted(
+def save_interrupted(
     rec: MINDRecommender, path: Path, moment: int, interruption: Callable[[], None]
 ) -> int:
-    """Save with the file operation of this number interrupted; how many there were."""
+    """Save, interrupt the file operation with number ``moment``, and return their number."""
     count = 0
     originals = {name: getattr(os, name) for name in ("fsync", "replace", "unlink")}
 
-    def spied(name: str) -> Callable:
+    def counted(name: str) -> Callable:
         def call(*arguments: object) -> object:
             nonlocal count
             count += 1
@@ -103,7 +104,7 @@ def interrupted(
         return call
 
     for name in originals:
-        setattr(os, name, spied(name))
+        setattr(os, name, counted(name))
     try:
         rec.save(path)
     finally:
@@ -112,52 +113,53 @@ def interrupted(
     return count
 
 
-def killed(rec: MINDRecommender, path: Path, moment: int) -> None:
-    """Save in a child that is killed."""
+def save_killed(rec: MINDRecommender, path: Path, moment: int) -> None:
+    """Save in a child process that is killed."""
     child = os.fork()
     if not child:
-        interrupted(rec, path, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        save_interrupted(rec, path, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
         os._exit(0)
     os.waitpid(child, 0)
 
 
-def no_space() -> None:
-    """What a full disk does."""
+def raise_no_space() -> None:
+    """Raise the error of a full disk."""
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def filled(rec: MINDRecommender, path: Path, moment: int) -> None:
-    """Save on a disk that is full from some moment on."""
+def save_on_full_disk(rec: MINDRecommender, path: Path, moment: int) -> None:
+    """Save on a disk that becomes full."""
     with contextlib.suppress(ModelWriteError):
-        interrupted(rec, path, moment, no_space)
+        save_interrupted(rec, path, moment, raise_no_space)
 
 
 def saves(old: MINDRecommender, new: MINDRecommender, folder: Path) -> Iterator[str]:
-    """Kills and full disks at moments that are spread over a save."""
+    """Kill saves and fill the disk at moments that are spread over a save."""
     path = folder / "model"
     digests = {rec.save(path) for rec in (old, new)}
-    n = interrupted(old, path, 0, no_space)
-    for name, action in (("SIGKILL", killed), ("full disk", filled)):
-        good = 0
-        for moment in np.linspace(1, n, MOMENTS).astype(int).tolist():
+    n_operations = save_interrupted(old, path, 0, raise_no_space)
+    for name, save in (("SIGKILL", save_killed), ("full disk", save_on_full_disk)):
+        n_loaded = 0
+        for moment in np.linspace(1, n_operations, N_MOMENTS).astype(int).tolist():
             old.save(path)
-            action(new, path, moment)
+            save(new, path, moment)
             for digest in digests:
                 with contextlib.suppress(ModelFileError):
                     MINDRecommender.load(path, manifest_sha256=digest)
-                    good += 1
-        yield f"{name} at {MOMENTS} of {n} operations of a save | {good} load"
+                    n_loaded += 1
+        yield f"{name} at {N_MOMENTS} of {n_operations} operations of a save | {n_loaded} load"
 
 
 def resumed(folder: Path, n_users: int) -> Iterator[str]:
-    """Fits that are killed at random moments, then go on."""
+    """Kill fits at random moments, then resume them."""
     X = make_interactions(n_users, 200, n_topics=5, n_interests=2, random_state=0).interactions
     settings = SETTINGS | {"max_epochs": 5, "early_stopping": True}
     start = time.perf_counter()
     weights = MINDRecommender(**settings).fit(X)._model.weights
-    seconds, rng = time.perf_counter() - start, np.random.default_rng(0)
-    good = n_resumed = 0
-    for moment in range(MOMENTS):
+    seconds = time.perf_counter() - start
+    rng = np.random.default_rng(0)
+    n_equal = n_resumed = 0
+    for moment in range(N_MOMENTS):
         path = folder / f"checkpoint{moment}"
         rec = MINDRecommender(**settings, checkpoint_dir=path)
         child = os.fork()
@@ -168,18 +170,21 @@ def resumed(folder: Path, n_users: int) -> Iterator[str]:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         n_resumed += any(path.glob("*/*/manifest.json"))
-        found = rec.fit(X)._model.weights
-        good += all((found[name] == array).all() for name, array in weights.items())
-    yield f"SIGKILL at {MOMENTS} moments of a fit, {n_resumed} with epochs | {good} bit-equal"
+        resumed_weights = rec.fit(X)._model.weights
+        n_equal += all((resumed_weights[name] == array).all() for name, array in weights.items())
+    yield (
+        f"SIGKILL at {N_MOMENTS} moments of a fit, {n_resumed} after an epoch | {n_equal} bit-equal"
+    )
 
 
 def mutations(rec: MINDRecommender, folder: Path, n: int) -> Iterator[str]:
-    """Bytes of any file changed, one at a time."""
-    path, rng = folder / "mutated", np.random.default_rng(0)
+    """Change one byte of a random file at a time."""
+    path = folder / "mutated"
+    rng = np.random.default_rng(0)
     rec.save(path)
     files = {file: file.read_bytes() for file in path.iterdir()}
     sizes = np.array([len(raw) for raw in files.values()])
-    accepted = 0
+    n_loaded = 0
     for _ in range(n):
         file, raw = list(files.items())[rng.choice(len(files), p=sizes / sizes.sum())]
         place = int(rng.integers(len(raw)))
@@ -188,15 +193,15 @@ def mutations(rec: MINDRecommender, folder: Path, n: int) -> Iterator[str]:
             opened.write(bytes([raw[place] ^ int(rng.integers(1, 256))]))
         with contextlib.suppress(ModelFileError):
             MINDRecommender.load(path)
-            accepted += 1
+            n_loaded += 1
         with open(file, "r+b") as opened:
             opened.seek(place)
             opened.write(raw[place : place + 1])
-    yield f"{n} mutations of {sizes.sum()} bytes | {accepted} accepted"
+    yield f"{n} mutations of {sizes.sum()} bytes | {n_loaded} load"
 
 
 def pss(pid: int) -> float:
-    """Memory of a process in MiB, shared pages counted by their share."""
+    """Return the memory of a process in MiB; a shared page counts by its share."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
@@ -204,7 +209,7 @@ def pss(pid: int) -> float:
 
 
 def memory(rec: MINDRecommender, folder: Path) -> Iterator[str]:
-    """Processes that load one model, by copy and by map."""
+    """Measure the memory of processes that load one model, copied and mapped."""
     path = folder / "large"
     rec.save(path)
     size = sum(file.stat().st_size for file in path.iterdir()) / 2**20
@@ -238,9 +243,13 @@ PARTS: dict[str, Callable[[MINDRecommender, Path, bool], Iterator[str]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", action="append", choices=PARTS, help="only this; repeatable")
-    parser.add_argument("--quick", action="store_true", help="little of all, to see that it runs")
-    parser.add_argument("--output", type=Path, help="write the table there, too")
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="run only this part; may be repeated"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="quick check with little of everything"
+    )
+    parser.add_argument("--output", type=Path, help="file that the table is also written to")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -256,7 +265,7 @@ def main() -> None:
 `python benchmarks/robustness.py{chosen}`, {datetime.date.today()}, Python \
 {platform.python_version()}, {versions}, {platform.machine()}, one thread.
 
-| what | found |
+| test | result |
 | --- | --- |
 {chr(10).join(rows)}
 """

@@ -1,6 +1,6 @@
-"""From a table of interactions to recommendations that say why: the tour of skmind.
+"""A tour of skmind: from a table of interactions to explained recommendations.
 
-Takes MovieLens 100K when it is cached or can be downloaded, otherwise generated data. Run it with
+Uses MovieLens 100K if it is cached or can be downloaded, otherwise generated data. Run it with
 ``make demo`` or ``python examples/quickstart.py``.
 """
 
@@ -19,20 +19,20 @@ METRICS = ("hit_rate@10", "ndcg@10", "recall@50")
 
 
 def load():
-    """Interactions, and the title of every item."""
+    """Return the interactions, and the title of each item."""
     try:
         data = fetch_movielens("100k")
-        print("MovieLens 100K: real ratings of films, used as 'watched'.")
+        print("MovieLens 100K: real ratings of films; each rating counts as a film watched.")
     except (DatasetUnavailableError, ImportError) as error:
         data = make_interactions(random_state=SEED)
-        print("GENERATED data: MovieLens 100K is neither cached nor can it be downloaded.")
+        print("GENERATED data: MovieLens 100K is not cached and cannot be downloaded.")
         print(f"({error})")
-        print("Every user follows 4 of 40 topics; a tenth of the events is noise.")
+        print("Each user follows 4 of 40 topics; a tenth of the events is noise.")
     return data.interactions, data.item_table.set_index("item_id")["title"]
 
 
 def popularity(train, users, k):
-    """The most frequent items that each user has not seen, as `recommend` would return them."""
+    """Return the most frequent items that each user has not seen, in the form of `recommend`."""
     counts = train["item_id"].value_counts()
     seen = train.groupby("user_id")["item_id"].agg(set)
     rows = []
@@ -43,7 +43,7 @@ def popularity(train, users, k):
 
 
 def compare(train, test, n_items):
-    """Fit K=4 and K=1, print the table of metrics, return the first."""
+    """Fit with one and with four interests, print the metrics, and return the latter model."""
     users = test["user_id"].unique()
     rows = {"popularity": {"fit": "", **measure(popularity(train, users, 50), test, n_items)}}
     fitted = {}
@@ -52,48 +52,49 @@ def compare(train, test, n_items):
         start = time.perf_counter()
         rec = MINDRecommender(n_interests=n_interests, random_state=SEED, verbose=1).fit(train)
         seconds = time.perf_counter() - start
-        found = measure(rec.recommend(users, k=50), test, n_items)
-        rows[f"skmind, K={n_interests}"] = {"fit": f"{seconds:.0f} s", **found}
+        metrics = measure(rec.recommend(users, k=50), test, n_items)
+        rows[f"skmind, K={n_interests}"] = {"fit": f"{seconds:.0f} s", **metrics}
         fitted[n_interests] = rec
-    print(f"\nThe last event of each of {len(users):,} users, found among all {n_items:,} items:\n")
+    print(f"\nThe last event of {len(users):,} users is to be found among {n_items:,} items:\n")
     print(pd.DataFrame.from_dict(rows, orient="index").to_string(float_format="{:.4f}".format))
     return fitted[4]
 
 
 def measure(recommended, test, n_items):
-    """Ranking metrics, and the share of the catalogue that the top tens show."""
-    found = evaluate(test, recommended, METRICS)
-    return {**found, "coverage@10": coverage_at_k(recommended, n_items, k=10)}
+    """Return ranking metrics, and the share of the catalogue that is in a top ten."""
+    metrics = evaluate(test, recommended, METRICS)
+    return {**metrics, "coverage@10": coverage_at_k(recommended, n_items, k=10)}
 
 
-def tell(rec, train, user, titles):
-    """Print one user's history, recommendations and the reasons for them."""
+def explain(rec, train, user, titles):
+    """Print one user's history and recommendations, with the history items behind each."""
     history = train[train["user_id"] == user].sort_values("timestamp", kind="stable")
     print(f"\nUser {user} has {len(history)} events; the newest ten:\n")
     for item in history["item_id"].iloc[:-11:-1]:
         print(f"    {titles[item]}")
-    print(
-        f"\nRecommended to user {user}, with the interest that found it and the history behind:\n"
-    )
+    print(f"\nRecommendations for user {user}, with the interest and the history behind each:\n")
     for row in rec.recommend([user], k=10).itertuples():
-        why = rec.explain(user, row.item_id)["history_item_id"].head(2)
-        because = " + ".join(titles[item] for item in why)
+        reasons = rec.explain(user, row.item_id)["history_item_id"].head(2)
         print(f"{row.rank:4d}. {titles[row.item_id]:<42.42} {row.score:.2f}")
-        print(f"      interest {row.interest}, because of {because}")
+        print(
+            f"      interest {row.interest}, because of "
+            f"{' + '.join(titles[item] for item in reasons)}"
+        )
 
 
 def main():
-    """Load, split, fit, compare, explain."""
+    """Load, split, fit, compare and explain."""
     interactions, titles = load()
     train_rows, test_rows = next(LeaveLastOut().split(interactions))
-    train, test = interactions.iloc[train_rows], interactions.iloc[test_rows]
+    train = interactions.iloc[train_rows]
+    test = interactions.iloc[test_rows]
     print(f"{len(train):,} interactions to learn from, {len(test):,} to find.")
     rec = compare(train, test, n_items=interactions["item_id"].nunique())
     n_events = train["user_id"].value_counts()
-    tell(rec, train, user=n_events.index[len(n_events) // 2], titles=titles)
+    explain(rec, train, user=n_events.index[len(n_events) // 2], titles=titles)
     print(
-        "\nYour own data: MINDRecommender().fit(df), where df has user_id, item_id, timestamp;\n"
-        "then .recommend(user_ids, k=10). README.md goes on from here."
+        "\nFor your own data: MINDRecommender().fit(df), where df has the columns user_id,\n"
+        "item_id and timestamp; then .recommend(user_ids, k=10). README.md shows more."
     )
 
 

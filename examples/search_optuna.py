@@ -1,6 +1,6 @@
-"""Optuna looks for parameters of a Pipeline, by a ranking metric on everybody's last events.
+"""Search parameters of a Pipeline with Optuna, by a ranking metric on each user's last events.
 
-Needs ``pip install 'optuna-integration[sklearn]'``; without it, it only says so. Run it with
+Needs ``pip install 'optuna-integration[sklearn]'``. Run it with
 ``python examples/search_optuna.py [n_trials]``.
 """
 
@@ -26,25 +26,25 @@ COLUMNS = ["user_id", "item_id", "timestamp"]
 
 
 def select(X):
-    """The columns that the recommender reads."""
+    """Return the columns that the recommender reads."""
     return X[COLUMNS]
 
 
 def main(n_trials=10):
-    """Search, and show what was found."""
+    """Run the search and print its results."""
     if optuna is None:
         print("Skipped: Optuna is not installed; pip install 'optuna-integration[sklearn]'.")
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", module="optuna")  # what it has deprecated of itself
+    warnings.filterwarnings("ignore", module="optuna")  # deprecations inside Optuna
     X = make_interactions(200, 100, n_topics=10, random_state=0).interactions
     rec = MINDRecommender(embedding_dim=16, max_epochs=3, random_state=0)
     search = OptunaSearchCV(
         Pipeline([("columns", FunctionTransformer(select)), ("rec", rec)]),
         {
             "rec__n_interests": IntDistribution(1, 8, log=True),
-            "rec__dropout": FloatDistribution(0.0, 0.5),
+            "rec__item_dropout": FloatDistribution(0.0, 0.5),
             "rec__learning_rate": FloatDistribution(0.003, 0.05, log=True),
         },
         cv=LeaveLastOut(n_splits=2),
@@ -53,10 +53,10 @@ def main(n_trials=10):
         random_state=0,
         error_score="raise",
     ).fit(X)
-    print(f"NDCG@10 {search.best_score_:.4f} with {search.best_params_}, of {n_trials} trials:")
-    found = search.trials_dataframe()
-    columns = [name for name in found if name.startswith("params_")]
-    print(found[["value", *columns]].sort_values("value").to_string(float_format="{:.4f}".format))
+    print(f"Best of {n_trials} trials: NDCG@10 {search.best_score_:.4f}, {search.best_params_}")
+    trials = search.trials_dataframe()
+    columns = ["value", *(name for name in trials if name.startswith("params_"))]
+    print(trials[columns].sort_values("value").to_string(float_format="{:.4f}".format))
     print(search.best_estimator_["rec"].recommend([0], k=3).to_string(index=False))
 
 

@@ -1,4 +1,4 @@
-"""A saved model → an HTTP service, which documents itself at /docs.
+"""Saved model → HTTP service with its own documentation at /docs.
 
 python serve_fastapi.py MODEL [PORT]
 """
@@ -16,7 +16,7 @@ from pydantic import Field, StrictInt, StrictStr
 from skmind import MINDRecommender
 from skmind.exceptions import SkmindError, UnknownIdError
 
-Id = StrictInt | Annotated[StrictStr, Field(max_length=200)]  # 7 is not "7"
+Id = StrictInt | Annotated[StrictStr, Field(max_length=200)]  # 7 and "7" are different ids
 Ids = Annotated[list[Id], Field(max_length=1000)]
 Users = Annotated[Ids, Body(min_length=1)]
 Histories = Annotated[list[Ids], Body(min_length=1, max_length=100)]
@@ -24,7 +24,7 @@ K = Annotated[StrictInt, Body(ge=1, le=100)]
 
 
 def make_app(rec: MINDRecommender) -> FastAPI:
-    """The service of a fitted recommender; threads answer several requests at once."""
+    """Return the service of a fitted recommender; it answers concurrent requests in threads."""
     app = FastAPI(title="skmind")
 
     @app.post("/recommend")
@@ -36,25 +36,25 @@ def make_app(rec: MINDRecommender) -> FastAPI:
         return records(rec.recommend_from_history(histories, k))
 
     @app.exception_handler(SkmindError)
-    def refuse(_: Request, error: SkmindError) -> Response:
+    def handle_skmind_error(_: Request, error: SkmindError) -> Response:
         status = 404 if isinstance(error, UnknownIdError) else 422
         return JSONResponse({"detail": str(error)}, status)
 
     @app.exception_handler(RequestValidationError)
-    def explain(_: Request, error: RequestValidationError) -> Response:
+    def handle_invalid_request(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
 
     return app
 
 
-def records(found: Any) -> Response:
-    """A data frame as a list of JSON objects."""
-    text = found.to_json(orient="records", double_precision=15)
+def records(frame: Any) -> Response:
+    """Return a data frame as a list of JSON objects."""
+    text = frame.to_json(orient="records", double_precision=15)
     return Response(text, media_type="application/json")
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # requests are many, so each needs only one
+    torch.set_num_threads(1)  # requests run in parallel, so one thread each suffices
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 8000
     uvicorn.run(make_app(MINDRecommender.load(sys.argv[1])), port=port)

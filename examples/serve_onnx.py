@@ -1,4 +1,4 @@
-"""What `export_onnx` wrote → recommendations, by onnxruntime and numpy alone.
+"""Directory written by `export_onnx` → recommendations, with only onnxruntime and numpy.
 
 python serve_onnx.py DIRECTORY '[["an item", "a newer item"], []]'
 """
@@ -12,19 +12,23 @@ import onnxruntime
 
 
 class Server:
-    """The user tower, the item vectors and the ids of an exported directory."""
+    """User tower, item vectors and ids of an exported directory."""
 
     def __init__(self, directory):
-        read = {path.stem: np.load(path, mmap_mode="r") for path in Path(directory).glob("*.npy")}
-        self.ids, self.vectors, counts = (read[f"item_{x}"] for x in ("ids", "vectors", "counts"))
-        self.shares = counts / max(counts.sum(), 1)
+        arrays = {path.stem: np.load(path, mmap_mode="r") for path in Path(directory).glob("*.npy")}
+        self.ids = arrays["item_ids"]
+        self.vectors = arrays["item_vectors"]
+        self.shares = arrays["item_counts"] / max(arrays["item_counts"].sum(), 1)
         self.codes = {item: code for code, item in enumerate(self.ids.tolist())}
         self.about = json.loads((Path(directory) / "about.json").read_text(encoding="utf-8"))
         self.tower = onnxruntime.InferenceSession(Path(directory) / "user_tower.onnx")
 
     def recommend(self, histories, k=10, users=None):
-        """The best `k` unseen items of each list of ids, oldest first, as pairs of id and score."""
-        # ids that are not known are passed over, so only codes from 0 on reach the graph
+        """Return the best `k` unseen items for each list of ids, as pairs of id and score.
+
+        A list is a history, oldest item first.
+        """
+        # Leave out unknown ids, so that only valid codes reach the graph.
         seen = [[self.codes[i] for i in ids if i in self.codes] for ids in histories]
         lengths = np.array([min(len(codes), self.about["max_history"]) for codes in seen])
         history = np.zeros((len(seen), max(lengths.max(), 1)), dtype=np.int64)
@@ -36,7 +40,7 @@ class Server:
             inputs["features"] = np.array([self.features(user) for user in users], np.float32)
         interests, used = self.tower.run(None, inputs)
         scores = np.where(used[..., None], interests @ self.vectors.T, -np.inf).max(1)
-        scores[~used.any(1)] = self.shares  # nothing is known of them: the most frequent items
+        scores[~used.any(1)] = self.shares  # without an interest: the most frequent items
         for row, codes in zip(scores, seen, strict=True):
             row[codes] = -np.inf
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -46,12 +50,14 @@ class Server:
         ]
 
     def features(self, user):
-        """A user's row of `features`: the mean over the features of a known value."""
+        """Return a user's feature vector, scaled by the number of features with a known value."""
         blocks = []
         for feature in self.about["user_features"]:
-            value, values = user.get(feature["name"]), feature["values"]
+            value = user.get(feature["name"])
+            values = feature["values"]
             if feature["kind"] == "number":
-                block = [0, 0] if value is None else [(value - values[0]) / values[1], 1]
+                mean, deviation = values
+                block = [0, 0] if value is None else [(value - mean) / deviation, 1]
             else:
                 chosen = value if isinstance(value, list) else [value]
                 block = np.isin(np.array(values, object), np.array(chosen, object))

@@ -1,7 +1,4 @@
-"""The awkward spots of the estimator's contract, one row each: what is done, and what must hold.
-
-Each was found by running an estimator against scikit-learn, or against tables as people have them.
-"""
+"""Edge cases of the estimator's contract that came up with scikit-learn's tools or real tables."""
 
 import copy
 
@@ -27,21 +24,11 @@ X = pd.DataFrame(
 FITTED = MINDRecommender(**SMALL).fit(X)
 
 
-SPOTS = {}
-
-
-def spot(check):
-    """Make it a row of the table."""
-    SPOTS[check.__name__] = check
-    return check
-
-
 def new(**params):
     return MINDRecommender(**SMALL | params)
 
 
-@spot
-def mixed_ids_stay_apart():
+def test_ids_of_different_types_stay_distinct():
     users = X["user_id"].astype(object).replace({1: "0"})
     rec = new().fit(X.assign(user_id=users))
     assert 0 in rec.users_.tolist()
@@ -49,8 +36,7 @@ def mixed_ids_stay_apart():
     assert len(rec.users_) == 12
 
 
-@spot
-def float_and_negative_ids_are_legal():
+def test_float_and_negative_ids_are_valid():
     rec = new().fit(X.assign(user_id=X["user_id"] - 5.5, item_id=-X["item_id"]))
     assert rec.users_.min() == -5.5
     assert rec.items_.max() == 0
@@ -59,100 +45,86 @@ def float_and_negative_ids_are_legal():
     )
 
 
-@spot
-def one_row_a_user_teaches_nothing():
+def test_one_row_per_user_leaves_nothing_to_learn():
     with pytest.warns(NothingToLearnWarning, match="nothing to learn: no user has two inter"):
         rec = new().fit(X.drop_duplicates("user_id"))
     assert rec.n_epochs_ == 0
     assert np.isfinite(rec.item_embeddings_).all()
 
 
-@spot
-def rows_are_independent_of_their_neighbours():
-    whole = FITTED.transform(X)
+def test_transform_of_a_row_does_not_depend_on_other_rows():
+    interests = FITTED.transform(X)
     shuffled = np.random.default_rng(1).permutation(len(X))
-    np.testing.assert_array_equal(FITTED.transform(X.iloc[shuffled]), whole[shuffled])
+    np.testing.assert_array_equal(FITTED.transform(X.iloc[shuffled]), interests[shuffled])
     one_by_one = [FITTED.transform(X.iloc[[row]])[0] for row in (0, 9, 40)]
-    np.testing.assert_allclose(one_by_one, whole[[0, 9, 40]], atol=1e-6)
+    np.testing.assert_allclose(one_by_one, interests[[0, 9, 40]], atol=1e-6)
 
 
-@spot
-def transform_stores_nothing():
+def test_transform_stores_nothing():
     before = copy.copy(vars(FITTED))
     FITTED.transform(X)
     assert vars(FITTED) == before
 
 
-@spot
-def transform_is_always_float32():
+def test_transform_returns_float32_for_any_input():
     assert get_tags(FITTED).transformer_tags.preserves_dtype == []
     assert FITTED.transform(X.astype(float)).dtype == np.float32
 
 
-@spot
-def score_is_a_python_float_with_or_without_y():
+def test_score_is_a_python_float_for_all_signatures():
     for score in (FITTED.score(X), FITTED.score(X, None), FITTED.score(X, sample_weight=X.index)):
         assert type(score) is float
 
 
-@spot
-def the_same_history_has_the_same_interests_ever_again():
+def test_the_same_history_always_has_the_same_interests():
     first, second = (FITTED.interests_from_history([[3, 4, 5]]) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     twice = FITTED.interests_from_history([[3, 4, 5], [1], [3, 4, 5]])
     np.testing.assert_array_equal(twice[0], twice[2])
 
 
-@spot
-def text_is_no_time():
+def test_times_must_not_be_text():
     with pytest.raises(ValueError, match="must be numeric or datetime; convert it first"):
         new().fit(X.assign(timestamp="2024-01-01"))
 
 
-@spot
-def further_columns_of_an_array_are_named_in_a_warning():
+def test_extra_columns_of_an_array_are_ignored_with_a_warning():
     with pytest.warns(IgnoredDataWarning, match=r"0, 1 and 2 are taken as user, item and time"):
         rec = new().fit(X.assign(rating=1).to_numpy())
     np.testing.assert_array_equal(rec.item_embeddings_, FITTED.item_embeddings_)
 
 
-@spot
-def a_missing_column_is_named_with_those_there_are():
+def test_the_error_of_a_missing_column_lists_the_columns():
     message = r"no column 'user_id'; it has \['who', .*set user_col="
     with pytest.raises(ValueError, match=message):
         new().fit(X.rename(columns={"user_id": "who"}))
 
 
-@spot
-def another_kind_of_id_is_no_cold_start():
+def test_ids_of_another_kind_are_not_taken_as_unknown():
     with pytest.raises(TypeError, match="of kind text .*but fit saw ids of kind number"):
         FITTED.recommend(["1"])
 
 
-@spot
-def ids_are_scalars():
+def test_ids_must_be_scalars():
     with pytest.raises(TypeError, match="of type tuple, but the argument must be a string, numb"):
         new().fit(X.assign(item_id=[(item, 0) for item in X["item_id"]]))
 
 
-@spot
-def columns_have_one_level():
+def test_columns_must_have_one_level():
     with pytest.raises(ValueError, match="are a MultiIndex; flatten them to one level"):
         new().fit(X.set_axis(pd.MultiIndex.from_product([["x"], X.columns]), axis=1))
 
 
-@spot
-def the_past_does_not_contain_the_row_itself():
+def test_the_past_excludes_the_row_itself():
     rec = new(transform_history="past").fit(X)
     first = X.groupby("user_id")["timestamp"].idxmin()
-    made = rec.transform(X)
-    assert (made[first] == 0).all()
-    assert (made[X.index.difference(first)] != 0).any(axis=1).all()
+    interests = rec.transform(X)
+    assert (interests[first] == 0).all()
+    assert (interests[X.index.difference(first)] != 0).any(axis=1).all()
     assert (FITTED.transform(X)[first] != 0).any(axis=1).all()
 
 
-@spot
-def splitters_need_no_groups():
+def test_splitters_need_no_groups():
     for splitter in (LeaveLastOut(), TemporalSplit(2), UserKFold(3)):
         for table in (X, X.to_numpy()):
             for train, test in splitter.split(table):
@@ -161,15 +133,9 @@ def splitters_need_no_groups():
                 assert len(test)
 
 
-@spot
-def unseen_users_of_a_fold_are_scored():
+def test_unknown_users_of_a_fold_are_scored():
     train, test = next(UserKFold(3).split(X))
     rec = new().fit(X.iloc[train])
     assert not set(rec.users_) & set(X["user_id"].iloc[test])
     for score in (rec.score(X.iloc[test]), make_ranking_scorer("mrr", k=15)(rec, X.iloc[test])):
         assert 0 < score < 1
-
-
-@pytest.mark.parametrize("name", SPOTS)
-def test_awkward(name):
-    SPOTS[name]()

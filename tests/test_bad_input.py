@@ -1,7 +1,7 @@
-"""What people get wrong → the error or warning that says what, and what to do instead.
+"""Mistakes of users → the error or warning that names the mistake and what to do instead.
 
-One row a mistake. A message must name the column or parameter, what was found there, and what is
-legal; and whatever was wrong, the recommender and the tables stay as they were.
+Each row of a table is one mistake. Its message must name the column or parameter, the value
+received and what is valid. The recommender and the tables must stay as they were.
 """
 
 import copy
@@ -62,22 +62,35 @@ def models():
 
 
 class Row(NamedTuple):
-    """One mistake."""
+    """One mistake: a call on a recommender, and the error that it must raise.
 
-    call: Any  # takes the recommender
-    expected: Any  # class of the error or warning
+    Attributes
+    ----------
+    call : callable
+        Takes the recommender.
+    expected : class of the error or warning
+    match : str
+        Regular expression for the message.
+    model : str
+        Key of the fixture ``models``.
+    params : dict
+        Parameters to set before the call.
+    """
+
+    call: Any
+    expected: Any
     match: str
     model: str = "ints"
     params: dict = {}
 
 
 def fit(table, users=None, items=None, **params):
-    """A call of fit, and the parameters that are set before it."""
+    """Return a call of fit, and the parameters to set before it."""
     return (lambda rec: rec.fit(table, users=users, items=items)), params
 
 
 def with_value(table, column, value, row=3):
-    """The table with another value in one cell."""
+    """Return the table with another value in one cell."""
     values = table[column].tolist()
     values[row] = value
     return table.assign(**{column: pd.Series(values, dtype=object).infer_objects()})
@@ -88,28 +101,26 @@ def two_levels(table):
     return table.set_axis(columns, axis=1)
 
 
-def snapshot(rec):
-    return {name: id(value) for name, value in vars(rec).items()}, dict(vars(rec))
-
-
-def prepared(models, row):
-    """A copy of the model that the row starts from, with the row's parameters set."""
+def copy_model(models, row):
+    """Return a copy of the model of this row, with the parameters of the row set."""
     rec = copy.deepcopy(models[row.model])
     if row.model != "unfitted":
-        rec.recommend(k=1)  # what is built on first use is there
+        rec.recommend(k=1)  # builds what is built on first use
     return rec.set_params(**row.params)
 
 
 def check_error(models, row):
-    rec = prepared(models, row)
-    ids, _ = before = snapshot(rec)
+    rec = copy_model(models, row)
+    attributes = dict(vars(rec))
     tables = [table.copy() for table in (X, ITEMS, USERS)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         warnings.filterwarnings("error", category=UserWarning, module="skmind")
         with pytest.raises(row.expected, match=row.match):
             row.call(rec)
-    assert snapshot(rec)[0] == ids, before
+    assert vars(rec).keys() == attributes.keys()
+    for name, value in vars(rec).items():
+        assert value is attributes[name], name
     for table, original in zip(tables, (X, ITEMS, USERS), strict=True):
         pd.testing.assert_frame_equal(table, original)
 
@@ -227,7 +238,7 @@ FIT = {
         *fit(X, min_item_count=1000),
         r"min_item_count=1000 leaves no item: the most frequent one has \d+ interactions; lower it",
     ),
-    # tables that are none
+    # not a table
     "None": (*fit(None), NO_TABLE.format("scalar"), ValueError),
     "no path": (*fit("ratings.csv"), r"X='ratings.csv' can't be read as Parquet .* give the path"),
     "paths of nothing": (*fit(["a", "b"]), r"X=\['a', 'b'\] can't be read as Parquet"),
@@ -334,7 +345,7 @@ def test_fit_without_cuda(models, monkeypatch):
 
 # ------------------------------------------------------------------ parameters
 
-ILLEGAL = {
+INVALID_VALUES = {
     "user_col": [None, 1.5, ["user_id"]],
     "item_col": [None, 1.5],
     "time_col": [1.5, ["timestamp"]],
@@ -377,12 +388,13 @@ ILLEGAL = {
 }
 
 
-def test_every_parameter_has_illegal_values_here():
-    assert set(ILLEGAL) == set(MINDRecommender().get_params())
+def test_every_parameter_has_invalid_values_here():
+    assert set(INVALID_VALUES) == set(MINDRecommender().get_params())
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in ILLEGAL.items() for value in values]
+    ("name", "value"),
+    [(name, value) for name, values in INVALID_VALUES.items() for value in values],
 )
 @pytest.mark.parametrize("model", ["unfitted", "ints"])
 def test_parameters(models, name, value, model):
@@ -419,7 +431,7 @@ WITHOUT_A_FIT = {
 }  # fmt: skip
 
 
-def test_every_method_that_needs_a_fit_is_here():
+def test_every_method_that_needs_a_fitted_model_is_here():
     public = {name for name in dir(MINDRecommender()) if not name.startswith("_")}
     methods = {name for name in public if callable(getattr(MINDRecommender, name, None))}
     requests = {"get_metadata_routing"}
@@ -433,7 +445,7 @@ def test_before_fit(models, method):
     check_error(models, Row(METHODS[method], NotFittedError, match, "unfitted"))
 
 
-# ------------------------------------------------------------------ questions
+# ------------------------------------------------------------------ arguments after fit
 
 NOT_A_COUNT = "^k={} must be an integer of at least 1"
 NOT_A_LIST = "^{0} ids must be a list or array, not the single value {1}; write \\[{1}\\]"
@@ -447,7 +459,7 @@ BAD_WEIGHT = (
     f"sample_weight must have one finite number of at least 0 for each of the {N} rows of X"
 )
 
-ASKED = [
+INVALID_CALLS = [
     # text
     *(
         Row(call, InvalidInputError, NO_TEXT, "text")
@@ -719,8 +731,8 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize("row", ASKED, ids=lambda row: row.match)
-def test_questions(models, row):
+@pytest.mark.parametrize("row", INVALID_CALLS, ids=lambda row: row.match)
+def test_invalid_calls(models, row):
     check_error(models, row)
 
 
@@ -728,9 +740,9 @@ def test_questions(models, row):
 
 NOTHING_TO_LEARN = "nothing to learn: no user has two interactions, or there is only one item; the"
 NOTHING_TO_SCORE = "nothing to score: no user of X was in fit or has two rows.* split by time"
-STRANGERS = X.drop_duplicates("user_id").assign(user_id=range(900, 920))
+UNKNOWN_USERS = X.drop_duplicates("user_id").assign(user_id=range(900, 920))
 
-WARNED = {
+WARNINGS = {
     "one row": (fit(X.head(1)), NothingToLearnWarning, NOTHING_TO_LEARN),
     "one row of a list": (fit([[1, 2, 3]]), NothingToLearnWarning, NOTHING_TO_LEARN),
     "one event each": (fit(X.drop_duplicates("user_id")), NothingToLearnWarning, NOTHING_TO_LEARN),
@@ -747,16 +759,16 @@ WARNED = {
         "ignored. Pass a DataFrame, or set user_col, item_col and time_col to positions",
     ),
     "nobody to score": (
-        (lambda rec: rec.fit(X).score(STRANGERS), {}),
+        (lambda rec: rec.fit(X).score(UNKNOWN_USERS), {}),
         NothingToScoreWarning,
         NOTHING_TO_SCORE,
     ),
 }
 
 
-@pytest.mark.parametrize("mistake", WARNED)
-def test_what_is_only_warned_of(models, mistake):
-    (call, params), category, match = WARNED[mistake]
+@pytest.mark.parametrize("mistake", WARNINGS)
+def test_warnings(models, mistake):
+    (call, params), category, match = WARNINGS[mistake]
     rec = MINDRecommender(**SMALL).set_params(**params)
     with pytest.warns(category, match=match) as record:
         result = call(rec)
@@ -788,21 +800,21 @@ def test_positions_silence_the_warning_of_unnamed_columns():
     )
 
 
-# ------------------------------------------------------------------ legal, although it looks odd
+# ------------------------------------------------------------------ unusual, but valid
 
 
-def same(one, other):
+def same(frame, expected):
     pd.testing.assert_frame_equal(
-        one.reset_index(drop=True), other.reset_index(drop=True), rtol=0, atol=1e-6
+        frame.reset_index(drop=True), expected.reset_index(drop=True), rtol=0, atol=1e-6
     )
 
 
-def popular(result):
-    assert (result["interest"] == -1).all()
-    assert len(result) > 0
+def popular(frame):
+    assert (frame["interest"] == -1).all()
+    assert len(frame) > 0
 
 
-ODD = {
+UNUSUAL_CALLS = {
     "repeated rows": lambda rec: len(rec.fit(pd.concat([X, X])).recommend(k=2)) == 2 * 20,
     "floats for integers": lambda rec: same(
         rec.recommend([1.0, 2.0]).astype({"user_id": int}), rec.recommend([1, 2])
@@ -838,16 +850,16 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("what", ODD)
-def test_what_is_legal(models, what):
-    rec = prepared(models, Row(None, None, ""))
+@pytest.mark.parametrize("name", UNUSUAL_CALLS)
+def test_unusual_calls_are_valid(models, name):
+    rec = copy_model(models, Row(None, None, ""))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ShortageWarning)
-        assert ODD[what](rec) in (True, None)
+        assert UNUSUAL_CALLS[name](rec) in (True, None)
 
 
-def test_strings_in_an_array_are_text():
+def test_strings_in_an_array_are_text_ids():
     rec = MINDRecommender(**SMALL).fit([[str(u), str(i), t] for u, i, t in X.to_numpy().tolist()])
     expected = MINDRecommender(**SMALL).fit(TEXT)
     assert rec.users_.tolist() == expected.users_.tolist()
@@ -865,7 +877,7 @@ def test_errors_are_also_the_builtins_that_callers_expect(models):
             call()
         assert isinstance(info.value, builtin)
         assert isinstance(info.value, SkmindError)
-        assert not str(info.value).startswith("'")  # as KeyError would
+        assert not str(info.value).startswith("'")  # unlike that of KeyError
 
 
 @pytest.mark.parametrize(
@@ -878,7 +890,7 @@ def test_a_column_cannot_have_two_roles(columns):
         MINDRecommender(**columns).fit(X)
 
 
-def test_a_feature_that_no_table_has():
+def test_a_feature_must_be_a_column_of_its_table():
     X = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": [1, 2]})
     items = pd.DataFrame({"item_id": [1, 2], "genre": ["a", "b"]})
     message = r"item_features names 'gerne', .* items table, which has \['item_id', 'genre'\]"

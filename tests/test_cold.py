@@ -1,6 +1,6 @@
-"""Features stand for items without events and users without history.
+"""Features describe items without events and users without history.
 
-The planted features are the topics that decide every event; their noise twins say nothing.
+The planted features are the topics that decide every event; noise features carry no information.
 """
 
 import numpy as np
@@ -17,8 +17,11 @@ from skmind.model_selection import LeaveLastOut
 from skmind.nn.network import MINDNet, NetConfig
 from skmind.training import trainer
 
-N_USERS, N_ITEMS, N_TOPICS = 300, 90, 6
-COLD_ITEMS, COLD_USERS = np.arange(0, N_ITEMS, 5), np.arange(0, N_USERS, 5)
+N_USERS = 300
+N_ITEMS = 90
+N_TOPICS = 6
+COLD_ITEMS = np.arange(0, N_ITEMS, 5)
+COLD_USERS = np.arange(0, N_USERS, 5)
 LEARNING = {
     "n_interests": 2,
     "embedding_dim": 16,
@@ -32,8 +35,8 @@ LEARNING = {
 
 @pytest.fixture(scope="module")
 def planted():
-    """Users of one topic each; a fifth of the items and of the users has no event in ``warm``."""
-    made = make_interactions(
+    """Data with one topic per user; a fifth of items and of users has no event in ``warm``."""
+    data = make_interactions(
         N_USERS,
         N_ITEMS,
         n_topics=N_TOPICS,
@@ -43,68 +46,70 @@ def planted():
         popularity_exponent=0,
         random_state=0,
     )
-    X, rng = made.interactions, np.random.default_rng(0)
-    made.warm = X[~(X["item_id"].isin(COLD_ITEMS) | X["user_id"].isin(COLD_USERS))]
-    made.taste = made.user_interests.argmax(axis=1)
-    made.topics = pd.DataFrame({"item_id": range(N_ITEMS), "topic": made.item_interest})
-    made.tastes = pd.DataFrame({"user_id": range(N_USERS), "taste": made.taste})
-    made.noisy_topics = made.topics.assign(topic=rng.integers(N_TOPICS, size=N_ITEMS))
-    made.noisy_tastes = made.tastes.assign(taste=rng.integers(N_TOPICS, size=N_USERS))
-    return made
+    X = data.interactions
+    rng = np.random.default_rng(0)
+    data.warm = X[~(X["item_id"].isin(COLD_ITEMS) | X["user_id"].isin(COLD_USERS))]
+    data.taste = data.user_interests.argmax(axis=1)
+    data.topics = pd.DataFrame({"item_id": range(N_ITEMS), "topic": data.item_interest})
+    data.tastes = pd.DataFrame({"user_id": range(N_USERS), "taste": data.taste})
+    data.noisy_topics = data.topics.assign(topic=rng.integers(N_TOPICS, size=N_ITEMS))
+    data.noisy_tastes = data.tastes.assign(taste=rng.integers(N_TOPICS, size=N_USERS))
+    return data
 
 
-def matches(planted, recommended):
-    """Share of the recommended items that are of their user's topic."""
-    wanted = planted.taste[recommended["user_id"]]
-    return (planted.item_interest[recommended["item_id"]] == wanted).mean()
+def share_of_topic(planted, recommended):
+    """Return the share of recommended items that have the topic of their user."""
+    taste = planted.taste[recommended["user_id"]]
+    return (planted.item_interest[recommended["item_id"]] == taste).mean()
 
 
-# ------------------------------------------------------------------ what is learned
+# ------------------------------------------------------------------ results
 
 
-def test_item_features_stand_for_new_items(planted):
+def test_item_features_make_new_items_recommendable(planted):
     rec = MINDRecommender(**LEARNING).fit(planted.warm, items=planted.topics)
     assert (rec.item_counts_[COLD_ITEMS] == 0).all()
     warm = np.setdiff1d(np.arange(N_USERS), COLD_USERS)
-    assert 0.85 < matches(planted, rec.recommend(warm, k=2, items=COLD_ITEMS)) <= 1
-    # among all items they appear, without driving out the others: they are a fifth
-    anywhere = rec.recommend(warm, k=3, exclude_seen=False)
-    assert 0.005 < anywhere["item_id"].isin(COLD_ITEMS).mean() < 0.4
+    assert 0.85 < share_of_topic(planted, rec.recommend(warm, k=2, items=COLD_ITEMS)) <= 1
+    # New items, a fifth of all items, appear among all items without crowding out the others.
+    among_all = rec.recommend(warm, k=3, exclude_seen=False)
+    assert 0.005 < among_all["item_id"].isin(COLD_ITEMS).mean() < 0.4
     noise = MINDRecommender(**LEARNING).fit(planted.warm, items=planted.noisy_topics)
-    found = matches(planted, noise.recommend(warm, k=2, items=COLD_ITEMS))
-    assert abs(found - 1 / N_TOPICS) < 0.12
+    share = share_of_topic(planted, noise.recommend(warm, k=2, items=COLD_ITEMS))
+    assert abs(share - 1 / N_TOPICS) < 0.12
 
 
-def test_user_features_stand_for_new_users(planted):
+def test_user_features_give_interests_to_new_users(planted):
     rec = MINDRecommender(**LEARNING).fit(planted.warm, users=planted.tastes)
     best = rec.recommend(COLD_USERS, k=5)
     assert (best["interest"] >= 0).all()
-    assert 0.85 < matches(planted, best) <= 1
+    assert 0.85 < share_of_topic(planted, best) <= 1
     noise = MINDRecommender(**LEARNING).fit(planted.warm, users=planted.noisy_tastes)
-    assert abs(matches(planted, noise.recommend(COLD_USERS, k=5)) - 1 / N_TOPICS) < 0.12
+    share = share_of_topic(planted, noise.recommend(COLD_USERS, k=5))
+    assert abs(share - 1 / N_TOPICS) < 0.12
 
 
-def test_features_that_say_nothing_cost_little(planted):
+def test_features_without_information_cost_little_accuracy(planted):
     X = planted.interactions.drop_duplicates(["user_id", "item_id"])
     rest, last = (X.iloc[rows] for rows in next(LeaveLastOut().split(X)))
-    found = {}
+    ndcg = {}
     for label, tables in {
         "none": {},
         "noise": {"items": planted.noisy_topics, "users": planted.noisy_tastes},
         "true": {"items": planted.topics, "users": planted.tastes},
     }.items():
         rec = MINDRecommender(**LEARNING).fit(rest, **tables)
-        found[label] = ndcg_at_k(last, rec.recommend(last["user_id"]), k=10)
-    # one of the fifteen items of the topic, less those seen, at nine of ten events
-    assert 0.15 < found["none"] < 0.6
-    assert found["none"] - 0.08 < found["noise"] < found["none"] + 0.06
-    assert found["none"] - 0.03 < found["true"] < 0.6
+        ndcg[label] = ndcg_at_k(last, rec.recommend(last["user_id"]), k=10)
+    # In nine of ten events, the item to find is one of the unseen of the fifteen of the topic.
+    assert 0.15 < ndcg["none"] < 0.6
+    assert ndcg["none"] - 0.08 < ndcg["noise"] < ndcg["none"] + 0.06
+    assert ndcg["none"] - 0.03 < ndcg["true"] < 0.6
 
 
-# ------------------------------------------------------------------ how
+# ------------------------------------------------------------------ mechanisms
 
 
-def test_without_features_nothing_is_left_out(planted, monkeypatch):
+def test_training_without_features_leaves_nothing_out(planted, monkeypatch):
     options = LEARNING | {"max_epochs": 1}
     tables = {"items": planted.topics}, {"users": planted.tastes}, {}
     before = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
@@ -118,32 +123,37 @@ def test_without_features_nothing_is_left_out(planted, monkeypatch):
     assert same == [False, False, True]
 
 
-def test_items_without_events_are_no_negatives_if_features_speak_for_them(planted, monkeypatch):
-    drawn, draw = [], NegativeSampler.draw
+def test_items_without_events_but_with_features_are_never_negatives(planted, monkeypatch):
+    draws = []
+    draw = NegativeSampler.draw
 
-    def spy(self, targets):
-        drawn.append(draw(self, targets))
-        return drawn[-1]
+    def recorded_draw(self, targets):
+        draws.append(draw(self, targets))
+        return draws[-1]
 
-    monkeypatch.setattr(NegativeSampler, "draw", spy)
+    monkeypatch.setattr(NegativeSampler, "draw", recorded_draw)
     options = LEARNING | {"max_epochs": 1}
     missing = planted.topics.astype({"topic": object})
-    missing.loc[missing["item_id"] == 5, "topic"] = None  # then it has a vector of its own
+    missing.loc[missing["item_id"] == 5, "topic"] = None  # this item has its own vector
     MINDRecommender(**options).fit(planted.warm, items=missing)
-    negatives = set(np.concatenate([codes for codes, _ in drawn]).tolist())
+    negatives = set(np.concatenate([codes for codes, _ in draws]).tolist())
     assert negatives == (set(range(N_ITEMS)) - set(COLD_ITEMS.tolist())) | {5}
 
 
 @pytest.mark.parametrize("n_negatives", [3, "all"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_sampler_of_some_items(strategy, n_negatives):
-    counts, some = np.array([4, 0, 2, 0, 6, 3]), np.array([0, 2, 3, 4, 5])
-    sampler = NegativeSampler(counts, n_negatives, strategy, np.random.default_rng(0), items=some)
-    codes, log_expected = zip(*(sampler.draw(np.array([4, 0])) for _ in range(3000)), strict=True)
-    codes, weights = np.concatenate(codes), np.exp(-np.concatenate(log_expected)) / 3000
-    assert set(codes.tolist()) <= set(some.tolist())
-    if n_negatives == "all" or strategy == "uniform":  # the weighted ones count each item once
-        np.testing.assert_allclose(np.bincount(codes, weights)[some], 1, atol=0.1)
+def test_a_sampler_draws_only_the_given_items(strategy, n_negatives):
+    counts = np.array([4, 0, 2, 0, 6, 3])
+    items = np.array([0, 2, 3, 4, 5])
+    sampler = NegativeSampler(counts, n_negatives, strategy, np.random.default_rng(0), items=items)
+    draws = [sampler.draw(np.array([4, 0])) for _ in range(3000)]
+    codes = np.concatenate([codes for codes, _ in draws])
+    log_expected = np.concatenate([log_expected for _, log_expected in draws])
+    assert set(codes.tolist()) <= set(items.tolist())
+    if n_negatives == "all" or strategy == "uniform":
+        # Weighted by its inverse expected number, each item counts once per draw.
+        weights = np.exp(-log_expected) / len(draws)
+        np.testing.assert_allclose(np.bincount(codes, weights)[items], 1, atol=0.1)
 
 
 def network(item_share, features, n_user_values=0):
@@ -151,40 +161,43 @@ def network(item_share, features, n_user_values=0):
     return MINDNet(config, sparse.csr_matrix(features), item_share, n_user_values, seed=0)
 
 
-def test_bare_items_are_the_mean_of_their_features():
-    has = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 1]], dtype=np.float32)
-    with_events = np.array([True, True, True, False])
-    parts = has.sum(1) + with_events
-    net = network((with_events / parts).astype(np.float32), has / parts[:, None])
-    own, values = net.item_embedding.detach().numpy(), net.item_values.weight.detach().numpy()
+def test_items_with_features_only_are_the_mean_of_their_features():
+    has_value = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 1]], dtype=np.float32)
+    has_events = np.array([True, True, True, False])
+    n_parts = has_value.sum(1) + has_events
+    net = network((has_events / n_parts).astype(np.float32), has_value / n_parts[:, None])
+    own = net.item_embedding.detach().numpy()
+    values = net.item_values.weight.detach().numpy()
 
-    def vector(item, bare):
-        vectors = [value for value, present in zip(values, has[item], strict=True) if present]
-        if (with_events[item] and not bare) or not vectors:
+    def vector(item, features_only):
+        vectors = [value for value, present in zip(values, has_value[item], strict=True) if present]
+        if (has_events[item] and not features_only) or not vectors:
             vectors.append(own[item])
         return np.mean(vectors, axis=0)
 
-    for bare in ([False] * 4, [True] * 4, [True, False, True, False]):
+    for features_only in ([False] * 4, [True] * 4, [True, False, True, False]):
         for codes in (None, np.array([3, 1, 0, 2])):
-            found = net.item_vectors(codes, torch.tensor(bare)).detach().numpy()
+            vectors = net.item_vectors(codes, torch.tensor(features_only)).detach().numpy()
             order = range(4) if codes is None else codes
-            expected = [vector(item, b) for item, b in zip(order, bare, strict=True)]
-            np.testing.assert_allclose(found, expected, atol=1e-6)
-    bare = net.item_vectors(None, torch.tensor([True] * 4))
-    bare[[0, 1, 3]].sum().backward()
+            expected = [vector(*case) for case in zip(order, features_only, strict=True)]
+            np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    vectors = net.item_vectors(None, torch.tensor([True] * 4))
+    vectors[[0, 1, 3]].sum().backward()
     assert not net.item_embedding.grad[[0, 1, 3]].any()
     assert torch.isfinite(net.item_values.weight.grad).all()
 
 
-def test_unknown_queries_are_answered_as_users_without_history():
+def test_unknown_queries_get_the_interests_of_users_without_history():
     net = network(np.ones(5, dtype=np.float32), np.zeros((5, 0)), n_user_values=2)
-    history, lengths = torch.tensor([[0, 1, 2, 3], [4, 1, 0, 0]]), torch.tensor([4, 2])
+    history = torch.tensor([[0, 1, 2, 3], [4, 1, 0, 0]])
+    lengths = torch.tensor([4, 2])
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         net.layers[0].merge.normal_(generator=rng)
         net.user_values.weight.normal_(generator=rng)
     profile = net.profiles(sparse.csr_matrix(np.eye(2, dtype=np.float32)))
-    items, unknown = net.item_vectors(), torch.zeros(2, 4, dtype=torch.bool)
+    items = net.item_vectors()
+    unknown = torch.zeros(2, 4, dtype=torch.bool)
     usual = net(history, lengths, items, profile, all_queries=True).vectors
     unknown[0, 1] = unknown[1, 0] = True
     found = net(history, lengths, items, profile, None, unknown, all_queries=True)

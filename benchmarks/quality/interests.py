@@ -1,4 +1,4 @@
-"""Are several interests worth it? Recall over K, and what each interest finds, on one data set.
+"""Recall by number of interests, and hits of each interest, on one data set.
 
     python benchmarks/quality/interests.py ml-100k --data DIR
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from harness import DATASETS, load, without_last
+from harness import DATASETS, load, split_off_last
 
 from skmind import MINDRecommender
 from skmind.inspection import hits_by_interest, interest_curve, interest_diagnostics
@@ -22,21 +22,21 @@ SEED = 0
 
 
 def table(frame: pd.DataFrame) -> str:
-    """The frame as Markdown."""
+    """Return the frame as a Markdown table."""
     cells = frame.map(lambda value: f"{value:.4g}" if isinstance(value, float) else str(value))
-    lines = [list(cells.columns), ["---"] * len(cells.columns), *cells.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    rows = [list(cells.columns), ["---"] * len(cells.columns), *cells.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
 def report(dataset: str, data: Path) -> str:
-    """Curve, and the interests of the default model."""
+    """Return the curve, and diagnostics of the interests of the default model."""
     frame = load(dataset, data)
     curve = interest_curve(MINDRecommender(random_state=SEED), frame, metric="recall@50")
-    known, test = without_last(frame)
+    known, test = split_off_last(frame)
     rec = MINDRecommender(random_state=SEED).fit(known)
-    found = interest_diagnostics(rec)
+    diagnostics = interest_diagnostics(rec)
     hits = hits_by_interest(rec, test, k=50).drop(columns="share_of_recommended")
-    by_interest = found.usage.join(hits).reset_index()
+    by_interest = diagnostics.usage.join(hits).reset_index()
     return "\n".join(
         [
             f"`python benchmarks/quality/interests.py {dataset} --data DIR`, "
@@ -44,9 +44,9 @@ def report(dataset: str, data: Path) -> str:
             "",
             table(curve),
             "",
-            f"Defaults, recommendations of 50 in the last columns: {found.n_interests:.2f} "
-            f"interests a user, effective number {found.effective_number:.2f}, mean cosine "
-            f"{found.mean_cosine:.2f}.",
+            "Defaults; the last columns count 50 recommendations per user: "
+            f"{diagnostics.n_interests:.2f} interests per user, effective number "
+            f"{diagnostics.effective_number:.2f}, mean cosine {diagnostics.mean_cosine:.2f}.",
             "",
             table(by_interest),
         ]

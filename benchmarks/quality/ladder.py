@@ -1,11 +1,12 @@
-"""One change at a time from the defaults, with several interests and with one: see what pays.
+"""Effect of single changes to the defaults on accuracy, with four interests and with one.
 
     python benchmarks/quality/ladder.py beauty --data DIR [--users N] [--jobs 2] [--only RUNG ...]
 
 Every rung is fitted on the validation task with one seed, K = 4 and K = 1, for a few epochs, and
 compared with the defaults at the same K by a test paired by user. The first rungs lead from the
-paper's model to the defaults; those named by a function of this file change the network in a way
-that is no parameter. The table goes to benchmarks/results/ladder_DATASET.md.
+model of the paper to the defaults. Some rungs change the network in a way that no parameter does;
+they name the functions of this file that they patch in. Writes the table
+benchmarks/results/ladder_DATASET.md.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import DATASETS, METRICS, Run, difference, in_processes
+from harness import DATASETS, METRICS, Run, difference
+from processes import in_processes
 from run import fit
 from scipy import special
 from torch import Tensor, nn
@@ -30,23 +32,28 @@ from skmind.retrieval.exact import ExactIndex
 from skmind.training import trainer
 
 SEED = 0
-COMMON = "max_epochs=6"
+COMMON_SETTINGS = "max_epochs=6"
 RESULTS = Path(__file__).parents[1] / "results"
 TEMPERATURE = 0.1  # the default
-PENALTY, HARDNESS = 10.0, 0.5  # of REMI: of its routing's variance, and of its negatives
-route, initialise, states = routing.route, network.MINDNet.__init__, network.MINDNet._encoder_states
-sampled_softmax, draw = losses.sampled_softmax, NegativeSampler.draw
-shared: list[Any] = []  # what one patch leaves to another
+REMI_PENALTY = 10.0  # weight of the variance of the routing weights
+REMI_HARDNESS = 0.5  # exponent that weights the negatives
+# The functions that patches replace.
+route = routing.route
+initialise = network.MINDNet.__init__
+states = network.MINDNet._encoder_states
+sampled_softmax = losses.sampled_softmax
+draw = NegativeSampler.draw
+shared: list[Any] = []  # values that one patch hands to another
 
 
 def no_recency(*a: Any) -> tuple[Tensor, Tensor]:
-    """Every history item counts the same, as in the paper."""
+    """Give all history items the same weight, as in the paper."""
     projected, present, interests, logits, recency, n_iter = a
     return route(projected, present, interests, logits, torch.ones_like(recency), n_iter)
 
 
 def half_life(*a: Any) -> tuple[Tensor, Tensor]:
-    """Fixed recency: each of ten events halves the weight."""
+    """Use fixed recency weights that halve every ten events."""
     projected, present, interests, logits, recency, n_iter = a
     places = torch.arange(recency.shape[2])
     age = (places - places[: recency.shape[0], None]).clamp(min=0)
@@ -55,23 +62,25 @@ def half_life(*a: Any) -> tuple[Tensor, Tensor]:
 
 
 def last_item_residual(*a: Any) -> tuple[Tensor, Tensor]:
-    """The newest item is added to every capsule; `as_it_is` then keeps their lengths."""
+    """Add the newest item to every capsule; used with `no_squash`, which keeps their lengths."""
     sums, weights = route(*a)
     newest = a[0][:, : sums.shape[1], None]
     return (routing.squash(sums) + newest) * a[2][..., None], weights
 
 
-def as_it_is(sums: Tensor) -> Tensor:
-    """No squash."""
+def no_squash(sums: Tensor) -> Tensor:
+    """Return capsules without squashing them."""
     return sums
 
 
 def through_routing(*a: Any) -> tuple[Tensor, Tensor]:
-    """The gradient passes all iterations."""
+    """Compute the gradient through all routing iterations."""
     projected, present, interests, b, recency, n_iter = a
-    (B, L, D), (Q, K, _) = projected.shape, b.shape
-    off = torch.zeros_like(interests, dtype=b.dtype).masked_fill(~interests, -1e9)
-    b, scale = b + off[..., None], present[:, :, None, :] * recency
+    B, L, D = projected.shape
+    Q, K, _ = b.shape
+    unused = torch.zeros_like(interests, dtype=b.dtype).masked_fill(~interests, -1e9)
+    b = b + unused[..., None]
+    scale = present[:, :, None, :] * recency
     for i in range(n_iter):
         weights = b.softmax(2) * scale
         sums = weights.view(B, Q * K, L) @ projected
@@ -81,31 +90,31 @@ def through_routing(*a: Any) -> tuple[Tensor, Tensor]:
 
 
 def farthest_point(*a: Any) -> tuple[Tensor, Tensor]:
-    """Routing starts from items far from each other: the newest, then the least alike so far."""
+    """Start the routing from distant items: the newest, then the least similar to those so far."""
     projected, present, interests, logits, recency, n_iter = a
     unit = F.normalize(projected.detach(), dim=2)
-    alike = unit @ unit.transpose(1, 2)  # (B, L, L)
+    cosines = unit @ unit.transpose(1, 2)  # (B, L, L)
     Q, K, _ = logits.shape
-    nearest = alike[:, :Q].clone()  # (B, Q, L): to the newest
+    nearest = cosines[:, :Q].clone()  # (B, Q, L), highest cosine to a chosen item
     seeds = [nearest]
     for _ in range(K - 1):
         chosen = nearest.masked_fill(present == 0, math.inf).argmin(2)  # (B, Q)
-        seeds.append(alike.gather(1, chosen[..., None].expand(-1, -1, alike.shape[2])))
+        seeds.append(cosines.gather(1, chosen[..., None].expand(-1, -1, cosines.shape[2])))
         nearest = torch.maximum(nearest, seeds[-1])
     start = 5 * torch.stack(seeds, 2)  # (B, Q, K, L)
-    off = torch.zeros_like(interests, dtype=start.dtype).masked_fill(~interests, -math.inf)
-    weights = (start + off[..., None]).softmax(2) * present[:, :, None] * recency
+    unused = torch.zeros_like(interests, dtype=start.dtype).masked_fill(~interests, -math.inf)
+    weights = (start + unused[..., None]).softmax(2) * present[:, :, None] * recency
     B, L, D = projected.shape
     if n_iter > 1:
         with torch.no_grad():
-            found = routing.squash(weights.view(B, Q * K, L) @ projected)
-            start = start + (found @ projected.transpose(1, 2)).view(B, Q, K, L)
-        weights = (start + off[..., None]).softmax(2) * present[:, :, None] * recency
+            capsules = routing.squash(weights.view(B, Q * K, L) @ projected)
+            start = start + (capsules @ projected.transpose(1, 2)).view(B, Q, K, L)
+        weights = (start + unused[..., None]).softmax(2) * present[:, :, None] * recency
     return (weights.view(B, Q * K, L) @ projected).view(B, Q, K, D), weights
 
 
 def learned_logits(self: network.MINDNet, *a: Any) -> None:
-    """The initial routing logits are learned; only `through_routing` brings them a gradient."""
+    """Learn the initial routing logits; needs `through_routing`, which gives them a gradient."""
     initialise(self, *a)
     start = self.logits.clone()
     del self.logits
@@ -113,49 +122,53 @@ def learned_logits(self: network.MINDNet, *a: Any) -> None:
 
 
 def with_positions(self: network.MINDNet, *a: Any) -> None:
-    """A learned vector for each age, for `positions`."""
+    """Add a learned vector for each age, used by `positions`."""
     initialise(self, *a)
     self.positions = nn.Parameter(torch.zeros(self.config.max_history, self.config.embedding_dim))
     shared.append(self)
 
 
 def positions(*a: Any) -> tuple[Tensor, Tensor]:
-    """The vector of its age is added to an item before S."""
+    """Add the vector of its age to each item before the bilinear map S."""
     projected, present, interests, b, recency, n_iter = a
-    (B, L, D), (Q, K, _), net = projected.shape, b.shape, shared[-1]
+    B, L, D = projected.shape
+    Q, K, _ = b.shape
+    net = shared[-1]
     places = torch.arange(L)
     age = (places - places[:Q, None]).clamp(min=0)
     added = (net.positions @ net.bilinear.T)[age]  # (Q, L, D)
-    off = torch.zeros_like(interests, dtype=b.dtype).masked_fill(~interests, -math.inf)
-    b, scale = b + off[..., None], present[:, :, None, :] * recency
+    unused = torch.zeros_like(interests, dtype=b.dtype).masked_fill(~interests, -math.inf)
+    b = b + unused[..., None]
+    scale = present[:, :, None, :] * recency
     for i in range(n_iter):
-        last = i == n_iter - 1
-        e, p = (projected, added) if last else (projected.detach(), added.detach())
+        is_last = i == n_iter - 1
+        e = projected if is_last else projected.detach()
+        p = added if is_last else added.detach()
         weights = b.softmax(2) * scale
         z = (weights.view(B, Q * K, L) @ e).view(B, Q, K, D)
         sums = z + torch.einsum("bqkl,qld->bqkd", weights, p)
-        if not last:
-            found = routing.squash(sums).detach()
-            b = b + (found.view(B, Q * K, D) @ e.transpose(1, 2)).view(B, Q, K, L)
-            b = b + torch.einsum("bqkd,qld->bqkl", found, p)
+        if not is_last:
+            capsules = routing.squash(sums).detach()
+            b = b + (capsules.view(B, Q * K, D) @ e.transpose(1, 2)).view(B, Q, K, L)
+            b = b + torch.einsum("bqkd,qld->bqkl", capsules, p)
     return sums, weights
 
 
 def balanced_routing(*a: Any) -> tuple[Tensor, Tensor]:
-    """REMI's regularised routing: how much an interest's weights vary over the history costs."""
+    """Compute REMI's penalty of the variance of an interest's routing weights over the history."""
     sums, weights = through_routing(*a)
     n = a[1].sum(2).clamp(min=1)[:, :, None]  # (B, Q, 1) items
     mean = weights.sum(3) / n  # (B, Q, K)
-    spread = (weights - mean[..., None]).square() * a[1][:, :, None]
-    shared.append((spread.sum(3) / n).square().sum(2).add(1e-12).sqrt().mean())
+    deviation = (weights - mean[..., None]).square() * a[1][:, :, None]
+    shared.append((deviation.sum(3) / n).square().sum(2).add(1e-12).sqrt().mean())
     return sums, weights
 
 
 def regularised(*a: Any) -> Tensor:
-    """The loss with the penalty that `balanced_routing` left, which is called twice."""
+    """Add the penalties of `balanced_routing`, which runs twice per step, to the loss."""
     penalty = torch.stack(shared).mean()
     shared.clear()
-    return sampled_softmax(*a) + PENALTY * penalty
+    return sampled_softmax(*a) + REMI_PENALTY * penalty
 
 
 def hard_negatives(
@@ -169,10 +182,12 @@ def hard_negatives(
     groups: losses.GroupAssignment,
     temperature: float,
 ) -> Tensor:
-    """REMI's interest-aware hard negatives: in proportion to exp(similarity / temperature)."""
+    """Weight negatives by exp(hardness * logit), as REMI's interest-aware hard negatives."""
     K, D = interests.shape[1:]
-    at, keys = torch.from_numpy(places), items[torch.from_numpy(negatives)].view(K, -1, D)
-    scaled, mask = interests[at] / temperature, mask[at]  # (B, K, D), (B, K)
+    rows = torch.from_numpy(places)
+    keys = items[torch.from_numpy(negatives)].view(K, -1, D)
+    scaled = interests[rows] / temperature  # (B, K, D)
+    mask = mask[rows]  # (B, K)
     positive = (scaled @ items[torch.from_numpy(targets)][:, :, None]).squeeze(2)
     positive = positive.masked_fill(~mask, -1e9).logsumexp(1)
     n_used = mask.sum(1, keepdim=True)
@@ -183,34 +198,34 @@ def hard_negatives(
         0, torch.from_numpy(losses._accidental_hits(targets, negatives, K)), -1e9
     )
     logits = logits.view(K, len(places), -1)  # (K, B, N / K)
-    weights = (logits.detach() * HARDNESS).log_softmax(2) + math.log(logits.shape[2])
+    weights = (logits.detach() * REMI_HARDNESS).log_softmax(2) + math.log(logits.shape[2])
     scale = (K / ((K - group + n_used - 1) // n_used)).log().T[..., None]  # (K, B, 1)
     total = (logits + weights + scale).logsumexp(2).logsumexp(0)
     return F.softplus(total - positive).mean()
 
 
 def uncorrected(self: NegativeSampler, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """No log-Q correction: what is drawn more often counts more."""
-    drawn, log_expected = draw(self, targets)
-    return drawn, np.zeros_like(log_expected)
+    """Draw negatives without the log-Q correction, so that frequent negatives count more."""
+    negatives, log_expected = draw(self, targets)
+    return negatives, np.zeros_like(log_expected)
 
 
 def score_by_sum(self: ExactIndex, queries: np.ndarray, start: int, out: np.ndarray) -> None:
-    """An item's score is the log-sum-exp over the interests rather than the maximum."""
+    """Score items by the log-sum-exp over the interests instead of the maximum."""
     cosines = queries @ self.vectors[start : start + out.shape[1]].T  # (b, K, n)
     out[:] = special.logsumexp(cosines / TEMPERATURE, axis=1)
 
 
-def newest_only(self: network.MINDNet, x: Tensor, seen: Tensor, age: Tensor, Q: int) -> Tensor:
-    """Nothing but the newest item goes into the state: the encoder sees no order."""
-    return states(self, x, seen & (age == 0), age, Q)
+def newest_only(self: network.MINDNet, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
+    """Compute the state from the newest item only, so that the encoder sees no order."""
+    return states(self, x, present & (age == 0), age, Q)
 
 
 PATCHES = {
     "no_recency": (network, "route", no_recency),
     "half_life": (network, "route", half_life),
     "last_item_residual": (network, "route", last_item_residual),
-    "as_it_is": (network, "squash", as_it_is),
+    "no_squash": (network, "squash", no_squash),
     "through_routing": (network, "route", through_routing),
     "farthest_point": (network, "route", farthest_point),
     "learned_logits": (network.MINDNet, "__init__", learned_logits),
@@ -223,13 +238,13 @@ PATCHES = {
     "uncorrected": (NegativeSampler, "draw", uncorrected),
     "score_by_sum": (ExactIndex, "_score", score_by_sum),
 }
-PAPER = "label_attention=hard n_encoder_layers=0 item_dropout=0.0"
-# what it is: parameters, patches
+PAPER_SETTINGS = "label_attention=hard n_encoder_layers=0 item_dropout=0.0"
+# label, parameters, patches
 RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("defaults", "", ()),
-    ("paper's network and loss, 20 negatives", f"{PAPER} n_negatives=20", ("no_recency",)),
-    ("+ 1,024 negatives", PAPER, ("no_recency",)),
-    ("+ recency weights", PAPER, ()),
+    ("paper's network and loss, 20 negatives", f"{PAPER_SETTINGS} n_negatives=20", ("no_recency",)),
+    ("+ 1,024 negatives", PAPER_SETTINGS, ("no_recency",)),
+    ("+ recency weights", PAPER_SETTINGS, ()),
     ("+ item dropout", "label_attention=hard n_encoder_layers=0", ()),
     ("+ mixture", "n_encoder_layers=0", ()),
     ("soft label attention, power 5", "label_attention=5.0", ()),
@@ -238,10 +253,10 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("negatives 4,096", "n_negatives=4096", ()),
     ("full softmax", "n_negatives=all", ()),
     ("negatives by popularity", "negative_sampling=popularity", ()),
-    ("the same without log-Q", "negative_sampling=popularity", ("uncorrected",)),
+    ("negatives by popularity without log-Q", "negative_sampling=popularity", ("uncorrected",)),
     ("REMI's hard negatives", "", ("hard_negatives",)),
-    ("negatives mixed", "negative_sampling=mixed", ()),
-    ("negatives of the batch", "negative_sampling=in_batch", ()),
+    ("mixed negatives", "negative_sampling=mixed", ()),
+    ("in-batch negatives", "negative_sampling=in_batch", ()),
     ("temperature .05", "temperature=0.05", ()),
     ("temperature .2", "temperature=0.2", ()),
     ("32 dimensions", "embedding_dim=32", ()),
@@ -250,7 +265,7 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("item dropout .4", "item_dropout=0.4", ()),
     ("no recency weights", "", ("no_recency",)),
     ("fixed half-life of ten events", "", ("half_life",)),
-    ("last item added", "", ("last_item_residual", "as_it_is")),
+    ("newest item added", "", ("last_item_residual", "no_squash")),
     ("one routing iteration", "n_routing_iter=1", ()),
     ("gradient through the routing", "", ("through_routing",)),
     ("learned routing logits", "", ("learned_logits", "through_routing")),
@@ -258,7 +273,7 @@ RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("positions before S", "", ("with_positions", "positions")),
     ("REMI's regularised routing", "", ("balanced_routing", "regularised")),
     ("scored by log-sum-exp", "", ("score_by_sum",)),
-    ("all interests for everybody", "adaptive_interests=False", ()),
+    ("all interests for all users", "adaptive_interests=False", ()),
     ("one encoder layer", "n_encoder_layers=1", ()),
     ("two encoder layers", "n_encoder_layers=2", ()),
     ("encoder sees the newest item only", "n_encoder_layers=1", ("newest_only",)),
@@ -276,53 +291,60 @@ def climb(
     n_interests: int,
     n_users: int | None,
 ) -> Run:
-    """Fit one rung in a process of its own."""
+    """Fit one rung; runs in its own process, which the patches change for good."""
     for patch in patches:
         owner, name, new = PATCHES[patch]
         setattr(owner, name, new)
-    words = f"{COMMON} n_interests={n_interests} {settings}"
-    return fit(dataset, data, True, 1, words, SEED, n_users)
+    model = f"{COMMON_SETTINGS} n_interests={n_interests} {settings}"
+    return fit(dataset, data, True, 1, model, SEED, n_users)
 
 
 def report(arguments: argparse.Namespace) -> str:
-    """All rungs."""
+    """Fit all rungs and return the document."""
     a = arguments
     rungs = [r for r in RUNGS if not a.only or r[0] == "defaults" or r[0] in a.only]
     if a.dataset != "beauty":
         rungs = [r for r in rungs if "attributes" not in r[1]]
-    common = a.dataset, a.data
-    jobs = [(*common, *rung[1:], K, a.users) for rung in rungs for K in (4, 1)]
-    found = in_processes(climb, jobs, a.jobs)
+    jobs = [
+        (a.dataset, a.data, settings, patches, K, a.users)
+        for _, settings, patches in rungs
+        for K in (4, 1)
+    ]
+    runs = in_processes(climb, jobs, a.jobs)
     lines = [
-        f"# What pays on {a.dataset}",
+        f"# Effect of single changes on {a.dataset}",
         "",
         f"`python benchmarks/quality/ladder.py {a.dataset} --data DIR"
         f"{f' --users {a.users}' if a.users else ''}`, {datetime.date.today()}. "
-        f"Validation task, seed {SEED}, {COMMON}; the differences of NDCG@10 are to the defaults "
-        "at the same K, with 95 % intervals, paired by user. One seed: a difference near the "
-        "interval's edge says nothing.",
+        f"Validation task, seed {SEED}, {COMMON_SETTINGS}. The last column is the difference in "
+        "NDCG@10 to the defaults at the same K, with a 95 % interval, paired by user. The interval "
+        "does not include the variation between seeds.",
         "",
-        f"| rung | K | {' | '.join(METRICS)} | fit, processor s | NDCG@10 against the defaults |",
+        f"| rung | K | {' | '.join(METRICS)} | fit, processor s | NDCG@10 minus the defaults |",
         f"|---|---:|{'---:|' * (len(METRICS) + 2)}",
     ]
-    for i, (label, words, patches) in enumerate(rungs):
+    for i, (label, settings, patches) in enumerate(rungs):
+        if i > 0:
+            label += f" (`{' '.join([*settings.split(), *patches])}`)"
         for j, K in enumerate((4, 1)):
-            run = found[2 * i + j]
-            means = " | ".join(f"{run.users[name].mean():.4f}" for name in METRICS)
-            against = difference([run], [found[j]], "NDCG@10") if i else ""
-            what = f"{label} (`{' '.join([*words.split(), *patches])}`)" if i else label
-            lines.append(f"| {what} | {K} | {means} | {run.seconds[1]:.0f} | {against} |")
+            run = runs[2 * i + j]
+            defaults = runs[j]
+            means = " | ".join(f"{run.user_metrics[name].mean():.4f}" for name in METRICS)
+            change = difference([run], [defaults], "NDCG@10") if i > 0 else ""
+            lines.append(f"| {label} | {K} | {means} | {run.seconds[1]:.0f} | {change} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Run and write."""
+    """Write the document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("--data", type=Path, help="folder that holds the data sets")
-    parser.add_argument("--only", nargs="*", default=[], metavar="RUNG", help="these rungs only")
-    parser.add_argument("--users", type=int, help="so many users only, drawn at random")
-    parser.add_argument("--jobs", type=int, default=1, help="fits at once")
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="RUNG", help="fit only these rungs"
+    )
+    parser.add_argument("--users", type=int, help="number of users, drawn at random")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     arguments = parser.parse_args()
     text = report(arguments)
     print(text)

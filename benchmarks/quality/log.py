@@ -1,4 +1,4 @@
-"""A task in codes: what the benchmarks hand to recommenders that know no ids."""
+"""Task with ids → task with codes, for recommenders that take codes instead of ids."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
-from harness import K, Task
+from harness import TOP_K, Task
 from scipy.sparse import csr_matrix
 
-BLOCK = 512  # users that are scored together
+USERS_PER_BLOCK = 512
 
 
 class Events:
-    """Events of the users in time order, ties in row order, by codes; unknown items left out."""
+    """Events as codes, by user and in time order, without unknown items.
+
+    Attributes
+    ----------
+    user_codes, item_codes : ndarray of shape (n_events,)
+    bounds : ndarray of shape (n_users + 1,)
+        The events of user ``u`` are those from ``bounds[u]`` to before ``bounds[u + 1]``.
+    matrix : csr_matrix of shape (n_users, n_items), float32
+        1 where the user has an event with the item.
+    """
 
     def __init__(self, frame: pd.DataFrame, users: np.ndarray, items: np.ndarray) -> None:
         frame = frame.sort_values("timestamp", kind="stable").sort_values("user_id", kind="stable")
@@ -24,11 +33,11 @@ class Events:
         ones = np.ones(len(self.item_codes), dtype=np.float32)
         shape = len(users), len(items)
         self.matrix = csr_matrix((ones, (self.user_codes, self.item_codes)), shape)
-        self.matrix.data[:] = 1  # an item is met or it is not
+        self.matrix.data[:] = 1  # repeated events count once
 
 
 class Log:
-    """What a peer is trained on, ``known``, and what it recommends from, ``history``."""
+    """Events to train on, ``known``, and events to recommend from, ``history``."""
 
     def __init__(self, task: Task) -> None:
         self.users = np.unique(task.history["user_id"])
@@ -38,11 +47,12 @@ class Log:
         self.history = Events(task.history, self.users, self.items)
 
     def blocks(self) -> Iterator[slice]:
-        """Slices of users."""
-        yield from (slice(start, start + BLOCK) for start in range(0, self.shape[0], BLOCK))
+        """Yield slices of users that are scored together."""
+        for start in range(0, self.shape[0], USERS_PER_BLOCK):
+            yield slice(start, start + USERS_PER_BLOCK)
 
     def frame(self, codes: np.ndarray) -> pd.DataFrame:
-        """Recommendations (n_users, K) as a frame; -1 is no item."""
+        """Return recommendations (n_users, k) as a frame; -1 stands for no item."""
         table = pd.DataFrame(
             {
                 "user_id": np.repeat(self.users, codes.shape[1]),
@@ -53,12 +63,18 @@ class Log:
         return table[codes.ravel() >= 0]
 
     def rank(self, score: Callable[[slice], np.ndarray]) -> pd.DataFrame:
-        """The K best of each user by a function that scores all items for a slice of users."""
+        """Return the best items of each user that are not in the user's history.
+
+        Parameters
+        ----------
+        score : callable
+            Takes a slice of users and returns the scores of all items, of shape (n_users, n_items).
+        """
         best = []
         for block in self.blocks():
             scores = np.array(score(block))
             scores[self.history.matrix[block].nonzero()] = -np.inf
-            top = np.sort(np.argpartition(-scores, K, axis=1)[:, :K], axis=1)
+            top = np.sort(np.argpartition(-scores, TOP_K, axis=1)[:, :TOP_K], axis=1)
             order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
             best.append(np.take_along_axis(top, order, axis=1))
         return self.frame(np.concatenate(best))

@@ -1,14 +1,14 @@
-"""Accuracy of other recommenders on the tasks and by the metrics of harness.py.
+"""Accuracy of other recommenders on the tasks and with the metrics of harness.py.
 
     sh benchmarks/quality/peers.sh ml-100k --data DIR --peers knn ease als bpr mind mind-tuned
     sh benchmarks/quality/peers.sh beauty --data DIR --peers sasrec --where epochs=20
 
-``peers.sh`` makes the environment that ``peers.txt`` pins and runs this file in it. A peer with
-several settings in ``PEERS`` is first fitted with each, seed 0, and judged by NDCG@10 on the
-validation task; the best setting is fitted on the test task, with every seed where the fit is
-random. Settings that differ in their epochs alone are stages of one training, since none changes
-its learning rate. With ``--each`` every setting is judged on the validation task, and none on the
-test task: for curves. All use one thread.
+``peers.sh`` creates the environment that ``peers.txt`` pins and runs this file in it. A peer with
+several settings in ``PEERS`` is first fitted with each of them and seed 0, and compared by NDCG@10
+on the validation task. The best setting is then fitted on the test task, with every seed if the
+fit is random. Settings that differ only in their epochs are stages of one training, because the
+learning rate is constant. ``--each`` measures every setting on the validation task and none on the
+test task, to draw curves. All use one thread.
 """
 
 from __future__ import annotations
@@ -32,33 +32,31 @@ import pandas as pd
 import torch
 from harness import (
     DATASETS,
-    HEAD,
-    K,
+    TABLE_HEAD,
+    TOP_K,
     Run,
-    clocks,
-    in_processes,
     make_task,
     measure,
-    peak,
     profiles,
-    row,
+    table_row,
 )
 from log import Events, Log
+from processes import clocks, in_processes, peak_memory
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-Learning = Iterator[Callable[[], pd.DataFrame]]  # at each stage, what recommends
+Stages = Iterator[Callable[[], pd.DataFrame]]  # after each stage of training, a recommend function
 
 
-def ease(log: Log, seed: int, *, penalty: float) -> Learning:
-    """Steck 2019: the closed form of a linear item-to-item model with an empty diagonal."""
+def ease(log: Log, seed: int, *, penalty: float) -> Stages:
+    """Fit EASE (Steck 2019): the closed form of a linear item-to-item model without diagonal."""
     del seed
     gram = (log.known.matrix.T @ log.known.matrix).toarray()
     gram[np.diag_indices_from(gram)] += penalty
-    factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
-    inverse, failed_too = lapack.spotri(factor, lower=1, overwrite_c=1)
-    if failed or failed_too:
+    factor, factor_error = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    inverse, inverse_error = lapack.spotri(factor, lower=1, overwrite_c=1)
+    if factor_error or inverse_error:
         raise ArithmeticError("the matrix of co-occurrences is not positive definite")
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = inverse / -np.diag(inverse)
@@ -66,8 +64,8 @@ def ease(log: Log, seed: int, *, penalty: float) -> Learning:
     yield lambda: log.rank(lambda block: csr_array(log.history.matrix[block]) @ weights)
 
 
-def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Learning:
-    """A model of the library implicit, by its own search."""
+def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Stages:
+    """Fit a model of implicit, and recommend by its own search."""
     import implicit
     from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
 
@@ -82,17 +80,18 @@ def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Lea
         settings["random_state"] = seed
     fitted = classes[model](num_threads=1, **settings)
     fitted.fit(log.known.matrix, show_progress=False)
-    again = {"recalculate_user": True} if model == "ALS" else {}  # BPR can't
+    options = {"recalculate_user": True} if model == "ALS" else {}  # BPR does not support it
 
     def recommend() -> pd.DataFrame:
-        codes, _ = fitted.recommend(np.arange(log.shape[0]), log.history.matrix, N=K, **again)
+        users = np.arange(log.shape[0])
+        codes, _ = fitted.recommend(users, log.history.matrix, N=TOP_K, **options)
         return log.frame(codes)
 
     yield recommend
 
 
-def mind(log: Log, seed: int, *, epochs: list[int], **settings: Any) -> Learning:
-    """MIND of torch-rechub."""
+def mind(log: Log, seed: int, *, epochs: list[int], **settings: Any) -> Stages:
+    """Fit MIND of torch-rechub."""
     from rechub import Mind
 
     model = Mind(log, seed, **settings)
@@ -101,8 +100,8 @@ def mind(log: Log, seed: int, *, epochs: list[int], **settings: Any) -> Learning
         yield partial(model.rank, *model.vectors())
 
 
-def sasrec(log: Log, seed: int, *, epochs: list[int], **settings: object) -> Learning:
-    """SASRec of RecTools."""
+def sasrec(log: Log, seed: int, *, epochs: list[int], **settings: object) -> Stages:
+    """Fit SASRec of RecTools."""
     from pytorch_lightning import Trainer, seed_everything
     from rectools import Columns
     from rectools.dataset import Dataset
@@ -134,9 +133,9 @@ def sasrec(log: Log, seed: int, *, epochs: list[int], **settings: object) -> Lea
 
     def recommend() -> pd.DataFrame:
         users = np.arange(log.shape[0])
-        found = model.recommend(users, dataset(log.history), k=K, filter_viewed=True)
-        codes = np.full((log.shape[0], K), -1)
-        codes[found[Columns.User], found[Columns.Rank] - 1] = found[Columns.Item]
+        frame = model.recommend(users, dataset(log.history), k=TOP_K, filter_viewed=True)
+        codes = np.full((log.shape[0], TOP_K), -1)
+        codes[frame[Columns.User], frame[Columns.Rank] - 1] = frame[Columns.Item]
         return log.frame(codes)
 
     for n_more in np.diff(epochs, prepend=0).tolist():
@@ -145,8 +144,9 @@ def sasrec(log: Log, seed: int, *, epochs: list[int], **settings: object) -> Lea
 
 
 def grid(**choices: list) -> list[dict]:
-    """Every combination."""
-    return [dict(zip(choices, c, strict=True)) for c in itertools.product(*choices.values())]
+    """Return all combinations of the choices."""
+    combinations = itertools.product(*choices.values())
+    return [dict(zip(choices, values, strict=True)) for values in combinations]
 
 
 ALS = {"factors": [32, 64, 128], "regularization": [0.01, 1.0, 10.0], "alpha": [1.0, 5.0, 20.0]}
@@ -175,7 +175,7 @@ SASREC = {
     "dropout_rate": [0.3],
     "epochs": [[1, 2, 3, 5, 10, 15, 20, 30, 50, 100]],
 }
-# name: (library, function, settings to choose from, whether its fit is random); epochs are stages
+# name: (library, function, settings to choose from, whether the fit is random); epochs are stages
 PEERS = {
     "knn": (
         "implicit",
@@ -186,7 +186,8 @@ PEERS = {
     "ease": ("numpy", ease, grid(penalty=[20, 50, 100, 200, 500, 1000]), False),
     "als": ("implicit", implicit_model, grid(model=["ALS"], **ALS), True),
     "bpr": ("implicit", implicit_model, grid(model=["BPR"], **BPR), True),
-    # the documentation's tutorial, and the repository's example script with the tutorial's epochs
+    # "mind" follows the tutorial in the documentation, "mind-script" the example script in the
+    # repository with the epochs of the tutorial.
     "mind": ("torch-rechub", mind, [{**MIND, "keep": "last", "sampling": "uniform"}], True),
     "mind-script": (
         "torch-rechub",
@@ -202,47 +203,105 @@ PEERS = {
 def fit(
     name: str, settings: dict, dataset: str, data: Path, validation: bool, seed: int
 ) -> list[Run]:
-    """Fit, recommend, measure: after each stage."""
+    """Fit, and recommend and measure after each stage."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     task = make_task(dataset, data, validation)
     if name.startswith("mind"):
         settings = {**settings, "profile": profiles(dataset, data, task)}
     log = Log(task)
-    quiet, runs, seconds = io.StringIO(), [], np.zeros(2)
-    with threadpool_limits(1), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+    discarded = io.StringIO()
+    runs = []
+    seconds = np.zeros(2)
+    with (
+        threadpool_limits(1),
+        contextlib.redirect_stdout(discarded),
+        contextlib.redirect_stderr(discarded),
+    ):
         start = clocks()
         for recommend in PEERS[name][1](log, seed, **settings):
             seconds = seconds + clocks() - start
-            runs.append(Run(measure(task.test, recommend()), seconds, peak()))
+            runs.append(Run(measure(task.test, recommend()), seconds, peak_memory()))
             start = clocks()
     return runs
 
 
-def chosen(settings: dict, kept: dict[str, list[str]]) -> dict | None:
-    """The setting with the epochs that are kept; None if another of its values is not."""
+def restrict(settings: dict, allowed: dict[str, list[str]]) -> dict | None:
+    """Return the settings with the allowed epochs; None if another value is not allowed.
+
+    Settings without a name in ``allowed`` are kept.
+    """
     if "epochs" in settings:
-        epochs = [n for n in settings["epochs"] if str(n) in kept.get("epochs", [str(n)])]
+        epochs = [n for n in settings["epochs"] if str(n) in allowed.get("epochs", [str(n)])]
         settings = {**settings, "epochs": epochs}
-    others = kept.keys() - {"epochs"}
-    return settings if all(str(settings.get(n, kept[n][0])) in kept[n] for n in others) else None
+    for name in allowed.keys() & settings.keys() - {"epochs"}:
+        if str(settings[name]) not in allowed[name]:
+            return None
+    return settings
 
 
 def stages(settings: dict) -> list[dict]:
-    """A setting for each of the epochs."""
+    """Return one setting for each number of epochs."""
     if "epochs" not in settings:
         return [settings]
     return [{**settings, "epochs": [n]} for n in settings["epochs"]]
 
 
-def words(settings: dict) -> str:
-    """The setting of a stage as name=value."""
-    shown = {n: value[0] if n == "epochs" else value for n, value in settings.items()}
-    return ", ".join(f"{name}={value}" for name, value in shown.items())
+def stage_label(settings: dict) -> str:
+    """Return the settings of a stage as words ``name=value``."""
+    values = {name: value[0] if name == "epochs" else value for name, value in settings.items()}
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def choose(name: str, settings: list[dict], arguments: argparse.Namespace) -> tuple[dict, str]:
+    """Return the stage with the best NDCG@10 on the validation task, and a note about it."""
+    jobs = [(name, s, arguments.dataset, arguments.data, True, 0) for s in settings]
+    runs = itertools.chain(*in_processes(fit, jobs, arguments.jobs))
+    scores = [run.user_metrics["NDCG@10"].mean() for run in runs]
+    all_stages = [stage for s in settings for stage in stages(s)]
+    note = (
+        f"- {name}: best of {len(scores)} settings on the validation task, with an NDCG@10 of "
+        f"{max(scores):.4f} (worst {min(scores):.4f})."
+    )
+    return all_stages[int(np.argmax(scores))], note
+
+
+def rows(
+    name: str, settings: list[dict], seeds: list[int], arguments: argparse.Namespace
+) -> Iterator[str]:
+    """Yield one row of the table for each stage of each setting."""
+    library, _, _, is_random = PEERS[name]
+    part = "validation" if arguments.each else "test"
+    for s in settings:
+        jobs = [
+            (name, s, arguments.dataset, arguments.data, arguments.each, seed) for seed in seeds
+        ]
+        runs_by_stage = zip(*in_processes(fit, jobs, arguments.jobs), strict=True)
+        for stage, runs in zip(stages(s), runs_by_stage, strict=True):
+            label = f"{arguments.dataset} {part}, {name} of {library} ({stage_label(stage)})"
+            label += f", {' '.join(map(str, seeds))}" if is_random else ""
+            yield table_row(label, list(runs))
+
+
+def head(arguments: argparse.Namespace, default_seeds: list[int]) -> str:
+    """Return the lines above the table: command, versions and names of the columns."""
+    libraries = ("implicit", "torch-rechub", "rectools", "torch", "numpy", "scipy", "pandas")
+    versions = ", ".join(f"{library} {version(library)}" for library in libraries)
+    command = f"{arguments.dataset} --data DIR --peers {' '.join(arguments.peers)}"
+    if arguments.seeds != default_seeds:
+        command += f" --seeds {' '.join(map(str, arguments.seeds))}"
+    if arguments.each:
+        command += " --each"
+    if arguments.where:
+        command += f" --where {' '.join(arguments.where)}"
+    return (
+        f"\n`sh benchmarks/quality/peers.sh {command}`, {datetime.date.today()}, one thread:\n"
+        f"Python {platform.python_version()}, {versions}.\n\n{TABLE_HEAD}"
+    )
 
 
 def main() -> None:
-    """Choose settings, run every seed, print the table."""
+    """Choose settings, run every seed and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("--data", type=Path, help="folder that holds the data sets")
@@ -255,57 +314,37 @@ def main() -> None:
         metavar="NAME=V,W",
         help="try only these values of a setting",
     )
-    parser.add_argument("--each", action="store_true", help="every setting, on validation")
-    parser.add_argument("--jobs", type=int, default=1, help="fits at once")
+    parser.add_argument(
+        "--each", action="store_true", help="measure every setting, on the validation task"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     parser.add_argument("--output", type=Path, help="file that the rows are appended to")
     arguments = parser.parse_args()
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         print(line, flush=True)
         if arguments.output:
-            with arguments.output.open("a") as file:
+            with arguments.output.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
-    libraries = ("implicit", "torch-rechub", "rectools", "torch", "numpy", "scipy", "pandas")
-    versions = ", ".join(f"{library} {version(library)}" for library in libraries)
-    command = f"{arguments.dataset} --data DIR --peers {' '.join(arguments.peers)}"
-    if arguments.seeds != parser.get_default("seeds"):
-        command += f" --seeds {' '.join(map(str, arguments.seeds))}"
-    if arguments.each:
-        command += " --each"
-    if arguments.where:
-        command += f" --where {' '.join(arguments.where)}"
-    kept = dict(assignment.split("=", 1) for assignment in arguments.where)
-    kept = {setting: values.split(",") for setting, values in kept.items()}
-    say(f"\n`sh benchmarks/quality/peers.sh {command}`, {datetime.date.today()}, one thread:")
-    say(f"Python {platform.python_version()}, {versions}.\n")
-    say(HEAD)
+    allowed = {}
+    for assignment in arguments.where:
+        setting, values = assignment.split("=", 1)
+        allowed[setting] = values.split(",")
+    report(head(arguments, parser.get_default("seeds")))
     notes = []
     for name in arguments.peers:
-        library, _, settings, is_random = PEERS[name]
-        settings = [s for s in (chosen(s, kept) for s in settings) if s is not None]
+        _, _, settings, is_random = PEERS[name]
+        settings = [s for s in (restrict(s, allowed) for s in settings) if s is not None]
+        if not arguments.each and sum(len(stages(s)) for s in settings) > 1:
+            best, note = choose(name, settings, arguments)
+            settings = [best]
+            notes.append(note)
         seeds = arguments.seeds if is_random else arguments.seeds[:1]
-        staged = [stage for s in settings for stage in stages(s)]
-        where = arguments.dataset, arguments.data
-        if not arguments.each and len(staged) > 1:
-            jobs = [(name, s, *where, True, 0) for s in settings]
-            runs = itertools.chain(*in_processes(fit, jobs, arguments.jobs))
-            found = [run.users["NDCG@10"].mean() for run in runs]
-            settings = [staged[int(np.argmax(found))]]
-            notes.append(
-                f"- {name}: best of {len(found)} settings on the validation task, where its "
-                f"NDCG@10 is {max(found):.4f} (worst {min(found):.4f})."
-            )
-        part = "validation" if arguments.each else "test"
-        for s in settings:
-            jobs = [(name, s, *where, arguments.each, seed) for seed in seeds]
-            by_stage = zip(*in_processes(fit, jobs, arguments.jobs), strict=True)
-            for stage, runs in zip(stages(s), by_stage, strict=True):
-                label = f"{arguments.dataset} {part}, {name} of {library} ({words(stage)})"
-                label += f", {' '.join(map(str, seeds))}" if is_random else ""
-                say(row(label, list(runs)))
+        for row in rows(name, settings, seeds, arguments):
+            report(row)
     if notes:
-        say("\n" + "\n".join(notes))
+        report("\n" + "\n".join(notes))
 
 
 if __name__ == "__main__":

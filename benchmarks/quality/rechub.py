@@ -1,4 +1,4 @@
-"""MIND of torch-rechub, trained on a log, with its example's optimiser."""
+"""Log → MIND of torch-rechub, trained with the optimiser of its example."""
 
 from __future__ import annotations
 
@@ -23,35 +23,37 @@ MAX_HISTORY = 50
 
 
 def seed_all(seed: int) -> None:
-    """Seed every generator that torch-rechub draws from."""
+    """Seed all generators that torch-rechub draws from."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)
 
 
 class Sharpened(MIND):
-    """The model as released returns cosines and ignores its temperature; this divides by it."""
+    """MIND whose cosines are divided by a temperature, which the released model ignores."""
 
     divisor: float | None = None
 
     def forward(self, x: dict) -> torch.Tensor:
-        """As released if the divisor is None."""
+        """Return the logits, or those of the released model if the divisor is None."""
         y = super().forward(x)
         return y if self.mode or self.divisor is None else y / self.divisor
 
 
 class Training:
-    """The network and what trains it.
+    """The network and its trainer.
 
     Parameters
     ----------
     sizes : dict of str to int
-        One more than the largest code of each user feature, of which "user_id" is one.
+        Largest code plus one of each user feature, "user_id" included.
     n_items : int
-        Largest code of an item, "movie_id".
-    dim, learning_rate : int, float
-    temperature : float or None
-        None: as released.
+        Largest code of an item ("movie_id").
+    dim : int
+        Embedding dimension.
+    temperature : float or None, default=None
+        None: the released model, which ignores its temperature.
+    learning_rate : float, default=1e-3
     """
 
     def __init__(
@@ -83,32 +85,38 @@ class Training:
         )
 
     def train(self, loader: DataLoader, epochs: int) -> None:
-        """Train on, for so many epochs."""
+        """Continue training for this number of epochs."""
         self.model.mode = None
         self.trainer.n_epoch = epochs
         self.trainer.fit(loader)
 
     def vectors(self, users: DataLoader, items: DataLoader) -> tuple[np.ndarray, np.ndarray]:
-        """Interests (n_users, K, D) and item vectors (n_items, D)."""
-        both = (("user", users), ("item", items))
-        infer = self.trainer.inference_embedding
-        interests, vectors = (infer(self.model, m, d, self.folder.name).numpy() for m, d in both)
-        return interests, vectors
+        """Return interests (n_users, K, D) and item vectors (n_items, D)."""
+
+        def infer(mode: str, loader: DataLoader) -> np.ndarray:
+            return self.trainer.inference_embedding(
+                self.model, mode, loader, self.folder.name
+            ).numpy()
+
+        return infer("user", users), infer("item", items)
 
 
 def loaders(
-    x: dict, asked: dict, every: dict, batch_size: int
+    samples: dict, users: dict, items: dict, batch_size: int
 ) -> tuple[DataLoader, DataLoader, DataLoader]:
-    """Of samples, of users and of items; its default of 8 workers is slower on few cores."""
-    generator = MatchDataGenerator(x, np.zeros(len(x["movie_id"]), dtype=np.int64))
-    return generator.generate_dataloader(asked, every, batch_size=batch_size, num_workers=0)
+    """Return loaders of samples, users and items.
+
+    They use no worker processes: the default of 8 workers is slower on few cores.
+    """
+    generator = MatchDataGenerator(samples, np.zeros(len(samples["movie_id"]), dtype=np.int64))
+    return generator.generate_dataloader(users, items, batch_size=batch_size, num_workers=0)
 
 
 def prepare(frame: pd.DataFrame, negatives: int) -> tuple[dict, dict, dict, dict[str, int]]:
-    """Interactions → samples, users and items for `loaders`, and sizes for `Training`.
+    """Return samples, users and items for `loaders`, and sizes for `Training`.
 
-    By its own functions, as in its tutorial. The last event of each user is held out; the newest
-    ``MAX_HISTORY`` items of a history are kept.
+    Uses the functions of torch-rechub as its tutorial does. The last event of each user is held
+    out, and the newest ``MAX_HISTORY`` items of a history are kept.
     """
     data = frame.rename(columns={"item_id": "movie_id"})
     for column in ("user_id", "movie_id"):
@@ -116,20 +124,35 @@ def prepare(frame: pd.DataFrame, negatives: int) -> tuple[dict, dict, dict, dict
     users, items = (data[[column]].drop_duplicates() for column in ("user_id", "movie_id"))
     columns = "user_id", "movie_id", "timestamp"
     parts = generate_seq_feature_match(data, *columns, mode=2, neg_ratio=negatives)
-    x, asked = (
+    samples, test_users = (
         gen_model_input(part, users, "user_id", items, "movie_id", MAX_HISTORY, padding="post")
         for part in parts
     )
-    return x, asked, df_to_dict(items), {"user_id": len(users) + 1}
+    return samples, test_users, df_to_dict(items), {"user_id": len(users) + 1}
 
 
 class Mind:
-    """MIND on a log; negatives are drawn once.
+    """MIND on a log.
 
-    ``keep`` is the end of a long history that is kept: "first" as in the example script, which
-    truncates with ``"post"``, or "last". Negatives are drawn "uniform", as in the tutorial, or by
-    "popularity" to the power .75, as in the script. Without ``user_id`` all users have the same.
-    The other settings are those of `Training`.
+    Parameters
+    ----------
+    log : Log
+    seed : int
+    profile : DataFrame
+        One row per user with the user features.
+    negatives : int
+        Negatives per sample, drawn once.
+    keep : {"first", "last"}
+        End of a long history that is kept. "first" as in the example script, which truncates with
+        ``"post"``.
+    sampling : {"uniform", "popularity"}
+        Distribution of the negatives: "uniform" as in the tutorial, or "popularity" to the power
+        .75 as in the script.
+    user_id : bool, default=True
+        False: all users have the same id.
+    batch_size : int, default=256
+    **settings
+        Parameters of `Training`.
     """
 
     def __init__(
@@ -147,12 +170,12 @@ class Mind:
     ) -> None:
         seed_all(seed)
         self.log = log
-        known, history = log.known, log.history
+        known = log.known
         starts = known.bounds[:-1]
         targets = np.setdiff1d(np.arange(len(known.item_codes)), starts)
         sampled_users = known.user_codes[targets]
         counts = dict(Counter((known.item_codes + 1).tolist()).most_common())
-        drawn = negative_sample(
+        negative_items = negative_sample(
             counts, ratio=len(targets) * negatives, method_id=int(sampling == "popularity")
         )
         users = np.arange(1, log.shape[0] + 1)
@@ -160,33 +183,33 @@ class Mind:
         for name in profile.columns.drop("user_id"):
             values = profile.set_index("user_id")[name].reindex(log.users)
             profiles[name] = pd.factorize(values, sort=True)[0] + 1
-        x = {name: codes[sampled_users] for name, codes in profiles.items()}
-        x["movie_id"] = known.item_codes[targets] + 1
-        ends = zip(starts[sampled_users], targets, strict=True)
-        x["hist_movie_id"] = np.stack([_window(known, *both, keep) for both in ends])
-        x["neg_items"] = drawn.reshape(-1, negatives)
-        ends = pairwise(history.bounds)
-        asked = np.stack([_window(history, *both, keep) for both in ends])
+        samples = {name: codes[sampled_users] for name, codes in profiles.items()}
+        samples["movie_id"] = known.item_codes[targets] + 1
+        spans = zip(starts[sampled_users], targets, strict=True)
+        samples["hist_movie_id"] = np.stack([_window(known, *span, keep) for span in spans])
+        samples["neg_items"] = negative_items.reshape(-1, negatives)
+        spans = pairwise(log.history.bounds)
+        histories = np.stack([_window(log.history, *span, keep) for span in spans])
         sizes = {name: int(codes.max()) + 1 for name, codes in profiles.items()}
         self.training = Training(sizes, log.shape[1], **settings)
-        every = {"movie_id": np.arange(1, log.shape[1] + 1)}
-        self.loaders = loaders(x, {**profiles, "hist_movie_id": asked}, every, batch_size)
+        items = {"movie_id": np.arange(1, log.shape[1] + 1)}
+        self.loaders = loaders(samples, {**profiles, "hist_movie_id": histories}, items, batch_size)
 
     def train(self, epochs: int) -> None:
-        """Train on, for so many epochs."""
+        """Continue training for this number of epochs."""
         self.training.train(self.loaders[0], epochs)
 
     def vectors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Interests and item vectors."""
+        """Return interests and item vectors."""
         return self.training.vectors(*self.loaders[1:])
 
     def rank(self, interests: np.ndarray, vectors: np.ndarray) -> pd.DataFrame:
-        """The best items of each user."""
+        """Return the best items of each user."""
         return self.log.rank(lambda block: (interests[block] @ vectors.T).max(axis=1))
 
 
 def _window(events: Events, start: int, stop: int, keep: str) -> np.ndarray:
-    """A history of codes from 1 on, padded with 0."""
+    """Return a history as codes that start at 1, padded with 0."""
     codes = events.item_codes[start:stop] + 1
     codes = codes[:MAX_HISTORY] if keep == "first" else codes[-MAX_HISTORY:]
     return np.pad(codes, (0, MAX_HISTORY - len(codes)))

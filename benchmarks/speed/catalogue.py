@@ -1,13 +1,14 @@
-"""Catalogue size → time of a training step and bytes an item, with Adam and with its rows only.
+"""Catalogue size → time of a training step and bytes per item, with Adam and with RowAdam.
 
     python benchmarks/speed/catalogue.py [--quick] [--output benchmarks/results/catalogue.md]
     python benchmarks/speed/catalogue.py --quality DIR
 
-The log is generated and the same for every size but for its items: a Zipf law, scattered over the
-catalogue. Steps of all sizes and both optimisers are taken in turns in one process, on one thread.
-Memory is that of a process of its own for each size: what its peak has above that of the smallest
-catalogue, by item, at three moments of a fit. With ``--quality``: accuracy on Amazon Beauty (see
-quality/harness.py) with both optimisers, whose threshold is moved for it.
+Adam updates all rows of a table, RowAdam only the rows that a step uses. The generated log differs
+between sizes only in its items, which follow a Zipf law and are scattered over the catalogue. Steps
+of all sizes and both optimisers take turns in one process, on one thread. Memory is measured in one
+process per size: its peak minus the peak with the smallest catalogue, per item, at three moments of
+a fit. ``--quality`` measures the accuracy on Amazon Beauty (see quality/harness.py) with both
+optimisers, by changing the threshold between them.
 """
 
 from __future__ import annotations
@@ -31,27 +32,33 @@ from skmind.nn.network import MINDNet, NetConfig
 from skmind.training.trainer import Trainer, TrainingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "quality"))
-from harness import in_processes, make_task, measure, peak
+from harness import make_task, measure
+from processes import in_processes, peak_memory
 
-SIZES = (10_000, 100_000, 1_000_000, 5_000_000)
-QUICK = (1_000, 20_000)
-LARGEST_DENSE = 1_000_000
-N_USERS, N_EVENTS, N_STEPS, N_TURNS = 20_000, 50, 20, 7
-BY_ROWS, DENSE = 0, 10**9  # `optim.LARGE_TABLE_ROWS`
-NAMES = {DENSE: "Adam", BY_ROWS: "rows in use"}
+SIZES = (10_000, 100_000, 1_000_000, 5_000_000)  # items
+QUICK_SIZES = (1_000, 20_000)
+MAX_ADAM_SIZE = 1_000_000
+N_USERS = 20_000
+EVENTS_PER_USER = 50
+N_STEPS = 20
+N_TURNS = 7
+# Values of `optim.LARGE_TABLE_ROWS` that choose an optimiser for tables of any size.
+ROW_ADAM = 0
+ADAM = 10**9
+NAMES = {ADAM: "Adam", ROW_ADAM: "rows in use"}
 
 
-def log(n_items: int) -> Interactions:
-    """Histories of equal length."""
+def make_log(n_items: int) -> Interactions:
+    """Return histories of equal length."""
     rng = np.random.default_rng(0)
-    shape = N_USERS * N_EVENTS
-    ranks = (n_items ** rng.random(shape)).astype(np.int64) - 1  # p(rank) ~ 1 / rank
-    items = (ranks * 2_654_435_761 % n_items).astype(np.int32)  # popular ones are anywhere
-    return Interactions(items, np.arange(N_USERS + 1) * N_EVENTS)
+    n_events = N_USERS * EVENTS_PER_USER
+    ranks = (n_items ** rng.random(n_events)).astype(np.int64) - 1  # p(rank) ~ 1 / rank
+    items = (ranks * 2_654_435_761 % n_items).astype(np.int32)  # scatters the popular items
+    return Interactions(items, np.arange(N_USERS + 1) * EVENTS_PER_USER)
 
 
-def trainer(n_items: int, largest: int) -> Trainer:
-    """As `fit` makes it at the defaults."""
+def make_trainer(n_items: int, largest: int) -> Trainer:
+    """Return the trainer that `fit` creates with the defaults."""
     optim.LARGE_TABLE_ROWS = largest
     rec = MINDRecommender()
     config = NetConfig(n_items, rec.n_interests, rec.embedding_dim, rec.max_history,
@@ -63,18 +70,19 @@ def trainer(n_items: int, largest: int) -> Trainer:
 
 
 class Steps:
-    """Steps of one size and optimiser, as many as are asked for."""
+    """Training steps with one size and one optimiser."""
 
     def __init__(self, n_items: int, largest: int) -> None:
-        self.largest, self.trainer = largest, trainer(n_items, largest)
-        interactions = log(n_items)
+        self.largest = largest
+        self.trainer = make_trainer(n_items, largest)
+        interactions = make_log(n_items)
         self.sampler = self.trainer._negatives(interactions)
         self.batches = list(islice(self.trainer._batches(interactions), N_STEPS))
         self.trainer.net.train()
         self.trainer._set_learning_rate(0)
 
     def milliseconds(self) -> float:
-        """Mean processor time of a step."""
+        """Run the steps and return the mean processor time of one."""
         optim.LARGE_TABLE_ROWS = self.largest
         start = time.process_time()
         for batch in self.batches:
@@ -82,48 +90,52 @@ class Steps:
         return (time.process_time() - start) / len(self.batches) * 1e3
 
 
-def times(sizes: tuple[int, ...]) -> list[str]:
-    """Rows of the first table."""
-    cases = [(largest, n) for largest in NAMES for n in sizes
-             if largest == BY_ROWS or n <= LARGEST_DENSE]  # fmt: skip
-    steps = {case: Steps(case[1], case[0]) for case in cases}
-    turns = [{case: steps[case].milliseconds() for case in cases} for _ in range(N_TURNS)][1:]
-    base = (BY_ROWS, sizes[min(1, len(sizes) - 1)])
+def time_rows(sizes: tuple[int, ...]) -> list[str]:
+    """Return the rows of the table of times."""
+    cases = [(largest, n_items) for largest in NAMES for n_items in sizes
+             if largest == ROW_ADAM or n_items <= MAX_ADAM_SIZE]  # fmt: skip
+    steps = {(largest, n_items): Steps(n_items, largest) for largest, n_items in cases}
+    turns = [{case: steps[case].milliseconds() for case in cases} for _ in range(N_TURNS)]
+    turns = turns[1:]  # the first one warms up
+    base = (ROW_ADAM, sizes[1])
     rows = []
     for case in cases:
-        spent = statistics.median(turn[case] for turn in turns)
+        largest, n_items = case
+        milliseconds = statistics.median(turn[case] for turn in turns)
         ratio = statistics.median(turn[case] / turn[base] for turn in turns)
-        rows.append(f"| {NAMES[case[0]]} | {case[1]:,} | {spent:.1f} | {ratio:.2f} |")
+        rows.append(f"| {NAMES[largest]} | {n_items:,} | {milliseconds:.1f} | {ratio:.2f} |")
     return rows
 
 
 def peaks(n_items: int, largest: int) -> list[float]:
-    """Peak of this process in MiB when the first step begins, after some steps, after `fit`."""
+    """Return the peak of this process in MiB before the first step, after some, and after `fit`."""
     torch.set_num_threads(1)
     steps = Steps(n_items, largest)
-    found = [peak()]
+    before = peak_memory()
     steps.milliseconds()
-    found.append(peak())
-    kept = steps.trainer.net.get_weights(), unit_items(steps.trainer.net)
-    del kept
-    return [*found, peak()]
+    training = peak_memory()
+    weights = steps.trainer.net.get_weights()
+    vectors = unit_items(steps.trainer.net)
+    del weights, vectors
+    return [before, training, peak_memory()]
 
 
-def memory(sizes: tuple[int, ...]) -> list[str]:
-    """Rows of the second table."""
+def memory_rows(sizes: tuple[int, ...]) -> list[str]:
+    """Return the rows of the table of memory."""
     smallest, *others = sizes
     rows = []
     for largest, name in NAMES.items():
-        asked = [n for n in others if largest == BY_ROWS or n <= LARGEST_DENSE]
-        base, *found = in_processes(peaks, [(n, largest) for n in (smallest, *asked)], 1)
-        for n, at in zip(asked, found, strict=True):
-            a, b, c = ((x - y) * 2**20 / (n - smallest) for x, y in zip(at, base, strict=True))
-            rows.append(f"| {name} | {n:,} | {a:.0f} | {b:.0f} | {c:.0f} | {at[2]:.0f} |")
+        measured = [n for n in others if largest == ROW_ADAM or n <= MAX_ADAM_SIZE]
+        base, *peaks_by_size = in_processes(peaks, [(n, largest) for n in (smallest, *measured)])
+        for n, size_peaks in zip(measured, peaks_by_size, strict=True):
+            bytes_per_item = (np.array(size_peaks) - base) * 2**20 / (n - smallest)
+            cells = " | ".join(f"{value:.0f}" for value in bytes_per_item)
+            rows.append(f"| {name} | {n:,} | {cells} | {size_peaks[-1]:.0f} |")
     return rows
 
 
-def quality(data: Path, largest: int, seed: int, options: dict) -> list[float]:
-    """Mean metrics on Beauty."""
+def accuracy(data: Path, largest: int, seed: int, options: dict) -> list[float]:
+    """Return the mean metrics on Beauty."""
     torch.set_num_threads(1)
     optim.LARGE_TABLE_ROWS = largest
     task = make_task("beauty", data)
@@ -131,8 +143,11 @@ def quality(data: Path, largest: int, seed: int, options: dict) -> list[float]:
     return measure(task.test, rec.recommend_from_history(task.history, k=50)).mean().tolist()
 
 
-def qualities(data: Path, quick: bool) -> list[str]:
-    """Rows of the third table: the defaults, and steps that use 2 % of the items."""
+def accuracy_rows(data: Path, quick: bool) -> list[str]:
+    """Return the rows of the table of accuracy.
+
+    One case has the defaults, in the other a step uses 2 % of the items.
+    """
     cases = {
         "defaults": {},
         "max_epochs=6 batch_size=128 n_negatives=128": {
@@ -140,21 +155,22 @@ def qualities(data: Path, quick: bool) -> list[str]:
         },
     }  # fmt: skip
     rows = []
+    seeds = (0,) if quick else (0, 1, 2)
     for label, options in cases.items():
         options = options | ({"max_epochs": 1} if quick else {})
         for largest, name in NAMES.items():
-            jobs = [(data, largest, seed, options) for seed in (0,) * quick or (0, 1, 2)]
-            found = np.array(in_processes(quality, jobs, 1))
-            cells = [f"{mean:.4f} ± {spread:.4f}".replace("0.", ".") for mean, spread in
-                     zip(found.mean(0), found.std(0), strict=True)]  # fmt: skip
+            jobs = [(data, largest, seed, options) for seed in seeds]
+            metrics = np.array(in_processes(accuracy, jobs))
+            cells = [f"{mean:.4f} ± {deviation:.4f}".replace("0.", ".") for mean, deviation in
+                     zip(metrics.mean(0), metrics.std(0), strict=True)]  # fmt: skip
             rows.append(f"| {label} | {name} | {' | '.join(cells)} |")
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, to show that it runs")
-    parser.add_argument("--quality", type=Path, help="folder of the data sets: accuracy instead")
+    parser.add_argument("--quick", action="store_true", help="quick check with small sizes")
+    parser.add_argument("--quality", type=Path, help="measure accuracy; folder of the data sets")
     parser.add_argument("--output", type=Path, help="file that the tables are appended to")
     a = parser.parse_args()
     torch.set_num_threads(1)
@@ -162,23 +178,23 @@ def main() -> None:
     lines = [f"`python benchmarks/speed/catalogue.py{options}`, torch {torch.__version__}:", ""]
     if a.quality:
         lines += [
-            "| Amazon Beauty, mean ± deviation of the seeds | optimiser | HR@10 | NDCG@10 "
+            "| Amazon Beauty, mean ± standard deviation over seeds | optimiser | HR@10 | NDCG@10 "
             "| Recall@50 |",
             "|---|---|---:|---:|---:|",
-            *qualities(a.quality, a.quick),
+            *accuracy_rows(a.quality, a.quick),
         ]
     else:
-        sizes = QUICK if a.quick else SIZES
-        held = memory(sizes)  # first, while this process is small
+        sizes = QUICK_SIZES if a.quick else SIZES
+        memory = memory_rows(sizes)  # first, while this process is small
         lines += [
-            f"| optimiser | items | ms a step | in relation to {sizes[1]:,} by rows |",
+            f"| optimiser | items | ms per step | ratio to {sizes[1]:,} items, rows in use |",
             "|---|---:|---:|---:|",
-            *times(sizes),
+            *time_rows(sizes),
             "",
-            "| optimiser | items | bytes an item, ready to train | in training | at the end of fit "
-            "| peak MiB |",
+            "| optimiser | items | bytes per item, before training | in training "
+            "| at the end of fit | peak, MiB |",
             "|---|---:|---:|---:|---:|---:|",
-            *held,
+            *memory,
         ]
     text = "\n".join(lines) + "\n"
     print(text)

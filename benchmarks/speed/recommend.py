@@ -1,14 +1,14 @@
-"""Users a second of `recommend`, against bare products and top-k of the same vectors.
+"""Users per second of `recommend`, compared with plain matrix products and top-k.
 
     python benchmarks/speed/recommend.py [--quick] [--output FILE]
 
-Prints a table and writes it to FILE; with --quick a small one, which is not written. Item vectors
-are the "loose" and "tight" ones of index_crossover.py, set in a model in place of trained ones;
-every user's history is twenty items, mostly of four clusters. "Bare" is what a matrix library gives
-in a few lines, for blocks of users: the product of interests and items, the maximum over the
-interests, top-k; the fastest of numpy and torch and of several sizes of the block, without leaving
-out what was seen. All are measured in turn, in one run on one thread, by medians of processor time.
-Recall is what `index_recall` tells.
+Prints a table and writes it to FILE; --quick prints a small table that is not written. A model gets
+the "loose" and "tight" item vectors of index_crossover.py instead of trained ones; every user's
+history has twenty items, mostly of four clusters. The plain search is what a matrix library does in
+a few lines for blocks of users: the product of interests and items, the maximum over the interests,
+and top-k, without leaving out seen items. It is the fastest of numpy and torch and of several block
+sizes. All searches take turns in one run on one thread; times are medians of processor time. Recall
+comes from `index_recall`.
 """
 
 from __future__ import annotations
@@ -30,61 +30,74 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from index_crossover import N_HISTORY, SEED, SPREADS, D, K, catalogue, neighbours
+from index_crossover import (
+    ITEMS_PER_INTEREST,
+    SEED,
+    SPREADS,
+    D,
+    K,
+    draw_histories,
+    make_catalogue,
+)
 from threadpoolctl import threadpool_limits
 
 from skmind import MINDRecommender
 from skmind.exceptions import ExactSearchWarning
 
 CASES = ((3_000, 10_000), (100_000, 10_000), (300_000, 1_000), (1_000_000, 1_000))  # items, users
-QUICK = ((3_000, 500), (20_000, 200))
-TOP, TURNS = 100, 3
-ROWS = (4, 16, 64, 256)  # users a block of the bare search
+QUICK_CASES = ((3_000, 500), (20_000, 200))
+TOP_K = 100
+N_TURNS = 3
+BLOCK_USERS = (4, 16, 64, 256)  # block sizes of the plain search
 INDEXES = ("exact", "annoy", *(["faiss"] * bool(find_spec("faiss"))))
 
 
 class Row(NamedTuple):
-    """A row of the table."""
+    """A row of the table; speeds are in users per second."""
 
     clusters: str
     n_items: int
-    asked: str
-    used: str
-    build: float
+    requested_index: str
+    used_index: str
+    build_seconds: float
     recalls: tuple[float, float]
-    users: float
-    bare: float
-    exact: float
+    speed: float
+    plain_speed: float
+    exact_speed: float
 
     def __str__(self) -> str:
+        index = self.requested_index
+        if self.used_index != index:
+            index += f" → {self.used_index}"
         cells = [
             self.clusters,
             f"{self.n_items:,}",
-            self.asked + ("" if self.asked == self.used else f" → {self.used}"),
-            f"{self.build:.1f}",
+            index,
+            f"{self.build_seconds:.1f}",
             *(f"{recall:.3f}" for recall in self.recalls),
-            f"{self.users:,.0f}",
-            f"{self.users / self.bare:.2f}",
-            f"{self.users / self.exact:.2f}",
+            f"{self.speed:,.0f}",
+            f"{self.speed / self.plain_speed:.2f}",
+            f"{self.speed / self.exact_speed:.2f}",
         ]
         return f"| {' | '.join(cells)} |"
 
 
-HEAD = (
+TABLE_HEAD = (
     "| vectors | items | index | build and calibrate, s | recall@10 | recall@100 | users/s "
-    f"| ÷ bare | ÷ exact |\n|---|---:|---|{'---:|' * 6}"
+    f"| ÷ plain | ÷ exact |\n|---|---:|---|{'---:|' * 6}"
 )
 
 
 def planted(n_items: int, n_users: int, clusters: str) -> MINDRecommender:
-    """A fitted model with generated item vectors, whose interests are means of history items."""
-    vectors, cluster = catalogue(n_items, SPREADS[clusters])
-    histories = neighbours(cluster, n_users)
+    """Return a model with generated item vectors, whose interests are means of history items."""
+    vectors, item_clusters = make_catalogue(n_items, SPREADS[clusters])
+    histories = draw_histories(item_clusters, n_users)
+    n_history = K * ITEMS_PER_INTEREST
     X = pd.DataFrame(
         {
-            "user_id": np.repeat(np.arange(n_users), K * N_HISTORY),
+            "user_id": np.repeat(np.arange(n_users), n_history),
             "item_id": histories.ravel(),
-            "timestamp": np.tile(np.arange(K * N_HISTORY), n_users),
+            "timestamp": np.tile(np.arange(n_history), n_users),
         }
     )
     rec = MINDRecommender(
@@ -93,35 +106,37 @@ def planted(n_items: int, n_users: int, clusters: str) -> MINDRecommender:
     )  # fmt: skip
     rec.fit(X, items=pd.DataFrame({"item_id": np.arange(n_items)}))
     weights = rec._model.weights
-    weights["item_embedding"], weights["bilinear"] = vectors, np.eye(D, dtype=np.float32)
-    rec.item_embeddings_ = vectors
-    return copy.deepcopy(rec)  # builds the network and the index anew
+    weights["item_embedding"] = vectors
+    weights["bilinear"] = np.eye(D, dtype=np.float32)
+    rec._snapshot.item_embeddings = vectors
+    return copy.deepcopy(rec)  # builds network and index from these weights
 
 
 def with_index(rec: MINDRecommender, index: str) -> tuple[MINDRecommender, float]:
-    """The same model with another index, and the seconds that building and calibrating took."""
+    """Return the same model with another index, and the seconds to build and calibrate it."""
     rec = copy.deepcopy(rec).set_params(index=index)
-    rec._ready()
+    snapshot = rec._snapshot
+    snapshot.network("cpu")
     start = time.process_time()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExactSearchWarning)  # the row says it
-        rec._plan_index()
+        warnings.simplefilter("ignore", ExactSearchWarning)  # the row shows it
+        snapshot.model.plan, snapshot.index = rec._plan_index(snapshot)
     return rec, time.process_time() - start
 
 
-def bare_numpy(queries: np.ndarray, items: np.ndarray, rows: int) -> None:
-    for start in range(0, len(queries), rows):
-        block = queries[start : start + rows]
+def plain_numpy(queries: np.ndarray, items: np.ndarray, n_users: int) -> None:
+    for start in range(0, len(queries), n_users):
+        block = queries[start : start + n_users]
         scores = (block.reshape(-1, D) @ items.T).reshape(len(block), K, -1).max(1)
-        best = np.argpartition(scores, -TOP, axis=1)[:, -TOP:]
+        best = np.argpartition(scores, -TOP_K, axis=1)[:, -TOP_K:]
         values = np.take_along_axis(scores, best, axis=1)
         np.take_along_axis(best, np.argsort(-values, axis=1), axis=1)
 
 
-def bare_torch(queries: np.ndarray, items: np.ndarray, rows: int) -> None:
-    q, v = torch.from_numpy(queries), torch.from_numpy(items)
-    for block in q.split(rows):
-        (block.reshape(-1, D) @ v.T).reshape(len(block), K, -1).amax(1).topk(TOP)
+def plain_torch(queries: np.ndarray, items: np.ndarray, n_users: int) -> None:
+    vectors = torch.from_numpy(items)
+    for block in torch.from_numpy(queries).split(n_users):
+        (block.reshape(-1, D) @ vectors.T).reshape(len(block), K, -1).amax(1).topk(TOP_K)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -130,31 +145,36 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def fastest_bare(queries: np.ndarray, items: np.ndarray) -> Callable[[], None]:
-    some = queries[: max(ROWS)]
-    ways = [
-        partial(way, items=items, rows=rows) for way in (bare_numpy, bare_torch) for rows in ROWS
+def fastest_plain_search(queries: np.ndarray, items: np.ndarray) -> Callable[[], None]:
+    sample = queries[: max(BLOCK_USERS)]
+    searches = [
+        partial(search, items=items, n_users=n_users)
+        for search in (plain_numpy, plain_torch)
+        for n_users in BLOCK_USERS
     ]
-    best = min(ways, key=lambda way: min(seconds(partial(way, some)) for _ in range(2)))
-    print(f"bare: {best.func.__name__} by {best.keywords['rows']} users", flush=True)
-    return partial(best, queries)
+    fastest = min(
+        searches, key=lambda search: min(seconds(partial(search, sample)) for _ in range(2))
+    )
+    name = fastest.func.__name__
+    print(f"plain: {name} in blocks of {fastest.keywords['n_users']} users", flush=True)
+    return partial(fastest, queries)
 
 
 def measure(clusters: str, n_items: int, n_users: int) -> Iterator[Row]:
-    """Rows of one catalogue."""
+    """Yield the rows of one catalogue."""
     rec = planted(n_items, n_users, clusters)
-    built = {index: with_index(rec, index) for index in INDEXES}
-    bare = fastest_bare(rec.interests(rec.users_), rec.item_embeddings_)
-    ways = {index: partial(one.recommend, k=TOP) for index, (one, _) in built.items()}
-    turns = [
-        {name: seconds(way) for name, way in {"bare": bare, **ways}.items()} for _ in range(TURNS)
-    ]
-    speed = {name: n_users / statistics.median(turn[name] for turn in turns) for name in turns[0]}
-    for index, (one, build) in built.items():
-        recalls = one.index_recall(10), one.index_recall(TOP)
+    indexed = {index: with_index(rec, index) for index in INDEXES}
+    searches = {"plain": fastest_plain_search(rec.interests(rec.users_), rec.item_embeddings_)}
+    searches |= {
+        index: partial(index_rec.recommend, k=TOP_K) for index, (index_rec, _) in indexed.items()
+    }
+    turns = [{name: seconds(search) for name, search in searches.items()} for _ in range(N_TURNS)]
+    speed = {name: n_users / statistics.median(turn[name] for turn in turns) for name in searches}
+    for index, (index_rec, build_seconds) in indexed.items():
+        recalls = index_rec.index_recall(10), index_rec.index_recall(TOP_K)
         yield Row(
-            clusters, n_items, index, one.index_, build, recalls, speed[index], speed["bare"],
-            speed["exact"],
+            clusters, n_items, index, index_rec.index_, build_seconds, recalls, speed[index],
+            speed["plain"], speed["exact"],
         )  # fmt: skip
 
 
@@ -162,17 +182,18 @@ def report(rows: list[str], command: str) -> str:
     libraries = ["numpy", "torch", "annoy", *(["faiss-cpu"] * ("faiss" in INDEXES))]
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     lines = [
-        "# Recommending",
+        "# Speed of recommend",
         "",
         f"`{command}`, {datetime.date.today()}: Python {platform.python_version()}, {versions}, "
-        f"{platform.machine()}, one thread. D = {D}, {K} interests and {K * N_HISTORY} seen items "
-        f"a user, k = {TOP}; medians of {TURNS} turns, processor time.",
+        f"{platform.machine()}, one thread. D = {D}, {K} interests and "
+        f"{K * ITEMS_PER_INTEREST} seen items per user, k = {TOP_K}; medians of {N_TURNS} turns, "
+        "processor time.",
         "",
-        "÷ bare: speed of `recommend` over that of bare products and top-k; ÷ exact: over that of "
-        "`recommend` with exact search. An arrow: the index was asked for, but exact search took "
-        "over as it would not be faster.",
+        "÷ plain: speed of `recommend` divided by the speed of plain matrix products and top-k. "
+        "÷ exact: divided by the speed of `recommend` with exact search. An arrow: `fit` replaced "
+        "the requested index by exact search, because the index would not be faster.",
         "",
-        HEAD,
+        TABLE_HEAD,
         *rows,
     ]
     return "\n".join(lines) + "\n"
@@ -180,13 +201,13 @@ def report(rows: list[str], command: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, to the screen")
-    parser.add_argument("--output", type=Path, help="write the table there, too")
+    parser.add_argument("--quick", action="store_true", help="print a table of small sizes")
+    parser.add_argument("--output", type=Path, help="file that the table is also written to")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     with threadpool_limits(1):
-        for n_items, n_users in QUICK if options.quick else CASES:
+        for n_items, n_users in QUICK_CASES if options.quick else CASES:
             for clusters in SPREADS:
                 for row in measure(clusters, n_items, n_users):
                     rows.append(str(row))

@@ -85,36 +85,43 @@ def saved(saved_once, tmp_path):
     return shutil.copytree(saved_once, tmp_path / "model")
 
 
+def parts_by_name(value):
+    """The values that ``value`` consists of; None if it has no parts."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    if sparse.issparse(value):
+        return {name: getattr(value, name) for name in ("data", "indices", "indptr")}
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if hasattr(value, "__getstate__") and type(value).__module__.startswith("skmind"):
+        return value.__getstate__()
+    return None
+
+
 def assert_same(a, b, where="model"):
-    """All that two fitted estimators hold is equal, types included; network and index aside."""
-    if isinstance(a, np.ndarray):  # or mapped
+    """Check that the states of two fitted estimators and their types are equal.
+
+    Network and index are not part of the state.
+    """
+    if isinstance(a, np.ndarray):  # the types of two arrays may differ: one may be mapped
         assert a.dtype == b.dtype, where
         np.testing.assert_array_equal(a, b, err_msg=where)
         if a.dtype == object:
-            assert [type(value) for value in a] == [type(value) for value in b], where
+            assert list(map(type, a)) == list(map(type, b)), where
         return
     assert type(a) is type(b), where
-    if sparse.issparse(a):
-        for part in ("data", "indices", "indptr"):
-            assert_same(getattr(a, part), getattr(b, part), f"{where}.{part}")
-    elif isinstance(a, dict):
-        assert list(a) == list(b), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}[{key!r}]")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}[{i}]")
-    elif is_dataclass(a):
-        for field in fields(a):
-            assert_same(getattr(a, field.name), getattr(b, field.name), f"{where}.{field.name}")
-    elif hasattr(a, "__getstate__") and type(a).__module__.startswith("skmind"):
-        x, y = a.__getstate__(), b.__getstate__()
-        assert x.keys() == y.keys(), where
-        for key in x:
-            assert_same(x[key], y[key], f"{where}.{key}")
-    else:
+    parts = parts_by_name(a)
+    other_parts = parts_by_name(b)
+    if parts is None:
         assert a == b, where
+        return
+    assert parts.keys() == other_parts.keys(), where
+    if isinstance(a, dict):
+        assert list(a) == list(b), where
+    for name, part in parts.items():
+        assert_same(part, other_parts[name], f"{where}.{name}")
 
 
 def assert_answers_alike(a, b):
