@@ -30,8 +30,8 @@ from .nn.inference import unit_items
 from .nn.network import MINDNet, NetConfig
 from .nn.optim import grow_moments
 from .retrieval.faiss import load_faiss
-from .training.checkpoint import Checkpoint, claimed, fingerprint
-from .training.extend import grown_model, with_replay
+from .training.checkpoint import Checkpoint, fingerprint, open_checkpoint
+from .training.extend import extend_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
 SAMPLES_A_WEIGHT = 10  # the old rule of ten events a variable
@@ -444,7 +444,7 @@ class MINDRecommender(FittedRecommender):
         if isinstance(self.random_state, Integral):  # else the seed is that of the checkpoint
             facts["seed"] = seed
         weights = before.weights.values() if self.warm_start and before is not None else ()
-        return claimed(self.checkpoint_dir, fingerprint(facts, prepared, weights), seed)
+        return open_checkpoint(self.checkpoint_dir, fingerprint(facts, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
         settings = {f.name: getattr(self, f.name) for f in fields(TrainingSettings)}
@@ -549,7 +549,7 @@ class MINDRecommender(FittedRecommender):
         device = resolve_device(self.device)
         X = self._check_table(X)
         prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
-        model = grown_model(before, prepared, self.item_embeddings_)
+        model = extend_model(before, prepared, self.item_embeddings_)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
         moments = grow_moments(getattr(self, "_moments", {}), model.rows_in(before))
@@ -590,7 +590,7 @@ class MINDRecommender(FittedRecommender):
         check_is_fitted(self, "items_")
         before = self._model
         prepared = append(before.prepared, self._check_table(X), before.schema)
-        model = grown_model(before, prepared, self.item_embeddings_)
+        model = extend_model(before, prepared, self.item_embeddings_)
         with self._all_or_nothing():
             if model.weights is not before.weights:
                 self.__dict__.pop("_net", None)

@@ -108,8 +108,10 @@ def test_without_features_nothing_is_left_out(planted, monkeypatch):
     options = LEARNING | {"max_epochs": 1}
     tables = {"items": planted.topics}, {"users": planted.tastes}, {}
     before = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
-    monkeypatch.setattr(trainer, "BARE_ITEMS", 0.9)
-    monkeypatch.setattr(trainer.Trainer, "_unknown", lambda *_: None)
+    monkeypatch.setattr(trainer, "FEATURES_ONLY_ITEM_SHARE", 0.9)
+    monkeypatch.setattr(
+        trainer, "profile_only_probability", lambda batch, _: np.zeros(batch.history.shape)
+    )
     after = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
     same = [
         np.array_equal(a.item_embeddings_, b.item_embeddings_)

@@ -202,7 +202,7 @@ def shares(trainer: Trainer, batches: list[Batch], sampler) -> Counter:
     """Part of the time of a step by the kind of its operations."""
     with profile(activities=[ProfilerActivity.CPU]) as run:
         for batch in batches:
-            trainer._step(batch, sampler)
+            trainer.step(batch, sampler)
     found: Counter = Counter()
     for event in run.key_averages():
         fits = (part for part, words in PARTS.items() if any(w in event.key for w in words))
@@ -217,16 +217,16 @@ def measure(
     """A step of training, its parts and its floor, and a batch of recommendations."""
     rec = MINDRecommender(random_state=0)
     trainer, interactions = fitting(rec, frame)
-    sampler, source = trainer._negatives(interactions), trainer._batches(interactions)
+    sampler, source = trainer.negative_sampler(interactions), trainer.batch_sampler(interactions)
     batches = list(islice(source, N_STEPS))
     trainer.net.train()
-    trainer._set_learning_rate(0)
+    trainer.set_learning_rate(0)
     works = [needed_by_step(trainer, batch, sampler.n_negatives) for batch in batches]
     users = rec.users_[:N_USERS]
     lengths = np.minimum(interactions.lengths[:N_USERS], trainer.net.config.max_history)
     steps, asked, floors = [], [], []
     for turn in range(N_TURNS + 1):
-        spent = [seconds(lambda b=batch: trainer._step(b, sampler)) for batch in batches]
+        spent = [seconds(lambda b=batch: trainer.step(b, sampler)) for batch in batches]
         rec_spent = seconds(lambda: rec.recommend(users, k=K_ITEMS, output="arrays"))
         if turn:  # the first one warms up
             steps += spent
