@@ -32,8 +32,8 @@ from .retrieval.approximate import ApproximateIndex
 from .retrieval.base import Index
 from .retrieval.calibration import CALIBRATION_USERS, Plan
 from .retrieval.faiss import load_faiss
-from .training.checkpoint import Checkpoint, claimed, fingerprint
-from .training.extend import grown_model, with_replay
+from .training.checkpoint import Checkpoint, fingerprint, open_checkpoint
+from .training.extend import extend_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
@@ -473,7 +473,7 @@ class MINDRecommender(FittedRecommender):
         if isinstance(self.random_state, Integral):  # otherwise the checkpoint has the seed
             inputs["seed"] = seed
         weights = before.weights.values() if self.warm_start and before is not None else ()
-        return claimed(self.checkpoint_dir, fingerprint(inputs, prepared, weights), seed)
+        return open_checkpoint(self.checkpoint_dir, fingerprint(inputs, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
         settings = {f.name: getattr(self, f.name) for f in fields(TrainingSettings)}
@@ -580,7 +580,7 @@ class MINDRecommender(FittedRecommender):
         device = resolve_device(self.device)
         X = self._check_table(X)
         prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
-        model = grown_model(before, prepared, snapshot.item_embeddings)
+        model = extend_model(before, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
         moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(before))
@@ -621,7 +621,7 @@ class MINDRecommender(FittedRecommender):
         before = self._fitted()
         model = before.model
         prepared = append(model.prepared, self._check_table(X), model.schema)
-        extended = grown_model(model, prepared, before.item_embeddings)
+        extended = extend_model(model, prepared, before.item_embeddings)
         is_same_network = extended.weights is model.weights
         net = before.net if is_same_network else None
         self._snapshot = Snapshot(extended, before.item_embeddings, net, before.index)

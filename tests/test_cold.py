@@ -113,8 +113,10 @@ def test_training_without_features_leaves_nothing_out(planted, monkeypatch):
     options = LEARNING | {"max_epochs": 1}
     tables = {"items": planted.topics}, {"users": planted.tastes}, {}
     before = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
-    monkeypatch.setattr(trainer, "BARE_ITEMS", 0.9)
-    monkeypatch.setattr(trainer.Trainer, "_unknown", lambda *_: None)
+    monkeypatch.setattr(trainer, "FEATURES_ONLY_ITEM_SHARE", 0.9)
+    monkeypatch.setattr(
+        trainer, "profile_only_probability", lambda batch, _: np.zeros(batch.history.shape)
+    )
     after = [MINDRecommender(**options).fit(planted.warm, **table) for table in tables]
     same = [
         np.array_equal(a.item_embeddings_, b.item_embeddings_)

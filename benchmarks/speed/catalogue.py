@@ -76,17 +76,17 @@ class Steps:
         self.largest = largest
         self.trainer = make_trainer(n_items, largest)
         interactions = make_log(n_items)
-        self.sampler = self.trainer._negatives(interactions)
-        self.batches = list(islice(self.trainer._batches(interactions), N_STEPS))
+        self.sampler = self.trainer.negative_sampler(interactions)
+        self.batches = list(islice(self.trainer.batch_sampler(interactions), N_STEPS))
         self.trainer.net.train()
-        self.trainer._set_learning_rate(0)
+        self.trainer.set_learning_rate(0)
 
     def milliseconds(self) -> float:
         """Run the steps and return the mean processor time of one."""
         optim.LARGE_TABLE_ROWS = self.largest
         start = time.process_time()
         for batch in self.batches:
-            self.trainer._step(batch, self.sampler)
+            self.trainer.step(batch, self.sampler)
         return (time.process_time() - start) / len(self.batches) * 1e3
 
 

@@ -230,7 +230,7 @@ def shares(trainer: Trainer, batches: list[Batch], sampler) -> Counter:
     """Return the share of the time of a step by the kind of its operations."""
     with profile(activities=[ProfilerActivity.CPU]) as run:
         for batch in batches:
-            trainer._step(batch, sampler)
+            trainer.step(batch, sampler)
     times: Counter = Counter()
     for event in run.key_averages():
         matching_parts = (
@@ -250,10 +250,10 @@ def measure(
     """
     rec = MINDRecommender(random_state=0)
     trainer, interactions = fitting(rec, frame)
-    sampler = trainer._negatives(interactions)
-    batches = list(islice(trainer._batches(interactions), N_STEPS))
+    sampler = trainer.negative_sampler(interactions)
+    batches = list(islice(trainer.batch_sampler(interactions), N_STEPS))
     trainer.net.train()
-    trainer._set_learning_rate(0)
+    trainer.set_learning_rate(0)
     works = [needed_by_step(trainer, batch, sampler.n_negatives) for batch in batches]
     users = rec.users_[:N_USERS]
     lengths = np.minimum(interactions.lengths[:N_USERS], trainer.net.config.max_history)
@@ -261,7 +261,7 @@ def measure(
     recommend_seconds = []
     floors = []
     for turn in range(N_TURNS + 1):
-        turn_steps = [seconds(lambda b=batch: trainer._step(b, sampler)) for batch in batches]
+        turn_steps = [seconds(lambda b=batch: trainer.step(b, sampler)) for batch in batches]
         turn_recommend = seconds(lambda: rec.recommend(users, k=TOP_K, output="arrays"))
         if turn > 0:  # the first one warms up
             step_seconds += turn_steps

@@ -1,1 +1,1 @@
-"""Interactions and a network → trained weights: the loop, checkpoints, growth."""
+"""Interactions and a network → trained weights: the loop, progress, checkpoints, growth."""

@@ -1,4 +1,4 @@
-"""Training under way ↔ a directory that holds its last two epochs, until the fit is complete."""
+"""State of a running fit ↔ a directory with its last two epochs, until the fit is complete."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ with suppress(ImportError):  # Windows has none
 
 logger = logging.getLogger("skmind")
 
-FOLDERS = ("even", "odd")  # by the number of the epoch, which so replaces the last but one
-FACTS = {
+EPOCH_FOLDERS = ("even", "odd")  # each epoch replaces the last but one
+MANIFEST_TYPES = {
     "seed": int,
     "history": list,
     "rng": dict,
     "files": dict,
 }
-RECORD = {
+RECORD_TYPES = {
     "epoch": int,
     "loss": float,
     "seconds": float,
@@ -63,9 +63,9 @@ class State:
     rng : numpy.random.Generator
     generator : torch.Generator
     history : list of dict
-        The records of the epochs that are done.
+        One record per completed epoch.
     best : dict of str to ndarray
-        The weights of the best of them, if stopping early.
+        With early stopping, the weights of the best of these epochs.
     """
 
     net: MINDNet
@@ -77,23 +77,24 @@ class State:
 
 
 class Checkpoint:
-    """The folder of one fit.
+    """The folder that keeps the last two epochs of one fit.
 
     Parameters
     ----------
     path : Path
+        An existing folder.
     seed : int
-        Kept with each epoch.
+        Seed of the fit, stored with each epoch.
 
     Attributes
     ----------
     seed : int
-        That of the epochs in the folder, if there are any.
+        The seed stored with the epochs in the folder; without epochs, the parameter.
 
     Raises
     ------
     ModelFileError
-        If the folder holds epochs but none is whole.
+        If the folder holds epochs but all of them are damaged.
     """
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -102,77 +103,91 @@ class Checkpoint:
         self.seed: int = self._newest[0]["seed"] if self._newest else seed
 
     def folder(self, epoch: int) -> Path:
-        """Where an epoch is kept."""
-        return self.path / FOLDERS[epoch % 2]
+        """Return the folder of an epoch."""
+        return self.path / EPOCH_FOLDERS[epoch % 2]
 
     def write(self, state: State) -> None:
-        """Keep the state after an epoch; the one before stays, too.
+        """Write the state after an epoch; the previous epoch stays.
+
+        Parameters
+        ----------
+        state : State
 
         Raises
         ------
         ModelWriteError
             If it can't be written.
         """
-        facts = {
+        manifest = {
             "seed": self.seed,
             "history": state.history,
             "rng": state.rng.bit_generator.state,
         }
-        write(self.folder(len(state.history)), facts, _arrays(state))
+        write(self.folder(len(state.history)), manifest, _state_arrays(state))
 
     def read(self, state: State) -> None:
-        """Bring the state to where the newest epoch ended, if there is one.
+        """Set ``state`` to the end of the newest epoch; without epochs it stays as it is.
+
+        Parameters
+        ----------
+        state : State
+            Changed in place.
 
         Raises
         ------
         ModelFileError
-            If what is in the directory doesn't fit the network.
+            If the stored arrays don't fit the network.
         """
         if self._newest is None:
             return
-        (facts, arrays), self._newest = self._newest, None  # as large as the network
+        manifest, arrays = self._newest
+        self._newest = None  # not kept for the fit: it is as large as the network
         try:
-            _restore(state, facts, arrays)
+            _restore_state(state, manifest, arrays)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise self._unusable(error) from error
         logger.info("resumed after epoch %d from %s", len(state.history), self.path)
 
     def remove(self) -> None:
-        """Forget all epochs, as the fit is complete."""
-        for folder in (self.path / name for name in FOLDERS):
-            if (folder / MANIFEST_FILE).exists():
-                (folder / MANIFEST_FILE).unlink()  # first: what is left without it is no checkpoint
-                shutil.rmtree(folder)
+        """Remove all epochs, and the folder if nothing else is in it."""
+        for folder in self._epoch_folders():
+            (folder / MANIFEST_FILE).unlink()  # first, so that a partly removed folder is no epoch
+            shutil.rmtree(folder)
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
+    def _epoch_folders(self) -> list[Path]:
+        """Return the folders that hold an epoch."""
+        folders = [self.path / name for name in EPOCH_FOLDERS]
+        return [folder for folder in folders if (folder / MANIFEST_FILE).exists()]
+
     def _read_newest(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """Facts and arrays of the newest epoch that is whole."""
-        found: list[tuple[dict[str, Any], Path]] = []
+        """Return manifest and arrays of the newest undamaged epoch; None if there is no epoch."""
+        manifests: list[tuple[dict[str, Any], Path]] = []
         error: ModelFileError | None = None
-        for folder in (self.path / name for name in FOLDERS):
-            if (folder / MANIFEST_FILE).exists():
-                try:
-                    found.append((self._read_facts(folder), folder))
-                except ModelFileError as damage:
-                    error = damage
-        for facts, folder in sorted(found, key=lambda part: -len(part[0]["history"])):
+        for folder in self._epoch_folders():
             try:
-                return facts, read_files(folder, facts["files"], mmap=False)
+                manifests.append((self._read_manifest(folder), folder))
             except ModelFileError as damage:
-                logger.warning("a checkpoint is passed over: %s", damage)
+                error = damage
+        manifests.sort(key=lambda pair: len(pair[0]["history"]), reverse=True)
+        for manifest, folder in manifests:
+            try:
+                return manifest, read_files(folder, manifest["files"], mmap=False)
+            except ModelFileError as damage:
+                logger.warning("skipping a damaged checkpoint: %s", damage)
                 error = damage
         if error is not None:
             raise self._unusable(error) from error
         return None
 
-    def _read_facts(self, folder: Path) -> dict[str, Any]:
-        facts = read_manifest(folder)
-        check_keys(facts, FACTS, MANIFEST_FILE)
-        for record in facts["history"]:
-            check_keys(record, RECORD, f"history in {MANIFEST_FILE}")
-        check_files(facts["files"])
-        return facts
+    def _read_manifest(self, folder: Path) -> dict[str, Any]:
+        manifest = read_manifest(folder)
+        check_keys(manifest, MANIFEST_TYPES, MANIFEST_FILE)
+        for record in manifest["history"]:
+            check_keys(record, RECORD_TYPES, f"history in {MANIFEST_FILE}")
+        check_files(manifest["files"])
+        return manifest
 
     def _unusable(self, error: Exception) -> ModelFileError:
         return ModelFileError(
@@ -181,78 +196,84 @@ class Checkpoint:
 
 
 @contextmanager
-def claimed(path: str | Path, fingerprint: str, seed: int) -> Iterator[Checkpoint | None]:
-    """What a fit keeps in a directory that any number of fits may share, until it is complete.
+def open_checkpoint(path: str | Path, fingerprint: str, seed: int) -> Iterator[Checkpoint | None]:
+    """Open the checkpoint of a fit in a directory that any number of fits may share.
+
+    It is removed at the end, unless an exception is raised inside.
 
     Parameters
     ----------
     path : str or Path
-        Made if it isn't there; its parent must be.
+        Created if it does not exist; its parent must exist.
     fingerprint : str
-        Of the fit, which names its folder; see `fingerprint`.
+        Name of the folder of the fit; see `fingerprint`.
     seed : int
+        See `Checkpoint`.
 
     Yields
     ------
     Checkpoint or None
-        Removed at the end, unless something fails. None: a fit that trains the same weights is
-        under way, as in a search over the steps after a recommender, and the folder is its own.
+        None if another fit uses the folder. That fit trains the same weights, as happens in a
+        search over the steps after a recommender.
 
     Raises
     ------
     ModelWriteError
-        If the directory can't be made.
+        If the directory can't be created.
     ModelFileError
-        If the folder holds epochs but none is whole.
+        If the folder holds epochs but all of them are damaged.
     """
     folder = Path(path, fingerprint)
     try:
-        for made in (folder.parent, folder):
-            made.mkdir(exist_ok=True)
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ModelWriteError(
-            f"checkpoint_dir={str(path)!r} can't be used: {error}; choose a directory that can "
-            "be written to, or a new one in such a directory"
+            f"checkpoint_dir={str(path)!r} can't be used: {error}; choose a writable directory, "
+            "or a new one inside a writable directory"
         ) from error
-    with _locked(folder) as is_ours:
+    with _lock(folder) as is_ours:
         if is_ours:
             checkpoint = Checkpoint(folder, seed)
             yield checkpoint
             checkpoint.remove()
         else:
-            logger.info("nothing is kept: another fit of the same is under way in %s", folder)
+            logger.info("no checkpoint is kept: an equal fit uses %s at the same time", folder)
             yield None
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether no other fit has the folder; then none gets it in here.
+def _lock(folder: Path) -> Iterator[bool]:
+    """Lock the folder, and yield whether this succeeded.
 
-    The system unlocks what a process had that is killed.
+    The operating system unlocks it if the process is killed.
     """
     with ExitStack() as stack:
         try:
             handle = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another fit may have removed the folder, and a third one created it again.
             is_ours = os.path.samestat(os.fstat(handle), os.stat(folder))
-        except (BlockingIOError, FileNotFoundError):  # in use, or removed just now
+        except (BlockingIOError, FileNotFoundError):  # in use, or just removed
             is_ours = False
-        except OSError:  # Windows doesn't open directories, and some file systems have no locks
+        except OSError:  # Windows can't open directories, and some file systems have no locks
             is_ours = True
         yield is_ours
 
 
-def fingerprint(facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[np.ndarray]) -> str:
-    """A hash of all that a fit depends on: two with the same one train the same weights.
+def fingerprint(
+    parameters: Mapping[str, Any], prepared: Prepared, weights: Iterable[np.ndarray]
+) -> str:
+    """Return a hash of all that a fit depends on: fits of equal hash train the same weights.
 
     Parameters
     ----------
-    facts : mapping of str to anything
-        Parameters, as text.
+    parameters : mapping of str to any object
+        Compared by their text.
     prepared : Prepared
     weights : iterable of ndarray
-        What it starts from, if that is not drawn.
+        Initial weights, if they are not drawn from the seed.
 
     Returns
     -------
@@ -264,7 +285,7 @@ def fingerprint(facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[
     arrays += [pd.util.hash_array(side.ids) for side in (prepared.users, prepared.items)]
     for side in (prepared.user_features, prepared.item_features):
         arrays += [side.matrix.data, side.matrix.indices, side.matrix.indptr, side.presence]
-    texts = {name: str(value) for name, value in facts.items()}
+    texts = {name: str(value) for name, value in parameters.items()}
     sha = hashlib.sha256(json.dumps([version("skmind"), texts]).encode())
     for array in (*arrays, *weights):
         sha.update(f"{array.dtype.str}{array.shape}".encode())
@@ -275,32 +296,36 @@ def fingerprint(facts: Mapping[str, Any], prepared: Prepared, weights: Iterable[
 # ------------------------------------------------------------------ state ↔ arrays
 
 
-def _arrays(state: State) -> dict[str, np.ndarray | bytes]:
-    """By file names."""
-    found = {"generator": state.generator.get_state().numpy()}
-    found |= {f"best.{name}": array for name, array in state.best.items()}
-    found |= {f"weights.{name}": array for name, array in state.net.get_weights().items()}
-    for name, known in get_moments(state.net, state.optimizers).items():
-        found |= {f"moments.{name}.{key}": np.atleast_1d(value) for key, value in known.items()}
-    return {f"{name}.npy": array for name, array in found.items()}
+def _state_arrays(state: State) -> dict[str, np.ndarray | bytes]:
+    """Return the arrays of the state by file name."""
+    arrays = {"generator": state.generator.get_state().numpy()}
+    arrays |= {f"best.{name}": array for name, array in state.best.items()}
+    arrays |= {f"weights.{name}": array for name, array in state.net.get_weights().items()}
+    for name, moments in get_moments(state.net, state.optimizers).items():
+        for key, value in moments.items():
+            arrays[f"moments.{name}.{key}"] = np.atleast_1d(value)
+    return {f"{name}.npy": array for name, array in arrays.items()}
 
 
-def _restore(state: State, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """What `_arrays` and `Checkpoint.write` kept, into the same network and optimisers."""
-    arrays = {name.removesuffix(".npy"): array for name, array in arrays.items()}
-    parts: dict[str, dict[str, np.ndarray]] = {"best": {}, "weights": {}}
+def _restore_state(state: State, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Set ``state`` to what `Checkpoint.write` stored, with the same network and optimisers."""
+    best: dict[str, np.ndarray] = {}
+    weights: dict[str, np.ndarray] = {}
     moments: dict[str, dict[str, Any]] = {}
-    for name, array in arrays.items():
-        part, _, rest = name.partition(".")
-        if part in parts:
-            parts[part][rest] = array
-        elif part == "moments":
-            owner, _, key = rest.rpartition(".")
-            moments.setdefault(owner, {})[key] = array
-    if parts["best"]:
-        state.net.set_weights(parts["best"])  # whether they fit it, before any work
-    state.net.set_weights(parts["weights"])
+    for file_name, array in arrays.items():
+        kind, _, name = file_name.removesuffix(".npy").partition(".")
+        if kind == "best":
+            best[name] = array
+        elif kind == "weights":
+            weights[name] = array
+        elif kind == "moments":
+            parameter, _, key = name.rpartition(".")
+            moments.setdefault(parameter, {})[key] = array
+    if best:
+        state.net.set_weights(best)  # raises here, rather than after training, if they don't fit
+    state.net.set_weights(weights)
     set_moments(state.net, state.optimizers, moments)
-    state.rng.bit_generator.state = facts["rng"]
-    state.generator.set_state(torch.tensor(arrays["generator"]))
-    state.history, state.best = facts["history"], parts["best"]
+    state.rng.bit_generator.state = manifest["rng"]
+    state.generator.set_state(torch.tensor(arrays["generator.npy"]))
+    state.history = manifest["history"]
+    state.best = best

@@ -1,4 +1,4 @@
-"""Fitted model + grown tables → the model to continue from, with vectors for what is new."""
+"""Fitted model + new ids and events → the model to train further, with vectors for new items."""
 
 from __future__ import annotations
 
@@ -10,50 +10,63 @@ from .._model import FittedModel
 from ..data.interactions import Interactions
 from ..data.prepare import Prepared
 
-NEAR = 5  # events before and after an item's, from whose items its vector is made
-REPLAY = 4  # events of users drawn at random that are learned again, to each new one
+NEIGHBOUR_EVENTS = 5  # before and after an event of a new item, whose vectors it starts from
+REPLAYED_PER_NEW_EVENT = 4  # at most; events of other users that are learned again
+SMALLEST_NORM = 1e-12  # instead of a division by zero
 
 
-def grown_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> FittedModel:
-    """The model with the ids, histories and features of ``prepared``.
+def extend_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> FittedModel:
+    """Return the model with the ids, histories and features of ``prepared``.
+
+    Items that get their first events start from the feature values that ``old`` knows, or else
+    from the items next to them in the histories.
 
     Parameters
     ----------
     old : FittedModel
-        Not changed; weights that stay the same are shared with it.
+        Not changed. The result shares its weights if no table of weights grows.
     prepared : Prepared
-        Of ``old``, grown.
+        That of ``old`` with new ids, events or features; old ids keep their codes.
     vectors : ndarray of shape (n_old_items, embedding_dim), float32
         Unit item vectors of ``old``.
+
+    Returns
+    -------
+    FittedModel
     """
     config = replace(old.config, n_items=len(prepared.items))
     model = FittedModel.untrained(prepared, old.schema, config, old.seed)
     model.plan = old.plan
-    rows = model.matching_rows(old)
-    if any(len(rows[name]) > len(old.weights[name]) for name in rows.keys() & old.weights.keys()):
+    old_rows = model.matching_rows(old)
+    tables = old_rows.keys() & old.weights.keys()
+    if any(len(old_rows[name]) > len(old.weights[name]) for name in tables):
         model.inherit_weights(old)
     else:
         model.weights = old.weights
-    had_own = np.zeros(config.n_items, dtype=bool)
-    had_own[: old.config.n_items] = old.item_share > 0
-    fresh = np.flatnonzero((model.item_share > 0) & ~had_own)
-    if len(fresh):
-        table = model.weights["item_embedding"].copy()
-        size = np.linalg.norm(table[had_own], axis=1).mean()
-        near, is_near = _near(prepared.interactions, fresh, vectors)
-        table[fresh[is_near]] = size * near[is_near]
-        values, has_values = _of_features(model, fresh, rows["item_values.weight"] >= 0)
-        table[fresh[has_values]] = values[has_values]
-        model.weights = model.weights | {"item_embedding": table}
+    had_embedding = np.zeros(config.n_items, dtype=bool)  # that was in use
+    had_embedding[: old.config.n_items] = old.item_share > 0
+    new_items = np.flatnonzero((model.item_share > 0) & ~had_embedding)
+    if len(new_items):
+        embeddings = model.weights["item_embedding"].copy()
+        mean_norm = np.linalg.norm(embeddings[had_embedding], axis=1).mean()
+        directions, has_neighbours = _neighbour_directions(
+            prepared.interactions, new_items, vectors
+        )
+        embeddings[new_items[has_neighbours]] = mean_norm * directions[has_neighbours]
+        is_old_value = old_rows["item_values.weight"] >= 0
+        feature_means, has_values = _feature_means(model, new_items, is_old_value)
+        embeddings[new_items[has_values]] = feature_means[has_values]
+        model.weights = model.weights | {"item_embedding": embeddings}
     return model
 
 
 def with_replay(
     interactions: Interactions, is_new: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """The new events, and the histories of other users drawn at random, who would be forgotten.
+    """Mark the new events, and all events of other users drawn at random.
 
-    Rehearsal (Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", 1995).
+    Training on new events alone forgets other users: rehearsal (Robins, "Catastrophic forgetting,
+    rehearsal and pseudorehearsal", 1995).
 
     Parameters
     ----------
@@ -64,44 +77,79 @@ def with_replay(
     Returns
     -------
     ndarray of shape (n_interactions,), bool
-        Beside the new ones at most `REPLAY` times as many as new ones have a past.
+        For each new event with a past, at most `REPLAYED_PER_NEW_EVENT` events of other users.
     """
-    lengths, is_first = interactions.lengths, np.zeros(len(is_new), dtype=bool)
+    lengths = interactions.lengths
+    is_first = np.zeros(len(is_new), dtype=bool)
     is_first[interactions.offsets[:-1][lengths > 0]] = True
-    n_replayed = REPLAY * (is_new & ~is_first).sum()
+    n_replayed = REPLAYED_PER_NEW_EVENT * (is_new & ~is_first).sum()
     has_new = np.zeros(len(lengths), dtype=bool)
     has_new[interactions.rows_at(np.flatnonzero(is_new))] = True
     users = rng.permutation(np.flatnonzero(~has_new))
-    is_drawn = np.zeros(len(lengths), dtype=bool)
-    is_drawn[users[np.cumsum(lengths[users]) <= n_replayed]] = True
-    return is_new | np.repeat(is_drawn, lengths)
+    is_replayed = np.zeros(len(lengths), dtype=bool)
+    is_replayed[users[np.cumsum(lengths[users]) <= n_replayed]] = True
+    return is_new | np.repeat(is_replayed, lengths)
 
 
-def _near(
+def _neighbour_directions(
     interactions: Interactions, items: np.ndarray, vectors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Direction of the known items next to each of ``items``, and whether there are any."""
-    offsets, codes = interactions.offsets, interactions.items
+    """Return the mean direction of the old items next to each item in the histories.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    items : ndarray of shape (n,), int
+        Ascending.
+    vectors : ndarray of shape (n_old_items, embedding_dim), float32
+        Of the items that count as neighbours, those with the first codes.
+
+    Returns
+    -------
+    directions : ndarray of shape (n, embedding_dim), float32
+        Unit length.
+    has_neighbours : ndarray of shape (n,), bool
+        Where it is False, the direction is zero.
+    """
+    codes = interactions.items
     places = np.flatnonzero(np.isin(codes, items))
     users = interactions.rows_at(places)
-    total = np.zeros((len(items), vectors.shape[1]), dtype=np.float32)
-    for step in (*range(-NEAR, 0), *range(1, NEAR + 1)):
-        there = places + step
-        legal = (there >= offsets[users]) & (there < offsets[users + 1])
-        mine, theirs = codes[places[legal]], codes[there[legal]]
-        known = theirs < len(vectors)
-        rows = np.searchsorted(items, mine[known])
-        np.add.at(total, rows, vectors[theirs[known]])
-    norms = np.linalg.norm(total, axis=1)
-    return total / np.maximum(norms, 1e-12)[:, None], norms > 0
+    starts = interactions.offsets[users]
+    ends = interactions.offsets[users + 1]
+    sums = np.zeros((len(items), vectors.shape[1]), dtype=np.float32)
+    for step in (*range(-NEIGHBOUR_EVENTS, 0), *range(1, NEIGHBOUR_EVENTS + 1)):
+        neighbour_places = places + step
+        is_same_user = (neighbour_places >= starts) & (neighbour_places < ends)
+        centres = codes[places[is_same_user]]
+        neighbours = codes[neighbour_places[is_same_user]]
+        is_old = neighbours < len(vectors)
+        rows = np.searchsorted(items, centres[is_old])
+        np.add.at(sums, rows, vectors[neighbours[is_old]])
+    norms = np.linalg.norm(sums, axis=1)
+    return sums / np.maximum(norms, SMALLEST_NORM)[:, None], norms > 0
 
 
-def _of_features(
-    model: FittedModel, items: np.ndarray, known: np.ndarray
+def _feature_means(
+    model: FittedModel, items: np.ndarray, is_old_value: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors that the known feature values give to items, and whether they have any."""
-    matrix = model.item_matrix[items][:, known]
-    weights = model.weights.get("item_values.weight", np.zeros((0, model.config.embedding_dim)))
-    values = matrix @ weights[known]
-    others = np.maximum(1 - model.item_share[items], 1e-12)  # none without features
-    return values / others[:, None], np.diff(matrix.indptr) > 0
+    """Return the mean vector of the old feature values of each item.
+
+    Parameters
+    ----------
+    model : FittedModel
+    items : ndarray of shape (n,), int
+    is_old_value : ndarray of shape (n_item_values,), bool
+        Values that have a trained vector.
+
+    Returns
+    -------
+    means : ndarray of shape (n, embedding_dim)
+    has_values : ndarray of shape (n,), bool
+        Where it is False, the mean is zero.
+    """
+    matrix = model.item_matrix[items][:, is_old_value]
+    no_values = np.zeros((0, model.config.embedding_dim))
+    value_vectors = model.weights.get("item_values.weight", no_values)
+    sums = matrix @ value_vectors[is_old_value]
+    feature_share = np.maximum(1 - model.item_share[items], SMALLEST_NORM)  # 0 without features
+    return sums / feature_share[:, None], np.diff(matrix.indptr) > 0

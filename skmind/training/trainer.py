@@ -1,4 +1,8 @@
-"""Interactions and a fresh network → a trained network and its history; discarded after fit."""
+"""Interactions and a fresh network → a trained network and its history; discarded after fit.
+
+Shapes: B chunks of history, L places per chunk, n samples (places with a target), N negatives,
+K interests, D embedding dimension.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,12 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .._checks import warn
 from ..data.batches import Batch, BatchSampler
 from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
-from ..data.ragged import Ragged, count
+from ..data.ragged import count
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
 from ..metrics._core import ndcg
 from ..nn.device import to_device
@@ -30,16 +33,18 @@ from ..nn.optim import RowAdam, get_moments, is_large, set_moments
 from ..nn.routing import unit
 from ..retrieval.exact import ExactIndex
 from .checkpoint import Checkpoint, State
+from .progress import Progress
 
 logger = logging.getLogger("skmind")
 
 VALIDATION_K = 10
-LAST_RATE = 0.1  # of the learning rate, at the end of a fit
-DENSE_SHARE = 0.1  # of the learning rate, for the encoder: its weights move at every step
+MIN_VALIDATION_EVENTS = 3  # per user: one is held out, and two leave a sample to train on
+FINAL_LEARNING_RATE_SHARE = 0.1  # of the initial learning rate, at the end of a fit
+ENCODER_LEARNING_RATE_SHARE = 0.1  # of the learning rate: every step moves all encoder weights
 # Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
-BARE_ITEMS = 0.2  # share of the items with features that a step knows by these alone
-AUTO_STEPS = 100  # steps an epoch that a batch size of "auto" aims at ...
-AUTO_BATCH = 32, 1024  # ... within these limits
+FEATURES_ONLY_ITEM_SHARE = 0.2  # items with features whose own embedding a step leaves out
+AUTO_STEPS_PER_EPOCH = 100  # that batch_size="auto" aims at ...
+AUTO_BATCH_SAMPLES = (32, 1024)  # ... within these bounds
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class TrainingSettings:
 
 
 class Trainer:
-    """Trains a network: `fit` → epoch → step.
+    """Train a network: fit → epoch → batch → step → loss.
 
     Parameters
     ----------
@@ -74,12 +79,19 @@ class Trainer:
     user_features : csr_matrix of shape (n_users, n_user_values) or None
     settings : TrainingSettings
     rng : numpy.random.Generator
-        The one source of randomness: batches, negatives, dropout, validation users.
+        The only source of randomness: batches, negatives, dropout, validation users.
     checkpoint : Checkpoint or None, default=None
-        `fit` starts from its newest epoch, and keeps each epoch there.
+        `fit` continues after its newest epoch and keeps each epoch in it.
     moments : dict or None, default=None
-        What `moments` returned after an earlier `fit`, to continue it: the learning rate stays
-        where it ended. None: a fresh optimiser, and a rate that falls linearly.
+        The result of `moments` after an earlier `fit`, to continue that fit: the learning rate
+        stays at its final value. None: the optimisers start afresh, and the rate falls linearly.
+
+    Attributes
+    ----------
+    optimizers : list of Optimizer
+        See `make_optimizers`.
+    first_learning_rate_share : float
+        Learning rate of the first step, as a share of ``settings.learning_rate``.
     """
 
     def __init__(
@@ -98,24 +110,30 @@ class Trainer:
         self.checkpoint = checkpoint
         self.device = net.item_embedding.device
         self.generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
-        n_groups = net.config.n_interests if settings.label_attention is None else 1
-        self.groups = assign_groups(n_groups, self.device)
-        self.optimizers = _optimizers(net, settings)
-        self.first_rate = 1.0 if moments is None else LAST_RATE  # of the learning rate
+        self.n_groups = net.config.n_interests if settings.label_attention is None else 1
+        self.groups = assign_groups(self.n_groups, self.device)
+        self.optimizers = make_optimizers(net, settings.learning_rate, settings.weight_decay)
+        self.first_learning_rate_share = 1.0 if moments is None else FINAL_LEARNING_RATE_SHARE
         set_moments(net, self.optimizers, moments or {})
 
     def moments(self) -> dict[str, dict[str, Any]]:
-        """The state of the optimisers by the names of the parameters."""
+        """Return the state of the optimisers by parameter name."""
         return get_moments(self.net, self.optimizers)
 
+    # ------------------------------------------------------ fit → epoch → batch → step → loss
+
     def fit(self, interactions: Interactions) -> list[dict[str, Any]]:
-        """Train on every event that has a past; the best weights are kept if stopping early.
+        """Train on every event that has a past; with early stopping, restore the best weights.
+
+        Parameters
+        ----------
+        interactions : Interactions
 
         Returns
         -------
         list of dict
-            One an epoch: ``epoch``, ``loss``, ``seconds``, ``samples_per_second``, and
-            ``validation_ndcg`` if stopping early.
+            One record per epoch: ``epoch``, ``loss``, ``seconds``, ``samples_per_second``, and
+            ``validation_ndcg`` with early stopping.
 
         Raises
         ------
@@ -127,83 +145,107 @@ class Trainer:
         Warns
         -----
         NothingToScoreWarning
-            If no event can be held out for early stopping; all epochs are run then.
+            If early stopping has no event to hold out; then all epochs run.
         """
-        s, held_out = self.settings, None
-        if s.early_stopping:
-            held_out, interactions = self._hold_out(interactions)
-        batches = self._batches(interactions)
-        sampler = self._negatives(interactions)
+        settings = self.settings
+        held_out = None
+        if settings.early_stopping:
+            held_out, interactions = hold_out(interactions, settings.validation_fraction, self.rng)
+        batches = self.batch_sampler(interactions)
+        sampler = self.negative_sampler(interactions)
         state = State(self.net, self.optimizers, self.rng, self.generator)
         if self.checkpoint is not None:
             self.checkpoint.read(state)
-        n_done, n_all = (n * batches.n_samples for n in (len(state.history), s.max_epochs))
-        with _ProgressBar(n_done, n_all, s.verbose) as bar:
-            while not self._is_over(state.history):
+        n_done = len(state.history)
+        with Progress(batches.n_samples, settings.max_epochs, n_done, settings.verbose) as progress:
+            while not self._is_finished(state.history):
                 epoch = len(state.history) + 1
-                bar.name(f"epoch {epoch}/{s.max_epochs}")
-                record = {"epoch": epoch, **self._epoch(epoch, batches, sampler, bar)}
+                progress.start_epoch(epoch)
+                record = self._run_epoch(epoch, batches, sampler, progress)
                 state.history.append(record)
                 if held_out is not None:
-                    score = record["validation_ndcg"] = self._validate(interactions, *held_out)
-                    bar.show({f"NDCG@{VALIDATION_K}": score})
-                    logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, score)
-                    if not _n_since_best(state.history):
+                    ndcg = validation_ndcg(self.net, interactions, *held_out, self.user_features)
+                    record["validation_ndcg"] = ndcg
+                    progress.show({f"NDCG@{VALIDATION_K}": ndcg})
+                    logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, ndcg)
+                    if _n_epochs_since_best(state.history) == 0:
                         state.best = self.net.get_weights()
+                progress.end_epoch(record["samples_per_second"])
                 if self.checkpoint is not None:
                     self.checkpoint.write(state)
         if state.best:
             self.net.set_weights(state.best)
         return state.history
 
-    def _is_over(self, history: list[dict[str, Any]]) -> bool:
-        s = self.settings
-        return len(history) >= s.max_epochs or _n_since_best(history) >= s.n_iter_no_change
+    def _is_finished(self, history: list[dict[str, Any]]) -> bool:
+        """Return whether all epochs have run, or early stopping has run out of patience."""
+        if len(history) >= self.settings.max_epochs:
+            return True
+        return _n_epochs_since_best(history) >= self.settings.n_iter_no_change
 
-    def _epoch(
-        self, epoch: int, batches: BatchSampler, sampler: NegativeSampler, bar: _ProgressBar
-    ) -> dict[str, float]:
+    def _run_epoch(
+        self, epoch: int, batches: BatchSampler, sampler: NegativeSampler, progress: Progress
+    ) -> dict[str, Any]:
+        """Train on all batches once; return the record of the epoch."""
         self.net.train()
-        start, n_seen = time.perf_counter(), 0
-        total = torch.zeros((), dtype=torch.float64, device=self.device)  # read now and then
+        start = time.perf_counter()
+        n_seen = 0
+        # The sum stays on the device and is read rarely, as reading waits for a GPU.
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches:
-            self._set_learning_rate(epoch - 1 + min(n_seen / batches.n_samples, 1))
-            n = int(batch.lengths.sum())
-            total += self._step(batch, sampler) * n
-            n_seen += n
-            if bar.move(n):
-                bar.show({"loss": self._checked(total.item() / n_seen, epoch)})
-        loss, seconds = self._checked(total.item() / n_seen, epoch), time.perf_counter() - start
+            n_epochs_done = epoch - 1 + min(n_seen / batches.n_samples, 1)
+            n_samples = int(batch.lengths.sum())
+            loss_sum += self._run_batch(batch, sampler, n_epochs_done) * n_samples
+            n_seen += n_samples
+            if progress.advance(n_samples):
+                progress.show({"loss": self._check_loss(loss_sum.item() / n_seen, epoch)})
+        loss = self._check_loss(loss_sum.item() / n_seen, epoch)
+        seconds = time.perf_counter() - start
         if not all(parameter.isfinite().all() for parameter in self.net.parameters()):
-            self._checked(math.nan, epoch)  # the last step has no loss after it
-        bar.show({"loss": loss})
-        return {"loss": loss, "seconds": seconds, "samples_per_second": n_seen / seconds}
+            self._check_loss(math.nan, epoch)  # no loss follows the last step
+        progress.show({"loss": loss})
+        return {
+            "epoch": epoch,
+            "loss": loss,
+            "seconds": seconds,
+            "samples_per_second": n_seen / seconds,
+        }
 
-    def _checked(self, loss: float, epoch: int) -> float:
-        """The loss, if it is finite."""
-        if math.isfinite(loss):
-            return loss
-        s, kept = self.settings, "to keep the weights of the last good one, set checkpoint_dir"
-        if self.checkpoint is not None:
-            folder = str(self.checkpoint.folder(epoch - 1))
-            kept = f"the weights before it are in {folder!r}" if epoch > 1 else "none was good"
-        raise TrainingDivergedError(
-            f"training diverged in epoch {epoch}: the loss is {loss} with learning_rate="
-            f"{s.learning_rate:g} and temperature={s.temperature:g}; lower the one or raise the "
-            f"other. Of the epochs, {kept}"
-        )
+    def _run_batch(self, batch: Batch, sampler: NegativeSampler, n_epochs_done: float) -> Tensor:
+        """Take a step at the learning rate of this moment; return the mean loss."""
+        self.set_learning_rate(n_epochs_done)
+        return self.step(batch, sampler)
 
-    def _set_learning_rate(self, n_epochs: float) -> None:
-        """Linear decay."""
-        first = self.first_rate
-        factor = first + (LAST_RATE - first) * n_epochs / self.settings.max_epochs
+    def set_learning_rate(self, n_epochs_done: float) -> None:
+        """Set the learning rate of the next step; it falls linearly over the epochs.
+
+        Parameters
+        ----------
+        n_epochs_done : float
+            Part of an epoch included; from 0 to ``settings.max_epochs``.
+        """
+        first = self.first_learning_rate_share
+        decay = FINAL_LEARNING_RATE_SHARE - first
+        share = first + decay * n_epochs_done / self.settings.max_epochs
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["share"] * self.settings.learning_rate * factor
+                group["lr"] = group["share"] * self.settings.learning_rate * share
 
-    def _step(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
-        low = self.settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+    def step(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
+        """Take one step of the optimisers.
+
+        Parameters
+        ----------
+        batch : Batch
+        sampler : NegativeSampler
+
+        Returns
+        -------
+        Tensor, a scalar, float32
+            Mean loss of the samples before the step.
+        """
+        is_bfloat16 = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_bfloat16):
             loss = self._loss(batch, sampler)
         self.net.zero_grad()
         loss.backward()
@@ -212,197 +254,316 @@ class Trainer:
         return loss.detach()
 
     def _loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
-        s, net = self.settings, self.net
-        sampled = batch.targets >= 0  # (B, L)
-        targets = batch.targets[sampled]  # (n,)
-        drawn, log_expected = sampler.draw(targets)
-        rows, history, targets, negatives = self._compact(batch.history, targets, drawn)
-        B, L = history.shape
-        bare = dropped = unknown = features = None
+        """Return the mean loss of the samples of a batch, a scalar."""
+        settings = self.settings
+        net = self.net
+        B, L = batch.history.shape
+        is_sample = batch.targets >= 0  # (B, L)
+        places = np.flatnonzero(is_sample)  # (n,)
+        targets = batch.targets[is_sample]  # (n,)
+        negatives, log_expected = sampler.draw(targets)  # (N,)
+
+        # From here on an item is a row of `items`, which may hold the items of the batch only.
+        codes, history, targets, negatives = needed_rows(
+            net.item_embedding, batch.history, targets, negatives
+        )
+        features_only = None
         if net.item_values is not None:
-            n = net.config.n_items if rows is None else len(rows)
-            bare = self._at_random(BARE_ITEMS, n)
-        items = net.item_vectors(rows, bare)
-        units = unit(items)
-        if s.item_dropout:
-            dropped = self._at_random(s.item_dropout, B, L, L)  # each sample leaves out others
+            n_rows = net.config.n_items if codes is None else len(codes)
+            features_only = self._random_mask(FEATURES_ONLY_ITEM_SHARE, n_rows)
+        items = net.item_vectors(codes, features_only)  # (n_rows, D)
+        unit_vectors = unit(items)
+
+        dropped = None
+        if settings.item_dropout:
+            dropped = self._random_mask(settings.item_dropout, B, L, L)  # drawn for each sample
+        profile = None
+        profile_only = None
         if self.user_features is not None:
             features = self.user_features[batch.users]
-            unknown = self._unknown(batch, features)
-        lengths, profile = self._tensor(batch.lengths), net.profiles(features)
-        found = net(
-            self._tensor(history), lengths, items, profile, dropped, unknown, all_queries=True
+            profile = net.profiles(features)  # (B, D)
+            probability = profile_only_probability(batch, features)
+            profile_only = self._random_mask(self._to_device(probability), B, L)
+
+        lengths = self._to_device(batch.lengths)
+        interests = net(
+            self._to_device(history),
+            lengths,
+            items,
+            profile,
+            dropped,
+            profile_only,
+            all_queries=True,
         )
-        mask, places = found.mask.flatten(0, 1), np.flatnonzero(sampled)  # (B · L, K)
-        if s.label_attention is None:
-            interests = found.vectors.flatten(0, 1)  # (B · L, K, D)
+        mask = interests.mask.flatten(0, 1)  # (B · L, K)
+        if settings.label_attention is None:
+            vectors = interests.vectors.flatten(0, 1)  # (B · L, K, D)
         else:
-            rows_wanted = np.zeros(sampled.size, dtype=np.int64)
-            rows_wanted[places] = targets
-            wanted = units.index_select(0, self._tensor(rows_wanted))  # (B · L, D)
-            capsules = found.capsules.flatten(0, 1)
-            interests = label_aware(capsules, mask, wanted, s.label_attention)[:, None]
-            mask = mask[:, :1]
+            target_rows = np.zeros(B * L, dtype=np.int64)  # the loss ignores those of the padding
+            target_rows[places] = targets
+            target_vectors = unit_vectors.index_select(0, self._to_device(target_rows))
+            capsules = interests.capsules.flatten(0, 1)  # (B · L, K, D)
+            attended = label_aware(capsules, mask, target_vectors, settings.label_attention)
+            vectors = attended[:, None]  # (B · L, 1, D)
+            mask = mask[:, :1]  # (B · L, 1)
         return sampled_softmax(
-            interests,
+            vectors,
             mask,
             places,
-            units,
+            unit_vectors,
             targets,
             negatives,
             log_expected,
             self.groups,
-            s.temperature,
+            settings.temperature,
         )
 
-    def _unknown(self, batch: Batch, features: sparse.csr_matrix) -> Tensor:
-        """Samples (B, L) that are answered from the user's features alone.
+    # ------------------------------------------------------------------------------- parts
 
-        Of those that n events precede, a share of 1 / (1 + n): a user without history is at the
-        beginning of it, and what comes there is not what comes later.
+    def batch_sampler(self, interactions: Interactions) -> BatchSampler:
+        """Return the batches of an epoch, anew for each iteration."""
+        settings = self.settings
+        n_samples = int(interactions.n_samples.sum())
+        if settings.samples_per_epoch is not None:
+            n_samples = min(n_samples, settings.samples_per_epoch)
+        return BatchSampler(
+            interactions,
+            choose_batch_size(settings.batch_size, n_samples),
+            self.net.config.max_history,
+            self.rng,
+            settings.samples_per_epoch,
+            settings.horizon,
+        )
+
+    def negative_sampler(self, interactions: Interactions) -> NegativeSampler:
+        """Return the sampler of negatives.
+
+        Items count as often as they are targets, so the first event of each user does not count.
+        Items that are known by their features alone are never drawn uniformly: they are no
+        targets, so that as negatives they would only teach the network to avoid them.
         """
-        B, L = batch.history.shape
-        n_events = (batch.n_before + batch.lengths)[:, None] - np.arange(L)  # (B, L)
-        share = 1 / (1 + np.maximum(n_events, 1))  # fewer are those of the padding
-        share[np.diff(features.indptr) == 0] = 0
-        return self._at_random(self._tensor(share), B, L)
+        settings = self.settings
+        config = self.net.config
+        first_places = interactions.offsets[:-1][interactions.lengths > 0]
+        counts = count(interactions.items, config.n_items)
+        counts -= count(interactions.items[first_places], config.n_items)
+        items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
+        return NegativeSampler(
+            counts, settings.n_negatives, settings.negative_sampling, self.rng, self.n_groups, items
+        )
 
-    def _compact(
-        self, history: np.ndarray, targets: np.ndarray, negatives: np.ndarray
-    ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray]:
-        """Batch in terms of the item rows it needs: all of them, or its distinct ones."""
-        shape = history.shape
-        history = np.maximum(history, 0)  # the mask comes from the lengths
-        codes = np.concatenate([history.ravel(), targets, negatives], dtype=np.int64)
-        rows: np.ndarray | None = None
-        if is_large(self.net.item_embedding) or self.net.config.n_items > len(codes):
-            rows, codes = np.unique(codes, return_inverse=True)
-        history, targets, negatives = np.split(codes, np.cumsum([history.size, len(targets)]))
-        return rows, history.reshape(shape), targets, negatives
+    def _check_loss(self, loss: float, epoch: int) -> float:
+        """Return the loss, if it is finite.
 
-    def _at_random(self, share: float | Tensor, *shape: int) -> Tensor:
-        """True with the probability ``share``."""
-        return torch.rand(shape, generator=self.generator, device=self.device) < share
+        Raises
+        ------
+        TrainingDivergedError
+            If it is not.
+        """
+        if math.isfinite(loss):
+            return loss
+        settings = self.settings
+        if self.checkpoint is None:
+            advice = "To keep the weights of the last good epoch, set checkpoint_dir."
+        elif epoch == 1:
+            advice = "No epoch was completed before."
+        else:
+            folder = str(self.checkpoint.folder(epoch - 1))
+            advice = f"The weights of epoch {epoch - 1} are in {folder!r}."
+        raise TrainingDivergedError(
+            f"training diverged in epoch {epoch}: the loss is {loss} with learning_rate="
+            f"{settings.learning_rate:g} and temperature={settings.temperature:g}; lower "
+            f"learning_rate or raise temperature. {advice}"
+        )
 
-    def _tensor(self, values: np.ndarray) -> Tensor:
+    def _random_mask(self, probability: float | Tensor, *shape: int) -> Tensor:
+        """Return a bool Tensor of this shape that is true with this probability."""
+        return torch.rand(shape, generator=self.generator, device=self.device) < probability
+
+    def _to_device(self, values: np.ndarray) -> Tensor:
         return to_device(values, self.device)
 
-    def _batches(self, interactions: Interactions) -> BatchSampler:
-        s, size = self.settings, self.settings.batch_size
-        if isinstance(size, str):
-            n_samples = int(interactions.n_samples.sum())
-            n_samples = min(n_samples, s.samples_per_epoch or n_samples)
-            size = int(np.clip(n_samples // AUTO_STEPS, *AUTO_BATCH))
-        L = self.net.config.max_history
-        return BatchSampler(interactions, size, L, self.rng, s.samples_per_epoch, s.horizon)
 
-    def _negatives(self, interactions: Interactions) -> NegativeSampler:
-        """Draws negatives; the first event of a user is no target, so it does not count.
+def make_optimizers(
+    net: MINDNet, learning_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Return Adam and, if there are large tables, `RowAdam`, which moves their used rows only.
 
-        Items that are known by their features alone are never targets, so as negatives they would
-        only teach that such items are to be avoided.
-        """
-        s, config = self.settings, self.net.config
-        first = interactions.offsets[:-1][interactions.lengths > 0]
-        counts = count(interactions.items, config.n_items)
-        counts -= count(interactions.items[first], config.n_items)
-        groups = config.n_interests if s.label_attention is None else 1
-        items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
-        return NegativeSampler(counts, s.n_negatives, s.negative_sampling, self.rng, groups, items)
-
-    def _hold_out(
-        self, interactions: Interactions
-    ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Interactions]:
-        """Users and last items of ``validation_fraction`` of the users with three; what is left."""
-        users = np.flatnonzero(interactions.lengths >= 3)
-        if not len(users):
-            warn(
-                "early_stopping=True holds out the last interaction of users with at least three, "
-                "but there are none: all max_epochs epochs are run",
-                NothingToScoreWarning,
-            )
-            return None, interactions
-        n = max(1, round(self.settings.validation_fraction * len(users)))
-        users = np.sort(self.rng.choice(users, n, replace=False))
-        last = interactions.offsets[users + 1] - 1
-        rest = Interactions(interactions.items, interactions.offsets).drop(last)
-        return (users, interactions.items[last]), rest
-
-    def _validate(
-        self, interactions: Interactions, users: np.ndarray, targets: np.ndarray
-    ) -> float:
-        """Mean NDCG of the held-out items among all items but the rest of the history."""
-        index = ExactIndex(unit_items(self.net))
-        L, scores = self.net.config.max_history, []
-        for here in blocks(len(users), L):
-            block, wanted = users[here], targets[here]
-            rows = None if self.user_features is None else self.user_features[block]
-            code = encode(self.net, *interactions.last_windows(block, L), rows)
-            seen = interactions.take(block)
-            again = np.flatnonzero(seen.items == np.repeat(wanted, seen.lengths))
-            seen = seen.drop(again)  # as in `score`: what is to be found may be an old item
-            excluded = Ragged(seen.items, seen.offsets)
-            hits = index.search(code.interests, code.mask, VALIDATION_K, excluded)
-            scores.append(ndcg(hits.codes == wanted[:, None], np.ones(len(block))))
-        return float(np.concatenate(scores).mean())
-
-
-def _optimizers(net: MINDNet, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
-    """Adam for all parameters but the large tables; of these a step moves a few rows."""
-    dense, large = list(net.dense_parameters()), list(net.large_tables())
-    known = {id(parameter) for parameter in (*dense, *large)}
-    rest = [parameter for parameter in net.parameters() if id(parameter) not in known]
-    rate, decay = settings.learning_rate, settings.weight_decay
-    groups: list[Any] = [{"params": rest, "share": 1.0}]
-    if dense:
-        groups.append({"params": dense, "share": DENSE_SHARE})
-    found: list[torch.optim.Optimizer] = [
-        torch.optim.Adam(groups, rate, weight_decay=decay, fused=True)
+    Each parameter group has an entry ``share``: its learning rate is that share of the learning
+    rate of the fit.
+    """
+    encoder = list(net.dense_parameters())
+    large_tables = list(net.large_tables())
+    separate = {id(parameter) for parameter in (*encoder, *large_tables)}
+    others = [parameter for parameter in net.parameters() if id(parameter) not in separate]
+    groups: list[Any] = [{"params": others, "share": 1.0}]
+    if encoder:  # an empty group would cost time in every step
+        groups.append({"params": encoder, "share": ENCODER_LEARNING_RATE_SHARE})
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Adam(groups, learning_rate, weight_decay=weight_decay, fused=True)
     ]
-    if large:
-        rows: list[Any] = [{"params": large, "share": 1.0}]
-        found.append(RowAdam(rows, rate, decay))
-    return found
+    if large_tables:
+        tables: list[Any] = [{"params": large_tables, "share": 1.0}]
+        optimizers.append(RowAdam(tables, learning_rate, weight_decay))
+    return optimizers
 
 
-def _n_since_best(history: list[dict[str, Any]]) -> int:
-    """Epochs since the first of the highest validation metric; 0 if there is none."""
-    scores = [record["validation_ndcg"] for record in history if "validation_ndcg" in record]
-    return len(scores) - 1 - int(np.argmax(scores)) if scores else 0
-
-
-class _ProgressBar:
-    """One bar over the samples of all epochs, with their rate, the loss and the validation metric.
+def choose_batch_size(batch_size: int | str, n_samples: int) -> int:
+    """Return the number of samples per step.
 
     Parameters
     ----------
-    n_done, n_all : int
-        Samples, before the first epoch that is run and of all epochs.
-    verbose : int
-        0: nothing is shown.
+    batch_size : int or "auto"
+        "auto": `AUTO_STEPS_PER_EPOCH` steps per epoch, within `AUTO_BATCH_SAMPLES`.
+    n_samples : int
+        Samples per epoch.
     """
+    if not isinstance(batch_size, str):
+        return batch_size
+    return int(np.clip(n_samples // AUTO_STEPS_PER_EPOCH, *AUTO_BATCH_SAMPLES))
 
-    def __init__(self, n_done: int, n_all: int, verbose: int) -> None:
-        self.bar = tqdm(
-            initial=n_done, total=n_all, unit=" samples", unit_scale=True, disable=not verbose
+
+def needed_rows(
+    table: Tensor, history: np.ndarray, targets: np.ndarray, negatives: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the items whose vectors a batch needs, and the batch as rows of these vectors.
+
+    All items are taken if the batch has at least as many codes as the table has rows, unless the
+    table is large (see `is_large`).
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_items, D)
+        Embeddings of all items.
+    history : ndarray of shape (B, L), int
+        Item codes, padded with -1.
+    targets : ndarray of shape (n,), int
+    negatives : ndarray of shape (N,), int
+
+    Returns
+    -------
+    codes : ndarray of shape (n_rows,), int64, or None
+        The distinct items of the batch, ascending. None: all items, each in the row of its code.
+    history, targets, negatives : ndarray of int64
+        Rows instead of codes, in the shapes given; padding points to any row.
+    """
+    parts = [np.maximum(history, 0).ravel(), targets, negatives]
+    all_codes = np.concatenate(parts, dtype=np.int64)
+    codes: np.ndarray | None = None
+    rows = all_codes
+    if is_large(table) or len(table) > len(all_codes):
+        codes, rows = np.unique(all_codes, return_inverse=True)
+    ends = np.cumsum([history.size, len(targets)])
+    history_rows, target_rows, negative_rows = np.split(rows, ends)
+    return codes, history_rows.reshape(history.shape), target_rows, negative_rows
+
+
+def profile_only_probability(batch: Batch, user_features: sparse.csr_matrix) -> np.ndarray:
+    """Return how likely each sample is to be trained without its history.
+
+    A sample with n events before it gets 1 / (1 + n): users without history are at its beginning,
+    where other events follow than later.
+
+    Parameters
+    ----------
+    batch : Batch
+    user_features : csr_matrix of shape (B, n_user_values)
+        Features of the users of the batch.
+
+    Returns
+    -------
+    ndarray of shape (B, L), float64
+        0 for users without a feature.
+    """
+    L = batch.history.shape[1]
+    n_events = (batch.n_before + batch.lengths)[:, None] - np.arange(L)  # (B, L)
+    probability = 1 / (1 + np.maximum(n_events, 1))  # in the padding n may be less than 1
+    has_features = np.diff(user_features.indptr) > 0  # (B,)
+    probability[~has_features] = 0
+    return probability
+
+
+# ------------------------------------------------------------------------- early stopping
+
+
+def hold_out(
+    interactions: Interactions, fraction: float, rng: np.random.Generator
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, Interactions]:
+    """Hold out the last event of some of the users with at least three, drawn at random.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    fraction : float in (0, 1)
+        Share of these users; at least one user is drawn.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    held_out : tuple of two ndarrays of shape (n,), int, or None
+        Users, ascending, and their last items; None if no user has three events.
+    rest : Interactions
+        The other events; without times if some are held out.
+
+    Warns
+    -----
+    NothingToScoreWarning
+        If no user has three events.
+    """
+    users = np.flatnonzero(interactions.lengths >= MIN_VALIDATION_EVENTS)
+    if not len(users):
+        warn(
+            "early_stopping=True holds out the last interaction of users with at least three "
+            "interactions, but there are none; training runs for all max_epochs epochs",
+            NothingToScoreWarning,
         )
-        self.values: dict[str, str] = {}
+        return None, interactions
+    n_drawn = max(1, round(fraction * len(users)))
+    users = np.sort(rng.choice(users, n_drawn, replace=False))
+    last_places = interactions.offsets[users + 1] - 1
+    without_times = Interactions(interactions.items, interactions.offsets)
+    return (users, interactions.items[last_places]), without_times.drop(last_places)
 
-    def __enter__(self) -> _ProgressBar:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
+def validation_ndcg(
+    net: MINDNet,
+    interactions: Interactions,
+    users: np.ndarray,
+    targets: np.ndarray,
+    user_features: sparse.csr_matrix | None,
+) -> float:
+    """Return the mean NDCG@`VALIDATION_K` of held-out items.
 
-    def name(self, text: str) -> None:
-        """Put ``text`` in front of the bar."""
-        self.bar.set_description(text, refresh=False)
+    An item is ranked among all items except the other items of the history, as in
+    `MINDRecommender.score`: it may itself be an item of the history.
 
-    def move(self, n_done: int) -> bool:
-        """Move by ``n_done`` samples; whether it was drawn, which it is ten times a second."""
-        return bool(self.bar.update(n_done))
+    Parameters
+    ----------
+    net : MINDNet
+    interactions : Interactions
+        Histories without the held-out events.
+    users, targets : ndarray of shape (n,), int
+        The held-out item of each of these users.
+    user_features : csr_matrix of shape (n_users, n_user_values) or None
+    """
+    index = ExactIndex(unit_items(net))
+    max_history = net.config.max_history
+    scores = []
+    for rows in blocks(len(users), max_history):
+        block_users = users[rows]
+        block_targets = targets[rows]
+        features = None if user_features is None else user_features[block_users]
+        windows = interactions.last_windows(block_users, max_history)
+        encoded = encode(net, *windows, features)
+        seen = interactions.take(block_users)
+        excluded = seen.where(seen.items != np.repeat(block_targets, seen.lengths))
+        top = index.search(encoded.interests, encoded.mask, VALIDATION_K, excluded)
+        is_target = top.codes == block_targets[:, None]  # (b, VALIDATION_K)
+        scores.append(ndcg(is_target, np.ones(len(block_users))))
+    return float(np.concatenate(scores).mean())
 
-    def show(self, values: dict[str, float]) -> None:
-        """Each value is shown until there is a new one."""
-        self.values |= {name: f"{value:.4f}" for name, value in values.items()}
-        self.bar.set_postfix(self.values, refresh=False)
+
+def _n_epochs_since_best(history: list[dict[str, Any]]) -> int:
+    """Return the epochs since the first best validation metric; 0 if there is no metric."""
+    scores = [record["validation_ndcg"] for record in history if "validation_ndcg" in record]
+    return len(scores) - 1 - int(np.argmax(scores)) if scores else 0

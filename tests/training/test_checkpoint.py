@@ -1,4 +1,4 @@
-"""Fits that are interrupted go on, bit for bit as if they had not been."""
+"""Interrupted fits resume, with results bit-equal to those of an uninterrupted fit."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from skmind.exceptions import ModelFileError, ModelWriteError, NothingToScoreWar
 from skmind.model_selection import TemporalSplit
 from skmind.nn import optim
 from skmind.persistence.store import MANIFEST_FILE, read_files, read_manifest, write
-from skmind.training.checkpoint import Checkpoint, _locked
+from skmind.training.checkpoint import Checkpoint, open_checkpoint
 from skmind.training.trainer import Trainer
 
 DATA = make_interactions(20, 24, n_topics=6, n_interests=2, n_events=(3, 6), random_state=0)
@@ -32,16 +32,16 @@ SETTINGS = {
 }  # fmt: skip
 
 
-LOCKS = pytest.mark.skipif(os.name == "nt", reason="Windows locks no directories")
+LOCKS = pytest.mark.skipif(os.name == "nt", reason="Windows can't lock directories")
 
 
 class Killed(BaseException):
-    """What interrupts a fit."""
+    """An interrupt of a fit."""
 
 
 @pytest.fixture(autouse=True)
 def unsynced(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # takes time; test_store tests it
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # slow; test_store tests it
 
 
 @pytest.fixture
@@ -54,48 +54,45 @@ def fit(path=None, table=X, **changes):
     return rec.fit(table, **TABLES)
 
 
-def steps_of(monkeypatch, act=None):
-    """The epoch of each step from now on, as a list; ``act`` is called before each."""
-    taken, step, epoch = [], Trainer._step, Trainer._epoch
-    now = []
+def watch_steps(monkeypatch, act=None):
+    """Return a list that fills up with the epoch of each step; ``act`` is called before each."""
+    epochs = []
+    set_learning_rate = Trainer.set_learning_rate
 
-    def spy_epoch(self, number, *rest):
-        now[:] = [number]
-        return epoch(self, number, *rest)
-
-    def spy_step(self, *batch):
-        taken.append(now[0])
+    def spy(self, n_epochs_done):  # called once before each step
+        epochs.append(int(n_epochs_done) + 1)
         if act:
-            act(len(taken))
-        return step(self, *batch)
+            act(len(epochs))
+        return set_learning_rate(self, n_epochs_done)
 
-    monkeypatch.setattr(Trainer, "_epoch", spy_epoch)
-    monkeypatch.setattr(Trainer, "_step", spy_step)
-    return taken
+    monkeypatch.setattr(Trainer, "set_learning_rate", spy)
+    return epochs
 
 
-def kill_at(moment):
-    def act(number):
-        if number == moment:
+def kill_at(number):
+    """Return a function that interrupts the fit at the step of this number."""
+
+    def act(step):
+        if step == number:
             raise Killed
 
     return act
 
 
-def interrupt(monkeypatch, path, moment, **changes):
-    """A fit that is interrupted in a step; the epoch of that."""
+def interrupt(monkeypatch, path, step, **changes):
+    """Fit until a step is interrupted; return the epoch of that step."""
     with monkeypatch.context() as patch:
-        taken = steps_of(patch, kill_at(moment))
+        epochs = watch_steps(patch, kill_at(step))
         with pytest.raises(Killed):
             fit(path, **changes)
-    return taken[-1]
+    return epochs[-1]
 
 
 def resume(monkeypatch, path, **changes):
-    """The fit that goes on, and the epochs of its steps."""
+    """Return the fit that resumes, and the epochs of its steps."""
     with monkeypatch.context() as patch:
-        taken = steps_of(patch)
-        return fit(path, **changes), taken
+        epochs = watch_steps(patch)
+        return fit(path, **changes), epochs
 
 
 def assert_same(rec, expected):
@@ -103,8 +100,8 @@ def assert_same(rec, expected):
     for name, array in expected._model.weights.items():
         np.testing.assert_array_equal(rec._model.weights[name], array, err_msg=name)
     keys = ("epoch", "loss", "validation_ndcg")
-    mine, theirs = ([[r.get(k) for k in keys] for r in one.history_] for one in (rec, expected))
-    assert mine == theirs
+    records = [[record.get(key) for key in keys] for record in rec.history_]
+    assert records == [[record.get(key) for key in keys] for record in expected.history_]
 
 
 # ------------------------------------------------------------------ resuming
@@ -112,21 +109,21 @@ def assert_same(rec, expected):
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_a_fit_that_goes_on_is_bit_equal(monkeypatch, path, large, early_stopping):
+def test_a_resumed_fit_is_bit_equal(monkeypatch, path, large, early_stopping):
     if large:
         monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", 0)
     changes = {"early_stopping": early_stopping, "n_iter_no_change": 1}
-    expected, taken = resume(monkeypatch, None, **changes)
-    assert len(taken) > 2 * max(taken)  # several steps an epoch
-    for moment in range(1, len(taken) + 1, 7):
-        epoch = interrupt(monkeypatch, path, moment, **changes)
+    expected, epochs = resume(monkeypatch, None, **changes)
+    assert len(epochs) > 2 * max(epochs)  # several steps per epoch
+    for step in range(1, len(epochs) + 1, 7):
+        interrupted = interrupt(monkeypatch, path, step, **changes)
         rec, rest = resume(monkeypatch, path, **changes)
-        assert rest == [one for one in taken if one >= epoch]
+        assert rest == [epoch for epoch in epochs if epoch >= interrupted]
         assert_same(rec, expected)
         assert list(path.iterdir()) == []  # complete
 
 
-def test_a_fit_goes_on_after_several_interruptions(monkeypatch, path):
+def test_a_fit_resumes_after_several_interrupts(monkeypatch, path):
     first = interrupt(monkeypatch, path, 7)
     second = interrupt(monkeypatch, path, 7)
     assert 1 < first < second
@@ -136,13 +133,13 @@ def test_a_fit_goes_on_after_several_interruptions(monkeypatch, path):
 def test_what_was_trained_to_the_end_is_not_trained_again(monkeypatch, path):
     changes = {"early_stopping": True, "n_iter_no_change": 1, "max_epochs": 9}
     expected = fit(**changes)
-    assert len(expected.history_) < 9  # it is the early stop that must be kept
+    assert len(expected.history_) < 9  # the early stop is part of the stored state
     with monkeypatch.context() as patch:
         patch.setattr(MINDRecommender, "_plan_index", lambda *_: kill_at(0)(0))
         with pytest.raises(Killed):
             fit(path, **changes)
-    rec, taken = resume(monkeypatch, path, **changes)
-    assert taken == []
+    rec, epochs = resume(monkeypatch, path, **changes)
+    assert epochs == []
     assert_same(rec, expected)
 
 
@@ -150,12 +147,12 @@ def test_what_was_trained_to_the_end_is_not_trained_again(monkeypatch, path):
 def test_a_killed_process(monkeypatch, path):
     child = os.fork()
     if not child:
-        steps_of(monkeypatch, lambda n: n == 7 and os.kill(os.getpid(), signal.SIGKILL))
+        watch_steps(monkeypatch, lambda n: n == 7 and os.kill(os.getpid(), signal.SIGKILL))
         fit(path)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    rec, taken = resume(monkeypatch, path)
-    assert taken[0] > 1
+    rec, epochs = resume(monkeypatch, path)
+    assert epochs[0] > 1
     assert_same(rec, fit())
 
 
@@ -169,15 +166,15 @@ def test_the_drawn_seed_is_kept(monkeypatch, path, states):
     expected = fit(**states_of(1))
     assert fit(**states_of(2)).history_[0]["loss"] != expected.history_[0]["loss"]
     interrupt(monkeypatch, path, 7, **states_of(1))
-    rec, taken = resume(monkeypatch, path, **states_of(2))
-    assert taken[0] > 1
+    rec, epochs = resume(monkeypatch, path, **states_of(2))
+    assert epochs[0] > 1
     assert_same(rec, expected)
 
 
 def test_a_refit_starts_afresh(monkeypatch, path):
     fit(path)
-    rec, taken = resume(monkeypatch, path)
-    assert set(taken) == {1, 2, 3}
+    rec, epochs = resume(monkeypatch, path)
+    assert set(epochs) == {1, 2, 3}
     assert_same(rec, fit())
 
 
@@ -194,25 +191,19 @@ def test_the_parameter_is_copied_but_not_saved(path, tmp_path):
 
 
 def epochs_in(path):
-    """Number of epochs by folder."""
+    """Return the number of epochs by folder."""
     return {folder: len(read_manifest(folder)["history"]) for folder in path.glob("*/*")}
 
 
 def two_epochs(monkeypatch, path):
-    """Folders of the newest and the one before, of a fit that is interrupted in the third epoch."""
+    """Interrupt a fit in its third epoch; return the folders of its epochs, newest first."""
     with monkeypatch.context() as patch:
-        epoch = Trainer._epoch
-
-        def stop(self, number, *rest):
-            kill_at(3)(number)
-            return epoch(self, number, *rest)
-
-        patch.setattr(Trainer, "_epoch", stop)
+        epochs = watch_steps(patch, lambda _: kill_at(3)(epochs[-1]))
         with pytest.raises(Killed):
             fit(path)
-    found = epochs_in(path)
-    assert sorted(found.values()) == [1, 2]
-    return sorted(found, key=found.get, reverse=True)
+    counts = epochs_in(path)
+    assert sorted(counts.values()) == [1, 2]
+    return sorted(counts, key=counts.get, reverse=True)
 
 
 def damage(folder, name):
@@ -222,12 +213,14 @@ def damage(folder, name):
 
 
 @pytest.mark.parametrize("name", [MANIFEST_FILE, "weights.item_embedding"])
-def test_the_last_but_one_stands_in(monkeypatch, path, name):
-    newest, before = two_epochs(monkeypatch, path)
+def test_a_damaged_epoch_is_skipped(monkeypatch, path, caplog, name):
+    newest, _ = two_epochs(monkeypatch, path)
     damage(newest, name)
-    rec, taken = resume(monkeypatch, path)
-    assert set(taken) == {2, 3}
+    rec, epochs = resume(monkeypatch, path)
+    assert set(epochs) == {2, 3}
     assert_same(rec, fit())
+    if name != MANIFEST_FILE:
+        assert "skipping a damaged checkpoint: weights.item_embedding" in caplog.text
 
     newest, before = two_epochs(monkeypatch, path)
     damage(newest, name)
@@ -237,32 +230,32 @@ def test_the_last_but_one_stands_in(monkeypatch, path, name):
 
 
 FORGED = {
-    "no weight": lambda facts, arrays: arrays.pop("weights.item_embedding.npy"),
-    "a small moment": lambda facts, arrays: arrays.update(
+    "no weight": lambda manifest, arrays: arrays.pop("weights.item_embedding.npy"),
+    "a small moment": lambda manifest, arrays: arrays.update(
         {"moments.item_embedding.exp_avg.npy": np.zeros((1, 4), np.float32)}
     ),
-    "no moment": lambda facts, arrays: arrays.pop("moments.bilinear.exp_avg.npy"),
-    "no generator": lambda facts, arrays: arrays.pop("generator.npy"),
-    "a short generator": lambda facts, arrays: arrays.update(
+    "no moment": lambda manifest, arrays: arrays.pop("moments.bilinear.exp_avg.npy"),
+    "no generator": lambda manifest, arrays: arrays.pop("generator.npy"),
+    "a short generator": lambda manifest, arrays: arrays.update(
         {"generator.npy": arrays["generator.npy"][:9]}
     ),
-    "a generator of floats": lambda facts, arrays: arrays.update({"generator.npy": np.ones(9)}),
-    "another rng": lambda facts, arrays: facts["rng"].update(bit_generator="MT19937"),
-    "an empty rng": lambda facts, arrays: facts.update(rng={}),
-    "a best of other weights": lambda facts, arrays: arrays.update({"best.x.npy": np.ones(3)}),
-    "no seed": lambda facts, arrays: facts.pop("seed"),
-    "text as loss": lambda facts, arrays: facts["history"][0].update(loss="0"),
+    "a generator of floats": lambda manifest, arrays: arrays.update({"generator.npy": np.ones(9)}),
+    "another rng": lambda manifest, arrays: manifest["rng"].update(bit_generator="MT19937"),
+    "an empty rng": lambda manifest, arrays: manifest.update(rng={}),
+    "a best of other weights": lambda manifest, arrays: arrays.update({"best.x.npy": np.ones(3)}),
+    "no seed": lambda manifest, arrays: manifest.pop("seed"),
+    "text as loss": lambda manifest, arrays: manifest["history"][0].update(loss="0"),
 }
 
 
 @pytest.mark.parametrize("forgery", FORGED)
 def test_forged_epochs_are_refused(monkeypatch, path, forgery):
     for folder in two_epochs(monkeypatch, path):
-        facts = read_manifest(folder)
-        files = facts.pop("files")
+        manifest = read_manifest(folder)
+        files = manifest.pop("files")
         arrays = read_files(folder, files, mmap=False)
-        FORGED[forgery](facts, arrays)
-        write(folder, facts, arrays)
+        FORGED[forgery](manifest, arrays)
+        write(folder, manifest, arrays)
     with pytest.raises(ModelFileError, match="holds no usable epoch: "):
         fit(path)
 
@@ -280,14 +273,14 @@ def test_forged_epochs_are_refused(monkeypatch, path, forgery):
 def test_another_fit_has_a_folder_of_its_own(monkeypatch, path, changes):
     interrupt(monkeypatch, path, 7)
     before = epochs_in(path)
-    _, taken = resume(monkeypatch, path, **changes)
-    assert set(taken) == {1, 2, 3}
+    _, epochs = resume(monkeypatch, path, **changes)
+    assert set(epochs) == {1, 2, 3}
     assert epochs_in(path) == before
     assert_same(resume(monkeypatch, path)[0], fit())
 
 
 def test_the_fits_of_a_search_share_the_directory(path):
-    """A part of the candidates trains alike, another part does not."""
+    """Some candidates train the same weights, others do not."""
 
     def search(checkpoint_dir):
         rec = MINDRecommender(**SETTINGS, checkpoint_dir=checkpoint_dir)
@@ -296,40 +289,42 @@ def test_the_fits_of_a_search_share_the_directory(path):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NothingToScoreWarning)
-        found, expected = (search(where).fit(X, **TABLES) for where in (path, None))
+        kept = search(path).fit(X, **TABLES)
+        expected = search(None).fit(X, **TABLES)
     np.testing.assert_array_equal(
-        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+        kept.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
     )
-    assert_same(found.best_estimator_, expected.best_estimator_)
+    assert_same(kept.best_estimator_, expected.best_estimator_)
     assert list(path.iterdir()) == []
 
 
-def test_a_search_that_was_killed_goes_on(monkeypatch, path):
+def test_a_search_that_was_killed_resumes(monkeypatch, path):
     search = GridSearchCV(
         MINDRecommender(**SETTINGS, checkpoint_dir=path), {"learning_rate": [0.1]}, cv=KFold(2)
     )
     with monkeypatch.context() as patch:
-        taken = steps_of(patch, kill_at(4))
+        epochs = watch_steps(patch, kill_at(4))
         with pytest.raises(Killed):
             search.fit(X, **TABLES)
-    epoch = taken[-1]
-    taken = steps_of(monkeypatch)
+    interrupted = epochs[-1]
+    epochs = watch_steps(monkeypatch)
     search.fit(X, **TABLES)
-    assert 1 < epoch == taken[0]
+    assert 1 < interrupted == epochs[0]
 
 
 @LOCKS
 def test_of_two_equal_fits_at_once_one_keeps_nothing(monkeypatch, path):
-    """As in a search over the steps after a recommender, with n_jobs."""
-    expected, others = fit(), []
+    """This happens in a search over the steps after a recommender, with n_jobs."""
+    expected = fit()
+    others = []
 
-    def start_another(number):
-        if number == 7:
+    def start_another(step):
+        if step == 7:
             before = epochs_in(path)
             others.append(fit(path))
             assert epochs_in(path) == before
 
-    steps_of(monkeypatch, start_another)
+    watch_steps(monkeypatch, start_another)
     for rec in (fit(path), *others):
         assert_same(rec, expected)
     assert len(others) == 1
@@ -337,55 +332,60 @@ def test_of_two_equal_fits_at_once_one_keeps_nothing(monkeypatch, path):
 
 
 @LOCKS
-@pytest.mark.parametrize("again", [False, True])
-def test_a_folder_that_was_removed_just_now_is_not_ours(monkeypatch, tmp_path, again):
+@pytest.mark.parametrize(
+    ("call", "is_created_again"),
+    [("os.open", False), ("fcntl.flock", False), ("fcntl.flock", True)],
+)
+def test_another_fit_removes_the_folder_meanwhile(monkeypatch, tmp_path, call, is_created_again):
+    """The folder goes before it is opened, or before it is locked."""
     folder = tmp_path / "fit"
-    with _locked(folder) as is_ours:
-        assert not is_ours
-    folder.mkdir()
+    original = {"os.open": os.open, "fcntl.flock": lambda *_: None}[call]
 
-    def too_late(*_):
+    def too_late(*args):
         folder.rmdir()
-        if again:
+        if is_created_again:
             folder.mkdir()
+        return original(*args)
 
-    monkeypatch.setattr("skmind.training.checkpoint.fcntl.flock", too_late)
-    with _locked(folder) as is_ours:
-        assert not is_ours
+    with monkeypatch.context() as patch:
+        patch.setattr(f"skmind.training.checkpoint.{call}", too_late)
+        with open_checkpoint(tmp_path, "fit", 0) as checkpoint:
+            assert checkpoint is None
+    assert folder.exists() == is_created_again
 
 
 @LOCKS
-def test_without_locks_a_fit_goes_on_as_well(monkeypatch, path):
+def test_a_fit_resumes_on_file_systems_without_locks(monkeypatch, path):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr("skmind.training.checkpoint.fcntl.flock", no_locks)
     interrupt(monkeypatch, path, 7)
-    rec, taken = resume(monkeypatch, path)
-    assert taken[0] > 1
+    rec, epochs = resume(monkeypatch, path)
+    assert epochs[0] > 1
     assert_same(rec, fit())
 
 
 def test_what_does_not_change_training_may_change(monkeypatch, path):
     interrupt(monkeypatch, path, 7)
-    rec, taken = resume(monkeypatch, path, verbose=1, n_jobs=2)
-    assert taken[0] > 1
+    rec, epochs = resume(monkeypatch, path, verbose=1, n_jobs=2)
+    assert epochs[0] > 1
     assert_same(rec, fit())
 
 
-def test_a_warm_start_goes_on_from_the_same_weights_only(monkeypatch, path):
+def test_a_warm_start_resumes_from_the_same_weights_only(monkeypatch, path):
     olds = [fit(random_state=seed) for seed in (1, 2)]
     for old in olds:
         old.set_params(warm_start=True, random_state=0, checkpoint_dir=path)
     with monkeypatch.context() as patch:
-        steps_of(patch, kill_at(7))
+        watch_steps(patch, kill_at(7))
         with pytest.raises(Killed):
             olds[0].fit(X, **TABLES)
-    taken = steps_of(monkeypatch)
+    epochs = watch_steps(monkeypatch)
     for old, first in zip(reversed(olds), (1, 2), strict=True):
-        del taken[:]
+        del epochs[:]
         old.fit(X, **TABLES)
-        assert taken[0] == first
+        assert epochs[0] == first
     assert list(path.iterdir()) == []
 
 
@@ -404,7 +404,7 @@ def test_paths_that_cannot_be_used(monkeypatch, tmp_path):
 
 
 def test_other_folders_are_left_alone(tmp_path):
-    folder = tmp_path / "even"  # of another owner: no manifest is in it
+    folder = tmp_path / "even"  # without a manifest it is none of ours
     folder.mkdir()
     Checkpoint(tmp_path, 0).remove()
     assert folder.is_dir()

@@ -1,4 +1,4 @@
-"""What is added to a fitted recommender: `partial_fit` learns it, `add_interactions` takes note."""
+"""Growing a fitted recommender: `partial_fit` trains, `add_interactions` extends the histories."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ from skmind.datasets import make_interactions
 from skmind.exceptions import IgnoredDataWarning, InvalidInputError, NothingToLearnWarning
 from skmind.metrics import ndcg_at_k
 from skmind.model_selection import LeaveLastOut
-from skmind.training.extend import NEAR, REPLAY, with_replay
+from skmind.training.extend import NEIGHBOUR_EVENTS, REPLAYED_PER_NEW_EVENT, with_replay
 
 SMALL = {
     "n_interests": 2,
@@ -35,7 +35,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def parts(data):
-    """Rows that are known at first, and rows with later events, new users and new items."""
+    """The rows of `fit`, and rows with later events, new users and new items."""
     X = data.interactions
     late = X["timestamp"] > X["timestamp"].quantile(0.7)
     new = late | (X["user_id"] % 10 == 3) | (X["item_id"] % 9 == 2)
@@ -55,7 +55,7 @@ def once(parts):
 @pytest.fixture
 def fitted(once):
     rec = copy.deepcopy(once)
-    rec._moments = copy.deepcopy(once._moments)  # which a copy leaves out
+    rec._moments = copy.deepcopy(once._moments)  # a copy does not have them
     return rec
 
 
@@ -65,7 +65,7 @@ def histories(rec):
     return dict(zip(rec.users_.tolist(), (part.tolist() for part in parts), strict=True))
 
 
-# ------------------------------------------------------------------ what is known afterwards
+# ------------------------------------------------------------------ ids and histories afterwards
 
 
 @pytest.mark.parametrize("method", ["partial_fit", "add_interactions"])
@@ -93,9 +93,9 @@ def test_new_users_and_items_are_recommended(fitted, parts):
     old, new = parts
     fitted.partial_fit(new)
     users = sorted(set(new["user_id"]) - set(old["user_id"]))
-    found = fitted.recommend(users, k=len(fitted.items_), exclude_seen=False)
-    assert (found["interest"] >= 0).all()  # none is answered by popularity
-    assert set(new["item_id"]) <= set(found["item_id"])
+    result = fitted.recommend(users, k=len(fitted.items_), exclude_seen=False)
+    assert (result["interest"] >= 0).all()  # popularity answers for nobody
+    assert set(new["item_id"]) <= set(result["item_id"])
     assert len(fitted.item_embeddings_) == len(fitted.items_) == len(fitted.item_counts_)
     epochs = [epoch["epoch"] for epoch in fitted.history_]
     assert epochs == [1, 2, 3]
@@ -162,7 +162,7 @@ def test_first_events_of_an_item_known_by_its_features_change_no_vector(parts, i
     kept = weights["item_embedding"].copy()
     rec.add_interactions(cold)
     np.testing.assert_allclose(rec.interests_from_history(histories), before, atol=1e-5)
-    np.testing.assert_array_equal(weights["item_embedding"], kept)  # of whoever shares them
+    np.testing.assert_array_equal(weights["item_embedding"], kept)  # other models may share them
     rec.save(tmp_path / "model")
     again = MINDRecommender.load(tmp_path / "model")
     np.testing.assert_array_equal(
@@ -174,25 +174,28 @@ def test_first_events_of_an_item_known_by_its_features_change_no_vector(parts, i
 
 
 def untrained(monkeypatch):
-    """Let `partial_fit` train nothing, so that the starting vectors are seen."""
+    """Let `partial_fit` train nothing, so that the starting vectors stay."""
     monkeypatch.setattr(skmind._estimator.Trainer, "fit", lambda *_: [])
 
 
 def test_new_items_start_near_their_neighbours(fitted, monkeypatch):
     untrained(monkeypatch)
-    known = fitted.items_[: NEAR + 2].tolist()
-    log = pd.DataFrame({"user_id": 1000, "item_id": [*known, 901, 902], "timestamp": range(9)})
+    old_items = fitted.items_[: NEIGHBOUR_EVENTS + 2].tolist()
+    log = pd.DataFrame({"user_id": 1000, "item_id": [*old_items, 901, 902], "timestamp": range(9)})
     alone = pd.DataFrame({"user_id": 1001, "item_id": [903], "timestamp": [0]})
     vectors = fitted.item_embeddings_
     fitted.partial_fit(pd.concat([log, alone]))
     np.testing.assert_allclose(fitted.item_embeddings_[: len(vectors)], vectors, atol=1e-6)
-    for item, near in ((901, known[-NEAR:]), (902, known[-NEAR + 1 :])):
-        expected = vectors[np.isin(fitted.items_[: len(vectors)], near)].sum(0)
-        found = fitted.item_embeddings_[fitted.items_ == item][0]
-        np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-5)
+    for item, neighbours in (
+        (901, old_items[-NEIGHBOUR_EVENTS:]),
+        (902, old_items[-NEIGHBOUR_EVENTS + 1 :]),
+    ):
+        total = vectors[np.isin(fitted.items_[: len(vectors)], neighbours)].sum(0)
+        vector = fitted.item_embeddings_[fitted.items_ == item][0]
+        np.testing.assert_allclose(vector, total / np.linalg.norm(total), atol=1e-5)
     assert np.isfinite(fitted.item_embeddings_).all()
-    sizes = np.linalg.norm(fitted._model.weights["item_embedding"], axis=1)
-    assert sizes[-3] == pytest.approx(sizes[: len(vectors)].mean(), rel=1e-4)
+    norms = np.linalg.norm(fitted._model.weights["item_embedding"], axis=1)
+    assert norms[-3] == pytest.approx(norms[: len(vectors)].mean(), rel=1e-4)
 
 
 def test_new_items_start_from_their_features(parts, items, monkeypatch):
@@ -210,13 +213,13 @@ def test_new_items_start_from_their_features(parts, items, monkeypatch):
         )
     )
     for item, topic in table[~table["item_id"].isin(old["item_id"])].to_numpy():
-        found = rec.item_embeddings_[rec.items_ == item][0]
-        cosine = found @ values[topic] / np.linalg.norm(values[topic])
+        vector = rec.item_embeddings_[rec.items_ == item][0]
+        cosine = vector @ values[topic] / np.linalg.norm(values[topic])
         assert (cosine > 0.9999) == (topic != "new")
     np.testing.assert_allclose(rec.item_embeddings_[: len(vectors)], vectors, atol=1e-6)
 
 
-# ------------------------------------------------------------------ the optimiser goes on
+# ------------------------------------------------------------------ the optimiser continues
 
 
 def moments_of(rec, name, key):
@@ -225,25 +228,42 @@ def moments_of(rec, name, key):
 
 def test_the_state_of_the_optimiser_is_kept_and_grown(fitted, parts, monkeypatch):
     before = copy.deepcopy(fitted._moments)
-    n, seen = len(fitted.items_), {}
+    n_old = len(fitted.items_)
+    after = {}
 
     def fit(trainer, _):
-        seen.update(copy.deepcopy(trainer.moments()), rate=trainer.first_rate)
+        after.update(copy.deepcopy(trainer.moments()))
         return []
 
     monkeypatch.setattr(skmind._estimator.Trainer, "fit", fit)
     fitted.partial_fit(parts[1])
-    assert seen.pop("rate") == 0.1
-    assert seen.keys() == before.keys()
+    assert after.keys() == before.keys()
     for name, state in before.items():
         for key, value in state.items():
-            mine = seen[name][key]
+            grown = after[name][key]
             if name == "item_embedding" and key != "step":
                 assert value.any()
-                assert not mine[n:].any()
-                assert len(mine) == len(fitted.items_)
-                mine = mine[:n]
-            np.testing.assert_array_equal(mine, value)
+                assert not grown[n_old:].any()
+                assert len(grown) == len(fitted.items_)
+                grown = grown[:n_old]
+            np.testing.assert_array_equal(grown, value)
+
+
+@pytest.mark.parametrize("is_pickled", [False, True])
+def test_the_learning_rate_stays_where_fit_ended(fitted, parts, monkeypatch, is_pickled):
+    if is_pickled:  # then the optimiser starts afresh, but at the same rate
+        fitted = pickle.loads(pickle.dumps(fitted))
+    rates = []
+    step = skmind._estimator.Trainer.step
+
+    def spy(trainer, *batch):
+        rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        return step(trainer, *batch)
+
+    monkeypatch.setattr(skmind._estimator.Trainer, "step", spy)
+    fitted.partial_fit(parts[1], n_epochs=2)
+    assert len(rates) > 2
+    np.testing.assert_allclose(rates, 0.1 * fitted.learning_rate)
 
 
 def test_steps_add_up_until_a_pickle(fitted, parts):
@@ -253,13 +273,12 @@ def test_steps_add_up_until_a_pickle(fitted, parts):
     assert 0 < steps[0] < steps[1]
     again = pickle.loads(pickle.dumps(fitted))
     assert not hasattr(again, "_moments")
-    one, two = (
-        moments_of(rec.partial_fit(parts[1]), "bilinear", "step").item() for rec in (fitted, again)
-    )
-    assert one - two == steps[1]
+    total = moments_of(fitted.partial_fit(parts[1]), "bilinear", "step").item()
+    afresh = moments_of(again.partial_fit(parts[1]), "bilinear", "step").item()
+    assert total - afresh == steps[1]
 
 
-# ------------------------------------------------------------------ what is not forgotten
+# ------------------------------------------------------------------ replay
 
 
 def test_whole_histories_are_learned_again_beside_the_new_events():
@@ -267,29 +286,30 @@ def test_whole_histories_are_learned_again_beside_the_new_events():
     offsets = np.r_[0, np.cumsum(lengths)]
     log = Interactions(np.arange(offsets[-1], dtype=np.int32), offsets)
     is_new = np.zeros(offsets[-1], dtype=bool)
-    is_new[[0, 1, 7, 12, 20, 21, 22]] = True  # the first of all is the first of its user
-    drawn = np.zeros(200)
+    is_new[[0, 1, 7, 12, 20, 21, 22]] = True  # event 0 is the first of its user: it has no past
+    n_drawn = np.zeros(200)
     for seed in range(40):
         marked = with_replay(log, is_new, np.random.default_rng(seed))
         assert marked[is_new].all()
         whole = np.array([part.all() for part in np.split(marked, offsets[1:-1])])
         assert (marked == is_new | np.repeat(whole, lengths)).all()
-        assert REPLAY * 6 - 5 < lengths[whole].sum() <= REPLAY * 6
-        drawn += whole
-    assert drawn[2:].astype(bool).mean() > 0.5
-    assert not drawn[[1, 2, 3, 5]].any()  # who has new events is no one to be forgotten
-    is_new[:] = np.isin(np.arange(len(is_new)), offsets)  # without a past
+        assert REPLAYED_PER_NEW_EVENT * 6 - 5 < lengths[whole].sum() <= REPLAYED_PER_NEW_EVENT * 6
+        n_drawn += whole
+    assert n_drawn[2:].astype(bool).mean() > 0.5
+    assert not n_drawn[[1, 2, 3, 5]].any()  # users with new events are not replayed
+    is_new[:] = np.isin(np.arange(len(is_new)), offsets)  # first events only
     assert (with_replay(log, is_new, np.random.default_rng(0)) == is_new).all()
 
 
 def test_partial_fit_trains_on_the_past_too(fitted, parts, monkeypatch):
-    seen = []
-    monkeypatch.setattr(skmind._estimator.Trainer, "fit", lambda _, log: seen.append(log) or [])
-    fitted.partial_fit(parts[1].sort_values("timestamp").tail(8))
-    assert len(np.unique(parts[1].sort_values("timestamp").tail(8)["user_id"])) < seen[0].n_users
+    logs = []
+    monkeypatch.setattr(skmind._estimator.Trainer, "fit", lambda _, log: logs.append(log) or [])
+    new = parts[1].sort_values("timestamp").tail(8)
+    fitted.partial_fit(new)
+    assert new["user_id"].nunique() < logs[0].n_users
 
 
-# ------------------------------------------------------------------ what fails, what is nothing
+# ------------------------------------------------------------------ failures and empty cases
 
 
 def interrupted(*args, **kwargs):
@@ -297,8 +317,10 @@ def interrupted(*args, **kwargs):
 
 
 @pytest.mark.parametrize("cause", ["table", "epochs", "parameter", "interrupt", "late", "added"])
-def test_what_fails_changes_nothing(fitted, parts, monkeypatch, cause):
-    table, options, error = parts[1], {}, InvalidInputError
+def test_a_failure_changes_nothing(fitted, parts, monkeypatch, cause):
+    table = parts[1]
+    options = {}
+    error = InvalidInputError
     answer = fitted.recommend(k=3)
     weights = {name: value.copy() for name, value in fitted._model.weights.items()}
     if cause == "table":
@@ -354,12 +376,12 @@ def test_early_stopping_is_for_fit(parts):
 
 @pytest.mark.filterwarnings("ignore:.*items that are not known:UserWarning")
 def test_partial_fit_learns_new_tastes_and_add_interactions_does_not():
-    """The new people like topics of which nobody knew an item."""
-    made = make_interactions(150, 60, n_topics=6, n_interests=2, noise=0, random_state=1)
-    X, late = made.interactions, np.flatnonzero(made.user_interests[:, 4:].any(axis=1))
-    old, new = X[~X["user_id"].isin(late)], X[X["user_id"].isin(late)]
-    train, test = next(LeaveLastOut().split(new))
-    train, test = new.iloc[train], new.iloc[test]
+    """The new users like topics whose items no old user has."""
+    data = make_interactions(150, 60, n_topics=6, n_interests=2, noise=0, random_state=1)
+    X = data.interactions
+    is_new = X["user_id"].isin(np.flatnonzero(data.user_interests[:, 4:].any(axis=1)))
+    old, new = X[~is_new], X[is_new]
+    train, test = (new.iloc[rows] for rows in next(LeaveLastOut().split(new)))
     added = MINDRecommender(**SMALL | {"max_epochs": 5}).fit(old)
     learned = copy.deepcopy(added).partial_fit(train, n_epochs=10)
     full = MINDRecommender(**SMALL | {"max_epochs": 5}).fit(pd.concat([old, train]))

@@ -1,3 +1,5 @@
+"""The training loop learns planted structure, step by step as its definition says."""
+
 import copy
 import logging
 import math
@@ -18,8 +20,19 @@ from skmind.nn import optim
 from skmind.nn.inference import encode, unit_items
 from skmind.nn.label_attention import label_aware
 from skmind.nn.network import MINDNet, NetConfig
+from skmind.training import trainer as trainer_module
 from skmind.training.checkpoint import Checkpoint
-from skmind.training.trainer import Trainer, TrainingSettings
+from skmind.training.trainer import (
+    FEATURES_ONLY_ITEM_SHARE,
+    Trainer,
+    TrainingSettings,
+    choose_batch_size,
+    hold_out,
+    make_optimizers,
+    needed_rows,
+    profile_only_probability,
+    validation_ndcg,
+)
 
 N_ITEMS, K, D, L = 80, 2, 16, 10
 
@@ -44,7 +57,7 @@ SETTINGS = {
 
 
 def planted(noise=0.1, n_users=300, n_items=N_ITEMS, seed=0):
-    """Histories of users who each hold two of eight topics; with noise=1, of none."""
+    """Histories of users who like two of eight topics each; with noise=1, of random items."""
     table = make_interactions(
         n_users,
         n_items,
@@ -74,7 +87,7 @@ def network(n_items=N_ITEMS, n_interests=K, item_width=0, user_width=0, layers=1
 
 
 def shaken(net, seed=0):
-    """The network with an encoder unlike the initial one, so that all of it has a gradient."""
+    """Change the initial encoder, so that each of its weights has a gradient."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in net.layers.parameters():
@@ -88,6 +101,11 @@ def trainer(net=None, user_features=None, seed=0, **changes):
     return Trainer(network() if net is None else net, user_features, settings, rng)
 
 
+def first_batch(one, data):
+    """Return the first batch of an epoch, and the sampler of negatives."""
+    return next(iter(one.batch_sampler(data))), one.negative_sampler(data)
+
+
 def samples(batch):
     """(user, history newest first, target) of every sample of a batch, from its chunks."""
     return [
@@ -98,35 +116,32 @@ def samples(batch):
 
 
 def watch(monkeypatch, one):
-    """Batches and learning rates of the steps that `one` takes, as lists that fill up."""
-    batches, rates, step = [], [], one._step
+    """Return two lists that fill up with the batch and the learning rates of each step."""
+    batches = []
+    rates = []
+    step = one.step
 
     def spy(batch, sampler):
         batches.append(batch)
         rates.append([group["lr"] for part in one.optimizers for group in part.param_groups])
         return step(batch, sampler)
 
-    monkeypatch.setattr(one, "_step", spy)
+    monkeypatch.setattr(one, "step", spy)
     return batches, rates
 
 
 @pytest.fixture
-def all_known(monkeypatch):
+def nothing_left_out(monkeypatch):
     """Training that leaves out neither items' own embeddings nor users' histories."""
-    monkeypatch.setattr("skmind.training.trainer.BARE_ITEMS", 0.0)
-    monkeypatch.setattr(Trainer, "_unknown", lambda *_: None)
+    monkeypatch.setattr(trainer_module, "FEATURES_ONLY_ITEM_SHARE", 0.0)
+    monkeypatch.setattr(
+        trainer_module, "profile_only_probability", lambda batch, _: np.zeros(batch.history.shape)
+    )
 
 
-def test_the_earlier_an_event_the_more_often_features_alone_foretell_it():
-    n, nobody = 4000, np.empty((12_000, 3), dtype=np.int32)
-    lengths, n_before = np.tile([3, 1, 3], n), np.tile([0, 4, 0], n)
-    features = sparse.csr_matrix(np.tile([[1.0], [1.0], [0.0]], (n, 1)))
-    one = trainer(network(user_width=1), features)
-    unknown = one._unknown(Batch(nobody, nobody, lengths, np.arange(3 * n), n_before), features)
-    share = unknown.numpy().reshape(n, 3, 3).mean(0)
-    np.testing.assert_allclose(share[0], [1 / 4, 1 / 3, 1 / 2], atol=0.03)  # newest first
-    np.testing.assert_allclose(share[1, 0], 1 / 6, atol=0.03)
-    assert not share[2].any()  # without features
+def chance_ndcg(n_candidates):
+    """Expected NDCG@10 of one target among so many items in random order."""
+    return (1 / np.log2(np.arange(2, 12))).sum() / n_candidates
 
 
 # ------------------------------------------------------------------ learning
@@ -138,23 +153,22 @@ def test_learns_planted_interests_and_nothing_from_noise():
         one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=9)
         history = one.fit(planted(noise))
         losses = [record["loss"] for record in history]
-        assert losses == sorted(losses, reverse=True)  # from bad initial vectors to at least chance
+        assert losses == sorted(losses, reverse=True)  # initial vectors are worse than chance
         results[noise] = losses[-1], max(record["validation_ndcg"] for record in history)
     loss, ndcg = results[0.1]
-    # below: what knowing the topics but not the noise would give, roughly; above: well off chance
+    # The lower bound is roughly what knowing the topics gives; a lower loss would mean leakage.
     assert 2.9 < loss < math.log(N_ITEMS) - 0.15
     assert 0.16 < ndcg < 0.42
     loss, ndcg = results[1.0]
     assert abs(loss - math.log(N_ITEMS)) < 0.15
-    chance = (1 / np.log2(np.arange(2, 12))).sum() / (N_ITEMS - 9)
-    assert abs(ndcg - chance) < 0.06
+    assert abs(ndcg - chance_ndcg(N_ITEMS - 9)) < 0.06
 
 
 @pytest.mark.parametrize("label_attention", [None, "hard", 5.0])
 @pytest.mark.parametrize("negative_sampling", ["uniform", "popularity", "in_batch", "mixed"])
 def test_every_loss_learns(negative_sampling, label_attention):
     one = trainer(
-        network(layers=0),  # the histories have no order
+        network(layers=0),  # the order of the histories is random
         negative_sampling=negative_sampling,
         label_attention=label_attention,
         n_negatives=40,
@@ -163,9 +177,9 @@ def test_every_loss_learns(negative_sampling, label_attention):
         learning_rate=0.02,
     )
     data = planted(n_users=250)
-    (users, targets), rest = one._hold_out(data)
-    before = one._validate(rest, users, targets)
-    chance = (1 / np.log2(np.arange(2, 12))).sum() / (N_ITEMS - 9)
+    held_out, rest = hold_out(data, 0.5, np.random.default_rng(0))
+    before = validation_ndcg(one.net, rest, *held_out, None)
+    chance = chance_ndcg(N_ITEMS - 9)
     assert abs(before - chance) < 0.05
     history = one.fit(data)
     assert chance + 0.05 < history[-1]["validation_ndcg"] < 0.42
@@ -173,7 +187,7 @@ def test_every_loss_learns(negative_sampling, label_attention):
 
 
 def walks(noise, n_items=40):
-    """Histories in which an item is followed by its successor, or with ``noise`` by any item."""
+    """Histories in which each item is followed by its successor, or with ``noise`` by any item."""
     rng = np.random.default_rng(0)
     successor = rng.permutation(n_items)
     histories = []
@@ -193,7 +207,7 @@ def test_the_encoder_learns_what_follows_and_nothing_from_noise():
         one = trainer(net, early_stopping=True, max_epochs=5, learning_rate=0.02, batch_size=32)
         record = one.fit(walks(noise))[-1]
         last[noise, layers] = record["loss"], record["validation_ndcg"]
-    # the least possible: the successor has p = 0.8 + 0.2 / 40, all the others share the rest
+    # The lowest possible loss: the successor has p = 0.8 + 0.2 / 40, the others share the rest.
     p = 0.805
     least = -p * math.log(p) - (1 - p) * math.log((1 - p) / 39)
     assert least - 0.1 < last[0.2, 1][0] < least + 0.15
@@ -201,12 +215,11 @@ def test_the_encoder_learns_what_follows_and_nothing_from_noise():
     assert 0.75 < last[0.2, 1][1] < 0.9
     loss, ndcg = last[1.0, 1]
     assert abs(loss - math.log(40)) < 0.15
-    chance = (1 / np.log2(np.arange(2, 12))).sum() / (40 - 10)  # about ten are seen: left out
-    assert abs(ndcg - chance) < 0.07
+    assert abs(ndcg - chance_ndcg(40 - 10)) < 0.07  # about ten items are seen and not ranked
 
 
 def test_user_features_are_learned_from():
-    """The one thing that tells a user's topic is the feature: histories are a common item."""
+    """Only the feature tells a user's topic: all histories begin with the same items."""
     rng = np.random.default_rng(0)
     topics = rng.integers(4, size=300)
     data = lists(*([0, 1, 4 + 4 * topic + rng.integers(4)] for topic in topics))
@@ -218,7 +231,7 @@ def test_user_features_are_learned_from():
         one = trainer(net, features, early_stopping=True, max_epochs=8, batch_size=16)
         last[features is None] = one.fit(data)[-1]["validation_ndcg"]
         assert torch.equal(before, net.user_values.weight) == (features is None)
-    # one of four equal items of the topic: (1 + 1/log2(3) + 1/2 + 1/log2(5)) / 4; without, of 16
+    # One of the four items of the topic: (1 + 1/log2(3) + 1/2 + 1/log2(5)) / 4; without: of 16.
     assert 0.55 < last[False] < 0.75
     assert 0.2 < last[True] < 0.38
 
@@ -233,12 +246,13 @@ def full_softmax(net, batch, attention, features=None):
     losses = []
     for user, history, target in samples(batch):
         profile = net.profiles(None if features is None else features[[user]])
-        found = net(torch.tensor([history]), torch.tensor([len(history)]), items, profile)
-        interests, mask = found.vectors, found.mask
+        interests = net(torch.tensor([history]), torch.tensor([len(history)]), items, profile)
+        vectors = interests.vectors
+        mask = interests.mask
         if attention is not None:
-            interests = label_aware(interests, mask, unit[[target]], attention)[:, None]
+            vectors = label_aware(vectors, mask, unit[[target]], attention)[:, None]
             mask = mask[:, :1]
-        logits = interests[mask] @ unit.T / 0.1  # (interests in use, items)
+        logits = vectors[mask] @ unit.T / 0.1  # (interests in use, items)
         losses.append(logits.logsumexp((0, 1)) - logits[:, target].logsumexp(0))
     return torch.stack(losses).mean()
 
@@ -247,21 +261,20 @@ def full_softmax(net, batch, attention, features=None):
 @pytest.mark.parametrize(
     ("attention", "n_interests"), [(None, 1), (None, 3), ("hard", 2), (3.0, 2)]
 )
-def test_a_step_is_adam_on_the_full_softmax(all_known, attention, n_interests, layers):
+def test_a_step_is_adam_on_the_full_softmax(nothing_left_out, attention, n_interests, layers):
     net = shaken(network(n_interests=n_interests, user_width=3, layers=layers))
     reference = copy.deepcopy(net)
     data = planted(n_users=20)
     features = sparse.csr_matrix(np.random.default_rng(0).random((20, 3)).astype(np.float32))
     one = trainer(net, features, label_attention=attention, item_dropout=0.0, weight_decay=0.01)
-    one._set_learning_rate(1)  # of two epochs: halfway from 0.01 to 0.001
-    batch = next(iter(one._batches(data)))
+    one.set_learning_rate(1)  # of two epochs: halfway from 0.01 to 0.001
+    batch, sampler = first_batch(one, data)
     assert batch.lengths.min() < batch.lengths.max()
-    sampler = one._negatives(data)
-    if attention is None:  # each group of negatives is every item: no estimate of the sum
+    if attention is None:  # every group of negatives holds all items, so that nothing is estimated
         items = np.tile(np.arange(N_ITEMS), n_interests)
         draw = items, np.full(len(items), math.log(n_interests), dtype=np.float32)
         sampler = SimpleNamespace(draw=lambda _: draw)
-    loss = one._step(batch, sampler)
+    loss = one.step(batch, sampler)
 
     expected = full_softmax(reference, batch, attention, features)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -272,38 +285,50 @@ def test_a_step_is_adam_on_the_full_softmax(all_known, attention, n_interests, l
         assert gradient.any(), name
         encoder = name.startswith(("layers", "state"))
         rate = 0.0055 * (0.1 if encoder else 1)
-        # Adam's first step is the sign of the gradient: its own, so as not to see rounding
+        # Adam's first step is the sign of the gradient. Rounding may change a sign, so this takes
+        # the gradient of the step, which is close to the expected one (see above).
         before = reference.get_parameter(name).detach()
         gradient = parameter.grad + 0.01 * before
-        wanted = before - rate * gradient / (gradient.abs() + 1e-8)
-        torch.testing.assert_close(parameter.detach(), wanted, atol=1e-6, rtol=0)
+        after = before - rate * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(parameter.detach(), after, atol=1e-6, rtol=0)
         assert (parameter - before).abs().max() > 0.9 * rate
 
 
 @pytest.mark.parametrize("layers", [0, 2])
-def test_every_parameter_is_trained_in_one_group(layers):
-    one = trainer(network(item_width=4, user_width=3, layers=layers))
-    (adam,) = one.optimizers
+def test_every_parameter_is_in_one_group_of_an_optimizer(layers):
+    net = network(item_width=4, user_width=3, layers=layers)
+    (adam,) = make_optimizers(net, 0.01, 0.0)
     ids = [id(p) for group in adam.param_groups for p in group["params"]]
-    assert sorted(ids) == sorted(id(p) for p in one.net.parameters())
-    rest, *others = adam.param_groups  # no group is empty: each costs time at every step
-    dense = [p for group in others for p in group["params"]]
-    assert {id(p) for p in dense} == {id(p) for p in one.net.dense_parameters()}
-    assert len(dense) == (21 if layers else 0)
-    assert len(rest["params"]) == 6
-    assert len(others) == bool(layers)
+    assert sorted(ids) == sorted(id(p) for p in net.parameters())
+    others, *encoder_groups = adam.param_groups
+    assert len(others["params"]) == 6
+    assert len(encoder_groups) == bool(layers)  # an empty group would cost time in every step
+    encoder = [p for group in encoder_groups for p in group["params"]]
+    assert {id(p) for p in encoder} == {id(p) for p in net.dense_parameters()}
+    assert len(encoder) == (21 if layers else 0)
 
 
 @pytest.mark.parametrize("negative_sampling", ["uniform", "mixed"])
-def test_looking_up_distinct_items_only_gives_the_same_step(
-    all_known, monkeypatch, negative_sampling
+def test_a_step_is_the_same_with_all_items_and_with_those_of_the_batch(
+    nothing_left_out, monkeypatch, negative_sampling
 ):
-    """A catalogue larger than the batch's codes, against the whole table."""
+    """The catalogue has more items than the batch has codes."""
     rng = np.random.default_rng(0)
     data = lists(*(rng.integers(3000, size=6) for _ in range(9)))
     rows = sparse.csr_matrix(rng.random((9, 3)).astype(np.float32))
+    codes_seen = []
+
+    def spy(*args):
+        codes_seen.append(needed_rows(*args)[0])
+        return needed_rows(*args)
+
+    def all_rows(table, history, targets, negatives):
+        parts = np.maximum(history, 0), targets, negatives
+        return None, *(part.astype(np.int64) for part in parts)
+
     steps = []
-    for whole in (False, True):
+    for rows_of_batch in (spy, all_rows):
+        monkeypatch.setattr(trainer_module, "needed_rows", rows_of_batch)
         one = trainer(
             shaken(network(3000, item_width=4, user_width=3)),
             rows,
@@ -312,22 +337,11 @@ def test_looking_up_distinct_items_only_gives_the_same_step(
             negative_sampling=negative_sampling,
             item_dropout=0.0,
         )
-        batch = next(iter(one._batches(data)))
-        looked_up = []
-
-        def compact(history, *codes, one=one, whole=whole, looked_up=looked_up):
-            found = Trainer._compact(one, history, *codes)
-            looked_up.append(found[0])
-            if whole:
-                return None, *(np.maximum(part, 0).astype(np.int64) for part in (history, *codes))
-            return found
-
-        monkeypatch.setattr(one, "_compact", compact)
-        loss = one._step(batch, one._negatives(data))
-        assert len(looked_up[0]) < 200
+        loss = one.step(*first_batch(one, data))
         steps.append((loss, {name: p.grad for name, p in one.net.named_parameters()}))
-    (loss, gradients), (expected, expected_gradients) = steps
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert [len(codes) < 200 for codes in codes_seen] == [True]
+    (loss, gradients), (expected_loss, expected_gradients) = steps
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-6)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-6, rtol=1e-4)
         assert gradient.any(), name
@@ -335,7 +349,7 @@ def test_looking_up_distinct_items_only_gives_the_same_step(
 
 @pytest.fixture
 def all_large(monkeypatch):
-    """Every table as if it were too large for a step to move all its rows."""
+    """Treat every table as too large to move all its rows in a step."""
     monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", 0)
 
 
@@ -344,32 +358,32 @@ def test_large_tables_have_the_same_gradient_of_the_rows_in_use(monkeypatch, n_n
     rng = np.random.default_rng(0)
     data = lists(*(rng.integers(3000, size=6) for _ in range(9)))
     rows = sparse.csr_matrix(rng.random((9, 40)).astype(np.float32))
-    found = []
-    for largest in (10**9, 39):  # the tables of 3000 items and 40 values are large, that of 4 not
+    results = []
+    for largest in (10**9, 39):  # with 39, the tables of 3000 items and 40 values are large
         monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", largest)
         net = network(3000, item_width=4, user_width=40)
         one = trainer(net, rows, n_negatives=n_negatives, batch_size=16)
         before = copy.deepcopy(net)
-        loss = one._step(next(iter(one._batches(data))), one._negatives(data))
-        found.append((loss, net, before, one.optimizers))
-    (expected, dense, _, adam), (loss, net, before, optimizers) = found
+        loss = one.step(*first_batch(one, data))
+        results.append((loss, net, before, one.optimizers))
+    (expected_loss, dense, _, adam), (loss, net, before, optimizers) = results
     assert len(adam) == 1
     assert [type(part).__name__ for part in optimizers] == ["Adam", "RowAdam"]
     large = [*optimizers[1].param_groups[0]["params"]]
     assert [id(table) for table in large] == [id(net.item_embedding), id(net.user_values.weight)]
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-6)
     for name, parameter in net.named_parameters():
         gradient = parameter.grad
         assert gradient.is_sparse == any(parameter is table for table in large)
-        wanted = dense.get_parameter(name).grad
-        torch.testing.assert_close(gradient.to_dense(), wanted, atol=1e-6, rtol=1e-4)
+        expected = dense.get_parameter(name).grad
+        torch.testing.assert_close(gradient.to_dense(), expected, atol=1e-6, rtol=1e-4)
         if gradient.is_sparse:
             moved = (parameter != before.get_parameter(name)).any(1)
-            assert torch.equal(moved, wanted.any(1))
+            assert torch.equal(moved, expected.any(1))
 
 
 def test_large_tables_learn_as_much(all_large):
-    """The bounds are those of Adam, in the first test of this module."""
+    """Within the bounds that Adam meets in the first test of this module."""
     for noise, low, high in [(0.1, 0.16, 0.42), (1.0, 0.0, 0.125)]:
         one = trainer(early_stopping=True, max_epochs=5, n_iter_no_change=9)
         assert len(one.optimizers) == 2
@@ -381,11 +395,11 @@ def test_the_learning_rate_of_large_tables_falls_too(monkeypatch, all_large):
     one = trainer()
     _, rates = watch(monkeypatch, one)
     one.fit(planted(n_users=40))
-    rest, dense, rows = np.array(rates).T
-    assert rest[0] == 0.01
-    assert rest[-1] < 0.003
-    np.testing.assert_array_equal(rows, rest)
-    np.testing.assert_allclose(dense, 0.1 * rest)
+    others, encoder, tables = np.array(rates).T
+    assert others[0] == 0.01
+    assert others[-1] < 0.003
+    np.testing.assert_array_equal(tables, others)
+    np.testing.assert_allclose(encoder, 0.1 * others)
 
 
 # ------------------------------------------------------------------ precision
@@ -393,19 +407,19 @@ def test_the_learning_rate_of_large_tables_falls_too(monkeypatch, all_large):
 
 @pytest.mark.parametrize("attention", [None, "hard", 5.0])
 def test_a_step_in_bfloat16_is_close(attention):
-    found = []
+    results = []
     for precision in ("float32", "bfloat16"):
         net = shaken(network(user_width=3, item_width=4))
         data = planted(n_users=40)
         rows = sparse.csr_matrix(np.random.default_rng(0).random((40, 3)).astype(np.float32))
         one = trainer(net, rows, precision=precision, label_attention=attention)
-        loss = one._step(next(iter(one._batches(data))), one._negatives(data))
+        loss = one.step(*first_batch(one, data))
         assert loss.dtype == torch.float32
         gradients = [parameter.grad for parameter in net.parameters()]
         assert {gradient.dtype for gradient in gradients} == {torch.float32}
-        found.append((loss.item(), torch.cat([g.flatten() for g in gradients])))
-    (loss, gradient), (low_loss, low_gradient) = found
-    assert 0 < abs(low_loss - loss) < 0.02  # if it were 0, the precision would be the same
+        results.append((loss.item(), torch.cat([g.flatten() for g in gradients])))
+    (loss, gradient), (low_loss, low_gradient) = results
+    assert 0 < abs(low_loss - loss) < 0.02  # 0 would mean that the precision is the same
     assert 0 < (low_gradient - gradient).norm() / gradient.norm() < 0.15
 
 
@@ -416,54 +430,115 @@ def test_learns_as_much_in_bfloat16():
     assert all(p.dtype == torch.float32 for p in one.net.parameters())
 
 
-def test_compact_points_to_the_same_items():
-    data = planted(n_users=20)
-    for n_items, compacted in [(N_ITEMS, False), (5000, True)]:
-        one = trainer(network(n_items), batch_size=64)
-        batch = next(iter(one._batches(data)))
-        negatives = np.array([5, 5, 79, 0])
-        wanted = batch.targets[batch.targets >= 0]
-        rows, history, targets, drawn = one._compact(batch.history, wanted, negatives)
-        assert (rows is not None) == compacted
-        codes = np.arange(n_items) if rows is None else rows
-        there = np.arange(batch.history.shape[1]) < batch.lengths[:, None]
-        assert (codes[history][there] == batch.history[there]).all()
-        assert (codes[targets] == wanted).all()
-        assert (codes[drawn] == negatives).all()
-        assert history.shape == batch.history.shape
+# ------------------------------------------------------------------ what a batch looks up
+
+
+@pytest.mark.parametrize(
+    ("n_items", "large", "all_items"), [(80, False, True), (5000, False, False), (80, True, False)]
+)
+def test_needed_rows_point_to_the_same_items(monkeypatch, n_items, large, all_items):
+    if large:
+        monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", 79)
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, L + 1, size=20)
+    is_event = np.arange(L) < lengths[:, None]
+    history = np.where(is_event, rng.integers(80, size=(20, L)), -1).astype(np.int32)
+    targets = rng.integers(80, size=lengths.sum(), dtype=np.int32)
+    negatives = np.array([5, 5, 79, 0])
+    codes, *rows = needed_rows(torch.empty(n_items, 1), history, targets, negatives)
+    assert (codes is None) == all_items
+    if codes is None:
+        codes = np.arange(n_items)
+    else:
+        expected = {*history[is_event], *targets, *negatives, 0}  # 0 stands for the padding
+        assert codes.tolist() == sorted(expected)
+    history_rows, target_rows, negative_rows = rows
+    assert history_rows.shape == history.shape
+    np.testing.assert_array_equal(codes[history_rows][is_event], history[is_event])
+    np.testing.assert_array_equal(codes[target_rows], targets)
+    np.testing.assert_array_equal(codes[negative_rows], negatives)
+    assert all(part.dtype == np.int64 for part in rows)
+
+
+# ------------------------------------------------------------------ what a step leaves out
+
+
+def watch_forward(monkeypatch, net):
+    """Return a list that fills up with the masks (dropped, profile only) of each forward pass."""
+    masks = []
+    forward = net.forward
+
+    def spy(history, lengths, items, profile, dropped, profile_only, **options):
+        masks.append((dropped, profile_only))
+        return forward(history, lengths, items, profile, dropped, profile_only, **options)
+
+    monkeypatch.setattr(net, "forward", spy)
+    return masks
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2, 0.6])
 def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
     one = trainer(item_dropout=dropout, max_epochs=1)
-    masks, forward = [], one.net.forward
-
-    def spy(history, lengths, items, profile, dropout_mask, profile_only, all_queries):
-        masks.append(dropout_mask)
-        B, L = history.shape
-        assert dropout_mask is None or dropout_mask.shape == (B, L, L)
-        assert profile_only is None  # there are no features
-        return forward(history, lengths, items, profile, dropout_mask, profile_only, all_queries)
-
-    monkeypatch.setattr(one.net, "forward", spy)
+    masks = watch_forward(monkeypatch, one.net)
+    batches, _ = watch(monkeypatch, one)
     one.fit(planted())
+    assert all(profile_only is None for _, profile_only in masks)  # there are no features
+    masks = [dropped for dropped, _ in masks]
     if not dropout:
         assert set(masks) == {None}
         return
+    for batch, mask in zip(batches, masks, strict=True):
+        B, length = batch.history.shape
+        assert mask.shape == (B, length, length)
     share = torch.cat([mask.ravel() for mask in masks]).float().mean().item()
     assert share == pytest.approx(dropout, abs=0.01)
-    # whether one sample leaves an item out tells nothing of the next sample or item
-    for axis in (0, 1, 2):
-        alike = torch.cat(
-            [
-                (
-                    mask.narrow(axis, 1, mask.shape[axis] - 1)
-                    & mask.narrow(axis, 0, mask.shape[axis] - 1)
-                ).ravel()
-                for mask in masks
-            ]
-        )
-        assert alike.float().mean().item() == pytest.approx(dropout**2, abs=0.01)
+    for axis in (0, 1, 2):  # neighbouring chunks, samples and items are independent
+        both = []
+        for mask in masks:
+            n = mask.shape[axis] - 1
+            both.append((mask.narrow(axis, 1, n) & mask.narrow(axis, 0, n)).ravel())
+        assert torch.cat(both).float().mean().item() == pytest.approx(dropout**2, abs=0.01)
+
+
+def test_the_earlier_an_event_the_more_often_features_alone_foretell_it():
+    nothing = np.empty((3, 3), dtype=np.int32)
+    lengths = np.array([3, 1, 3])
+    batch = Batch(nothing, nothing, lengths, np.arange(3), n_before=np.array([0, 4, 0]))
+    features = sparse.csr_matrix([[1.0], [1.0], [0.0]])
+    probability = profile_only_probability(batch, features)
+    np.testing.assert_allclose(probability[0], [1 / 4, 1 / 3, 1 / 2])  # newest first
+    assert probability[1, 0] == pytest.approx(1 / 6)
+    assert not probability[2].any()  # without features
+
+
+def test_steps_draw_which_samples_are_foretold_from_features_alone(monkeypatch):
+    n_users = 500
+    one = trainer(network(user_width=1), sparse.csr_matrix(np.ones((n_users, 1))), max_epochs=20)
+    masks = watch_forward(monkeypatch, one.net)
+    monkeypatch.setattr(trainer_module, "sampled_softmax", lambda interests, *_: interests.sum())
+    rng = np.random.default_rng(0)
+    one.fit(lists(*(rng.integers(N_ITEMS, size=4) for _ in range(n_users))))
+    drawn = torch.cat([profile_only for _, profile_only in masks]).float().mean(0)
+    np.testing.assert_allclose(drawn, [1 / 4, 1 / 3, 1 / 2], atol=0.02)
+
+
+def test_steps_draw_which_items_are_known_by_features_alone(monkeypatch):
+    shares = {}
+    for width in (0, 3):
+        one = trainer(network(item_width=width), max_epochs=20)
+        masks = []
+        item_vectors = one.net.item_vectors
+
+        def spy(codes=None, features_only=None, masks=masks, item_vectors=item_vectors):
+            masks.append(features_only)
+            return item_vectors(codes, features_only)
+
+        monkeypatch.setattr(one.net, "item_vectors", spy)
+        one.fit(planted(n_users=40))
+        assert len(masks) > 40
+        shares[width] = None if masks[0] is None else torch.stack(masks).float().mean().item()
+    assert shares[0] is None
+    assert shares[3] == pytest.approx(FEATURES_ONLY_ITEM_SHARE, abs=0.01)
 
 
 def test_weight_decay_shrinks_what_is_not_trained():
@@ -483,9 +558,9 @@ def test_weight_decay_shrinks_what_is_not_trained():
 
 @pytest.mark.parametrize("negative_sampling", ["in_batch", "mixed"])
 def test_the_correction_counts_targets_only(negative_sampling):
-    """Over an epoch each item that is a target counts as often as every other: once a batch."""
+    """Over an epoch, each item that is a target counts as often as any other: once per batch."""
     rng = np.random.default_rng(0)
-    # item 0 comes first in every history, and rarely later: it is seldom a target
+    # Item 0 comes first in every history, and rarely later: it is rarely a target.
     data = lists(*([0, *rng.integers(5, size=5)] for _ in range(100)))
     one = trainer(
         network(6, n_interests=1),
@@ -493,25 +568,27 @@ def test_the_correction_counts_targets_only(negative_sampling):
         n_negatives=1,
         batch_size=50,
     )
-    sampler, batches = one._negatives(data), one._batches(data)
-    mass, n_draws = np.zeros(6), 0
+    sampler = one.negative_sampler(data)
+    batches = one.batch_sampler(data)
+    mass = np.zeros(6)
+    n_draws = 0
     for _ in range(1 if negative_sampling == "in_batch" else 40):
         for batch in batches:
             targets = batch.targets[batch.targets >= 0]
             codes, log_expected = sampler.draw(targets)
-            # batches differ in size; a larger one counts for more
+            # Batches differ in size: a larger one counts for more.
             np.add.at(mass, codes, len(targets) * np.exp(-log_expected.astype(np.float64)))
             n_draws += len(targets)
     tolerance = 1e-5 if negative_sampling == "in_batch" else 0.03
     assert mass[:5] / n_draws == pytest.approx(1, abs=tolerance)
-    if negative_sampling == "mixed":  # the one that is no target is drawn uniformly, once in six
+    if negative_sampling == "mixed":  # the item that is no target is drawn uniformly only
         assert mass[5] / n_draws == pytest.approx(1, abs=0.5)
 
 
 @pytest.mark.parametrize(("attention", "groups"), [(None, K), ("hard", 1), (2.0, 1)])
 def test_negatives_are_dealt_to_the_interests_of_a_mixture(attention, groups):
     one = trainer(label_attention=attention, n_negatives=31)
-    codes, _ = one._negatives(planted()).draw(np.arange(64))
+    codes, _ = one.negative_sampler(planted()).draw(np.arange(64))
     assert len(codes) == 31 + 31 % groups
 
 
@@ -538,14 +615,13 @@ def test_history_records():
 
 def test_the_loss_is_the_mean_over_samples(monkeypatch):
     one = trainer(batch_size=100, max_epochs=1)
-    sizes, step = [], one._step
+    sizes = []
 
-    def numbered(batch, sampler):
-        step(batch, sampler)
+    def numbered(batch, _):
         sizes.append(len(samples(batch)))
         return float(len(sizes))
 
-    monkeypatch.setattr(one, "_step", numbered)
+    monkeypatch.setattr(one, "step", numbered)
     (record,) = one.fit(planted())
     assert len(set(sizes)) > 2
     expected = np.average(np.arange(1, len(sizes) + 1), weights=sizes)
@@ -578,12 +654,14 @@ def test_histories_are_cut_to_the_window(monkeypatch):
 
 def test_steps_are_in_training_mode_after_validation_too(monkeypatch):
     one = trainer(early_stopping=True)
-    modes, step = [], one._step
-    monkeypatch.setattr(one, "_step", lambda *a: modes.append(one.net.training) or step(*a))
+    modes = []
+    step = one.step
+    monkeypatch.setattr(one, "step", lambda *args: modes.append(one.net.training) or step(*args))
     one.net.eval()
     one.fit(planted(n_users=40))
-    assert modes == [True] * len(modes)
-    assert not one.net.training  # the last thing was validation
+    assert len(modes) > 2
+    assert all(modes)
+    assert not one.net.training  # validation comes last
 
 
 def test_learning_rate_falls_linearly_with_the_samples_to_a_tenth(monkeypatch):
@@ -609,7 +687,7 @@ def test_a_sampled_epoch_has_about_so_many_samples(monkeypatch):
     sizes = np.array([len(samples(batch)) for batch in batches])
     assert [record["epoch"] for record in history] == [1, 2]
     assert 100 <= sizes.sum() < 2 * (50 + 12)
-    # More samples than planned, those of a user with many, don't turn the rate below its last.
+    # A user with more samples than planned does not lower the rate below its final value.
     one = trainer(max_epochs=1, learning_rate=0.02, batch_size=8, samples_per_epoch=1)
     batches, rates = watch(monkeypatch, one)
     one.fit(lists(range(60)))
@@ -629,14 +707,15 @@ def test_a_batch_larger_than_the_data_is_one_step_an_epoch(monkeypatch):
 @pytest.mark.parametrize(
     ("n_samples", "size"), [(1, 32), (3299, 32), (3300, 33), (10_000, 100), (200_000, 1024)]
 )
-def test_the_automatic_batch_is_a_hundredth_within_limits(n_samples, size):
+def test_the_automatic_batch_is_a_hundredth_within_bounds(n_samples, size):
+    assert choose_batch_size("auto", n_samples) == size
+    assert choose_batch_size(7, n_samples) == 7
     zeros = np.zeros(n_samples + 2, dtype=np.int32)
     data = Interactions(zeros, np.array([0, 0, 1, n_samples + 2]))  # users of 0, 1 and n + 1 events
-    batches = trainer(batch_size="auto")._batches(data)
+    batches = trainer(batch_size="auto").batch_sampler(data)
     assert batches.n_samples == n_samples
     assert batches.batch_size == size
-    assert trainer(batch_size=7)._batches(data).batch_size == 7
-    sampled = trainer(batch_size="auto", samples_per_epoch=5000)._batches(data)
+    sampled = trainer(batch_size="auto", samples_per_epoch=5000).batch_sampler(data)
     assert sampled.n_samples == min(n_samples, 5000)
     assert sampled.batch_size == min(size, 50)
 
@@ -649,22 +728,23 @@ def test_one_sample_is_enough():
 # ------------------------------------------------------------------ early stopping
 
 
-def plant_scores(monkeypatch, one, scores):
-    """Let validation give `scores`; returns the list of the weights at each."""
-    seen, scores = [], iter(scores)
+def plant_scores(monkeypatch, scores):
+    """Let validation return ``scores``; return a list that fills up with the weights at each."""
+    weights = []
+    scores = iter(scores)
 
-    def validate(*_):
-        seen.append(copy.deepcopy(one.net.state_dict()))
+    def validate(net, *_):
+        weights.append(copy.deepcopy(net.state_dict()))
         return next(scores)
 
-    monkeypatch.setattr(one, "_validate", validate)
-    return seen
+    monkeypatch.setattr(trainer_module, "validation_ndcg", validate)
+    return weights
 
 
 @pytest.mark.parametrize(
     ("scores", "patience", "n_epochs", "best"),
     [
-        ([0.1, 0.5, 0.4, 0.5, 0.3, 0.9], 3, 5, 2),  # equal is no improvement
+        ([0.1, 0.5, 0.4, 0.5, 0.3, 0.9], 3, 5, 2),  # an equal score is no improvement
         ([0.1, 0.5, 0.4, 0.6, 0.3, 0.2], 2, 6, 4),
         ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6, 6),
         ([0.9, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 2, 1),
@@ -673,7 +753,7 @@ def plant_scores(monkeypatch, one, scores):
 )
 def test_early_stopping_restores_the_best_weights(monkeypatch, scores, patience, n_epochs, best):
     one = trainer(early_stopping=True, max_epochs=6, n_iter_no_change=patience)
-    weights = plant_scores(monkeypatch, one, scores)
+    weights = plant_scores(monkeypatch, scores)
     history = one.fit(planted(n_users=40))
     assert [record["validation_ndcg"] for record in history] == scores[:n_epochs]
     for name, value in one.net.state_dict().items():
@@ -684,21 +764,31 @@ def test_early_stopping_restores_the_best_weights(monkeypatch, scores, patience,
 
 
 def test_without_early_stopping_the_last_weights_stay(monkeypatch):
+    no_scores = plant_scores(monkeypatch, [])
     one = trainer(max_epochs=3)
-    monkeypatch.setattr(one, "_validate", lambda *_: pytest.fail("nothing is held out"))
-    assert len(one.fit(planted(n_users=40))) == 3
+    batches, _ = watch(monkeypatch, one)
+    data = planted(n_users=40)
+    assert len(one.fit(data)) == 3
+    assert no_scores == []
+    assert sum(len(samples(batch)) for batch in batches) == 3 * (len(data.items) - data.n_users)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.25, 0.99])
 def test_held_out_events_are_never_trained_on(monkeypatch, fraction):
-    # user u ends with the item 100 + u, which is nowhere else; users 0 to 4 have too short a past
+    # The history of user u ends with the item 100 + u, which no other history has. Those of the
+    # users 0 to 4 are too short to hold an event out.
     rng = np.random.default_rng(0)
     short = [[0], [1, 100 + 1], [2, 100 + 2], [], [3]]
     data = lists(*short, *([*rng.integers(50, size=4), 100 + u] for u in range(5, 65)))
     one = trainer(network(200), early_stopping=True, validation_fraction=fraction, max_epochs=1)
     batches, _ = watch(monkeypatch, one)
     held_out = []
-    monkeypatch.setattr(one, "_validate", lambda _, *pair: held_out.append(pair) or 0.5)
+
+    def validate(net, interactions, users, targets, user_features):
+        held_out.append((users, targets))
+        return 0.5
+
+    monkeypatch.setattr(trainer_module, "validation_ndcg", validate)
     one.fit(data)
     users, targets = held_out[0]
     assert len(users) == max(1, round(60 * fraction))
@@ -727,27 +817,29 @@ def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features):
     rng = np.random.default_rng(3)
     n_users = 61
     data = lists(*(rng.integers(30, size=rng.integers(1, 14)) for _ in range(n_users)))
-    rows = sparse.csr_matrix(rng.random((n_users, 4)).astype(np.float32))
+    rows = sparse.csr_matrix(rng.random((n_users, 4)).astype(np.float32)) if with_features else None
     net = network(30, user_width=4 if with_features else 0)
-    one = trainer(net, rows if with_features else None)
     users = np.arange(0, n_users, 2)
     targets = rng.integers(30, size=len(users))
-    targets[0] = data.items[data.offsets[users[0]]]  # an old item can be what is to be found
-    scores = []
+    targets[0] = data.items[data.offsets[users[0]]]  # a target may be an item of the history
+    expected = []
     vectors = unit_items(net)
     for user, target in zip(users, targets, strict=True):
-        old = data.items[data.offsets[user] : data.offsets[user + 1]]
-        window = old[::-1][:L]
+        history = data.items[data.offsets[user] : data.offsets[user + 1]]
+        window = history[::-1][:L]
         row = rows[[user]] if with_features else None
-        found = encode(net, window[None], np.array([len(window)]), row)
-        ranking = (found.interests[0][found.mask[0]] @ vectors.T).max(0)
-        ranking[np.setdiff1d(old, [target])] = -np.inf
-        rank = int((ranking > ranking[target]).sum())
-        scores.append(1 / math.log2(rank + 2) if rank < 10 else 0.0)
-    assert len({*scores}) > 3  # found and missed ones
-    assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
-    monkeypatch.setattr("skmind.nn.inference.MAX_HISTORIES_PER_PASS", 5)
-    assert one._validate(data, users, targets) == pytest.approx(np.mean(scores), abs=1e-9)
+        encoded = encode(net, window[None], np.array([len(window)]), row)
+        scores = (encoded.interests[0][encoded.mask[0]] @ vectors.T).max(0)
+        scores[np.setdiff1d(history, [target])] = -np.inf
+        rank = int((scores > scores[target]).sum())
+        expected.append(1 / math.log2(rank + 2) if rank < 10 else 0.0)
+    assert len({*expected}) > 3  # several ranks, and targets beyond the tenth
+    assert 0 in expected
+    result = validation_ndcg(net, data, users, targets, rows)
+    assert result == pytest.approx(np.mean(expected), abs=1e-9)
+    monkeypatch.setattr("skmind.nn.inference.MAX_HISTORIES_PER_PASS", 5)  # several blocks of users
+    result = validation_ndcg(net, data, users, targets, rows)
+    assert result == pytest.approx(np.mean(expected), abs=1e-9)
 
 
 # ------------------------------------------------------------------ randomness
@@ -780,13 +872,13 @@ def test_two_fits_are_bit_equal_and_leave_global_generators_alone(n_items):
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_verbose_shows_one_bar_of_all_epochs(capsys, early_stopping):
+def test_a_terminal_shows_one_bar_of_all_epochs(use_terminal, capsys, early_stopping):
+    terminal = use_terminal()
     one = trainer(verbose=1, early_stopping=early_stopping)
     history = one.fit(planted(n_users=40))
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    last = err.split("\r")[-1]
+    assert capsys.readouterr().out == ""
+    assert terminal.getvalue().count("\n") == 1
+    last = terminal.getvalue().split("\r")[-1]
     assert last.startswith("epoch 2/2: 100%")
     assert "samples/s" in last
     assert f"loss={history[-1]['loss']:.4f}" in last
@@ -795,14 +887,31 @@ def test_verbose_shows_one_bar_of_all_epochs(capsys, early_stopping):
         assert f"NDCG@10={history[-1]['validation_ndcg']:.4f}" in last
 
 
-def test_the_bar_keeps_the_last_validation_metric_and_counts_samples(capsys, monkeypatch):
+def test_the_bar_of_a_fit_that_stops_early_ends_there(use_terminal, monkeypatch):
+    terminal = use_terminal()
+    plant_scores(monkeypatch, [0.25, 0.125])
     one = trainer(verbose=1, early_stopping=True, max_epochs=9, n_iter_no_change=1)
-    plant_scores(monkeypatch, one, [0.25, 0.125])
-    data = planted(n_users=40)
-    one.fit(data)
-    last = capsys.readouterr().err.split("\r")[-1]
-    assert "epoch 2/9:  22%" in last  # stopped
+    one.fit(planted(n_users=40))
+    last = terminal.getvalue().split("\r")[-1]
+    assert "epoch 2/9:  22%" in last
     assert "NDCG@10=0.1250" in last
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_file_gets_one_line_per_epoch(capsys, early_stopping):
+    history = trainer(verbose=1, early_stopping=early_stopping).fit(planted(n_users=40))
+    expected = []
+    for record in history:
+        line = (
+            f"epoch {record['epoch']}/2: {record['samples_per_second']:,.0f} samples/s, "
+            f"loss={record['loss']:.4f}"
+        )
+        if early_stopping:
+            line += f", NDCG@10={record['validation_ndcg']:.4f}"
+        expected.append(line)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == expected
 
 
 def test_nothing_is_shown_by_default(capsys, caplog):
@@ -815,49 +924,53 @@ def test_nothing_is_shown_by_default(capsys, caplog):
     ]
 
 
-def test_the_bar_is_closed_after_an_error(monkeypatch, capsys):
+def test_the_bar_is_closed_after_an_error(monkeypatch, use_terminal):
+    terminal = use_terminal()
     one = trainer(verbose=1)
-    monkeypatch.setattr(one, "_step", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError) as caught:
+    monkeypatch.setattr(one, "step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as error_info:
         one.fit(planted(n_users=40))
-    assert caught.tb is not None  # it holds the bar, so nothing else than `fit` has closed it
-    assert capsys.readouterr().err.endswith("\n")
+    assert error_info.tb is not None  # it still holds the bar, so that only `fit` can close it
+    assert terminal.getvalue().endswith("\n")
 
 
 # ------------------------------------------------------------------ divergence
 
 
-def diverging(monkeypatch, one, moment, spoil):
-    """Spoil the step of this number; the steps that are taken, as a list that fills up."""
-    steps, step = [], one._step
+def diverging(monkeypatch, one, number, spoil):
+    """Spoil the loss of the step of this number; return a list that fills up with all losses."""
+    losses = []
+    step = one.step
 
     def spy(*batch):
-        steps.append(step(*batch))
-        return spoil(steps[-1]) if len(steps) == moment else steps[-1]
+        losses.append(step(*batch))
+        return spoil(losses[-1]) if len(losses) == number else losses[-1]
 
-    monkeypatch.setattr(one, "_step", spy)
-    return steps
+    monkeypatch.setattr(one, "step", spy)
+    return losses
 
 
 def test_a_learning_rate_that_is_too_high_is_an_error():
     match = (
         r"diverged in epoch 1: the loss is (nan|inf) with learning_rate=1e\+30 and "
-        r"temperature=0\.1; lower the one or raise the other.* set checkpoint_dir"
+        r"temperature=0\.1; lower learning_rate or raise temperature\. .* set checkpoint_dir"
     )
     with pytest.raises(TrainingDivergedError, match=match):
         trainer(learning_rate=1e30).fit(planted(n_users=20))
 
 
-@pytest.mark.parametrize("drawn", [False, True])
-def test_a_loss_that_is_not_finite_is_seen_when_it_is_read(monkeypatch, drawn):
-    monkeypatch.setattr("skmind.training.trainer._ProgressBar.move", lambda *_: drawn)
+@pytest.mark.parametrize("is_redrawn", [False, True])
+def test_a_loss_that_is_not_finite_is_an_error_when_it_is_read(monkeypatch, is_redrawn):
+    """It is read each time that the bar is redrawn, and at the end of the epoch."""
+    monkeypatch.setattr("skmind.training.progress.tqdm.update", lambda *_: is_redrawn)
     one = trainer(batch_size=32)
-    n_steps = sum(1 for _ in one._batches(planted(n_users=20)))
-    steps = diverging(monkeypatch, one, 2, lambda loss: loss * math.inf)
+    data = planted(n_users=20)
+    n_steps = sum(1 for _ in one.batch_sampler(data))
+    losses = diverging(monkeypatch, one, 2, lambda loss: loss * math.inf)
     with pytest.raises(TrainingDivergedError, match="in epoch 1: the loss is inf"):
-        one.fit(planted(n_users=20))
-    assert (len(steps) == 2) == drawn
+        one.fit(data)
     assert n_steps > 2
+    assert len(losses) == (2 if is_redrawn else n_steps)
 
 
 def test_weights_that_the_last_step_spoils_are_seen(monkeypatch):
@@ -875,13 +988,14 @@ def test_weights_that_the_last_step_spoils_are_seen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("moment", "kept"), [(1, "none was good"), (2, "the weights before it are in .*odd'")]
+    ("epoch", "advice"),
+    [(1, "No epoch was completed before"), (2, "The weights of epoch 1 are in .*odd'")],
 )
-def test_the_last_good_epoch_is_named(monkeypatch, tmp_path, moment, kept):
+def test_the_last_good_epoch_is_named(monkeypatch, tmp_path, epoch, advice):
     one = trainer(batch_size=10**6)
     one.checkpoint = Checkpoint(tmp_path, 0)
-    diverging(monkeypatch, one, moment, lambda loss: loss * math.nan)
-    with pytest.raises(TrainingDivergedError, match=f"in epoch {moment}: .*, {kept}"):
+    diverging(monkeypatch, one, epoch, lambda loss: loss * math.nan)
+    with pytest.raises(TrainingDivergedError, match=rf"in epoch {epoch}: .*\. {advice}"):
         one.fit(planted(n_users=20))
-    assert (one.checkpoint.path / "odd").exists() == (moment == 2)
+    assert (one.checkpoint.path / "odd").exists() == (epoch == 2)
     assert not (one.checkpoint.path / "even").exists()
