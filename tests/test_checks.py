@@ -21,7 +21,7 @@ def test_counts(value):
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, True, np.float64(2), [1]])
-def test_illegal_counts(value):
+def test_invalid_counts(value):
     with pytest.raises(InvalidInputError, match="k=.* must be an integer of at least 1"):
         check_count(value, "k")
 
@@ -40,7 +40,7 @@ def test_reals(value):
 
 
 @pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5]])
-def test_illegal_reals(value):
+def test_invalid_reals(value):
     with pytest.raises(InvalidInputError, match="diversity=.* must be a number from 0 to 1"):
         check_real(value, "diversity", 0, 1)
 
@@ -50,7 +50,7 @@ def test_options():
 
 
 @pytest.mark.parametrize("value", ["Drop", "", None, 1, ["drop"], b"drop"])
-def test_illegal_options(value):
+def test_invalid_options(value):
     with pytest.raises(InvalidInputError, match="unknown=.* is not one of 'error', 'drop'"):
         check_option(value, "unknown", ("error", "drop"))
 

@@ -1,4 +1,4 @@
-"""Examples run as scripts; those of the documentation are doctests."""
+"""Examples run as scripts; examples of the documentation are doctests."""
 
 import runpy
 import sys

@@ -55,7 +55,7 @@ class Interactions(Ragged):
         """Number of users, those with an empty history included."""
         return self.n_rows
 
-    def _at(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
+    def _gather(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
         times = None if self.times is None else self.times[places]
         return type(self)(self.values[places], offsets, times)
 

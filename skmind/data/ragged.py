@@ -67,29 +67,29 @@ class Ragged:
         known = rows >= 0
         starts = np.where(known, self.offsets[rows], 0)
         lengths = np.where(known, self.lengths[rows], 0) if self.n_rows else 0 * starts
-        return self._at(*span_places(starts, lengths))
+        return self._gather(*span_places(starts, lengths))
 
     def slice_rows(self, start: int, stop: int) -> Self:
         """Return the rows from ``start`` to before ``stop``."""
         offsets = self.offsets[start : stop + 1]
-        return self._at(slice(offsets[0], offsets[-1]), offsets - offsets[0])
+        return self._gather(slice(offsets[0], offsets[-1]), offsets - offsets[0])
 
     def where(self, kept: np.ndarray) -> Self:
         """Return the rows with those values only for which ``kept``, a mask, is true."""
         n_before = np.concatenate([[0], np.cumsum(kept)])
-        return self._at(kept, n_before[self.offsets])
+        return self._gather(kept, n_before[self.offsets])
 
     def drop(self, places: np.ndarray) -> Self:
         """Return the rows without the values at these positions; no position twice."""
         kept = np.ones(len(self.values), dtype=bool)
         kept[places] = False
-        return self._at(kept, self.offsets - np.searchsorted(np.sort(places), self.offsets))
+        return self._gather(kept, self.offsets - np.searchsorted(np.sort(places), self.offsets))
 
     def without(self, other: Ragged) -> Self:
         """Return the rows without the codes that the same row of ``other`` has."""
         return self.where(~isin_pairs(self.pairs(), other.pairs()))
 
-    def _at(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
+    def _gather(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
         """Return the values at these positions, with these offsets; a subclass adds its arrays."""
         return type(self)(self.values[places], offsets)
 

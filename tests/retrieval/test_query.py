@@ -90,7 +90,7 @@ def test_empty_lists_of_users():
     assert asked(exclude_items={10: []})[0] == [[0], [1, 2], [], [0]]
 
 
-def test_illegal_lists():
+def test_invalid_lists():
     with pytest.raises(UnknownIdError, match="items= has 2 ids, none of which was in fit"):
         asked(items=["x", "y"])
     with pytest.raises(InvalidInputError, match="items must hold a list of item ids per person, g"):
@@ -116,7 +116,7 @@ def test_weights_of_all_and_of_each():
 @pytest.mark.parametrize(
     "weights", [[-1, 1, 1], [np.nan, 1, 1], [np.inf, 1, 1], [0, 0, 0], [[1, 1, 1]] * 2 + [[0] * 3]]
 )
-def test_illegal_weights(weights):
+def test_invalid_weights(weights):
     with pytest.raises(InvalidInputError, match="interest_weights has values from .* at least 0"):
         read_weights(weights, MASK.shape)
 
@@ -124,7 +124,7 @@ def test_illegal_weights(weights):
 @pytest.mark.parametrize(
     "values", [1.0, [1, 1], [[1, 1, 1]] * 2, "high", [[1], [1, 2]], None, {"a": 1}]
 )
-def test_illegal_shapes(values):
+def test_invalid_shapes(values):
     with pytest.raises(InvalidInputError, match=r"interest_weights=.* = \(3,\) or .* = \(3, 3\)$"):
         read_weights(values, MASK.shape)
     with pytest.raises(InvalidInputError, match=r'quotas=.* = \(3, 3\) or "equal"$'):
@@ -151,7 +151,7 @@ def test_quotas_for_all_users_and_per_user():
 @pytest.mark.parametrize(
     "quotas", [[1, 1, 2], [1, 1, 0], [-1, 2, 2], [0.5, 1.5, 1], [np.inf, 1, 2]]
 )
-def test_illegal_quotas(quotas):
+def test_invalid_quotas(quotas):
     with pytest.raises(InvalidInputError, match=r'quotas=.* "equal", or integers .* up to k=3'):
         read_quotas(quotas, 3, MASK.shape)
 
