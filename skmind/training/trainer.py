@@ -1,4 +1,4 @@
-"""Interactions and a fresh network → a trained network and its history; discarded after fit.
+"""Interactions and a network → the trained network, and a record of each epoch.
 
 Shapes: B chunks of history, L places per chunk, n samples (places with a target), N negatives,
 K interests, D embedding dimension.
@@ -38,7 +38,7 @@ from .progress import Progress
 logger = logging.getLogger("skmind")
 
 VALIDATION_K = 10
-MIN_VALIDATION_EVENTS = 3  # per user: one is held out, and two leave a sample to train on
+MIN_VALIDATION_EVENTS = 3  # of a user: one to hold out, and two that make a sample
 FINAL_LEARNING_RATE_SHARE = 0.1  # of the initial learning rate, at the end of a fit
 ENCODER_LEARNING_RATE_SHARE = 0.1  # of the learning rate: every step moves all encoder weights
 # Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
@@ -178,7 +178,7 @@ class Trainer:
         return state.history
 
     def _is_finished(self, history: list[dict[str, Any]]) -> bool:
-        """Return whether all epochs have run, or early stopping has run out of patience."""
+        """Return whether all epochs are done, or early stopping applies."""
         if len(history) >= self.settings.max_epochs:
             return True
         return _n_epochs_since_best(history) >= self.settings.n_iter_no_change
@@ -212,7 +212,7 @@ class Trainer:
         }
 
     def _run_batch(self, batch: Batch, sampler: NegativeSampler, n_epochs_done: float) -> Tensor:
-        """Take a step at the learning rate of this moment; return the mean loss."""
+        """Take a step at the learning rate that applies now; return the mean loss."""
         self.set_learning_rate(n_epochs_done)
         return self.step(batch, sampler)
 
@@ -299,9 +299,10 @@ class Trainer:
         if settings.label_attention is None:
             vectors = interests.vectors.flatten(0, 1)  # (B · L, K, D)
         else:
-            target_rows = np.zeros(B * L, dtype=np.int64)  # the loss ignores those of the padding
+            target_rows = np.zeros(B * L, dtype=np.int64)  # row 0 stands for the padding
             target_rows[places] = targets
-            target_vectors = unit_vectors.index_select(0, self._to_device(target_rows))
+            rows = self._to_device(target_rows)
+            target_vectors = unit_vectors.index_select(0, rows)  # (B · L, D)
             capsules = interests.capsules.flatten(0, 1)  # (B · L, K, D)
             attended = label_aware(capsules, mask, target_vectors, settings.label_attention)
             vectors = attended[:, None]  # (B · L, 1, D)
