@@ -202,11 +202,11 @@ def test_unknown_queries_get_the_interests_of_users_without_history():
     unknown = torch.zeros(2, 4, dtype=torch.bool)
     usual = net(history, lengths, items, profile, all_queries=True).vectors
     unknown[0, 1] = unknown[1, 0] = True
-    found = net(history, lengths, items, profile, None, unknown, all_queries=True)
+    interests = net(history, lengths, items, profile, None, unknown, all_queries=True)
     alone = net(history, torch.tensor([0, 0]), items, profile).vectors[:, 0]
     for row, query in ((0, 1), (1, 0)):
-        used = found.vectors[row, query][found.mask[row, query]]
+        used = interests.vectors[row, query][interests.mask[row, query]]
         assert len(used)
         torch.testing.assert_close(used, alone[row].expand_as(used))
         assert not torch.allclose(usual[row, query, 0], alone[row])
-    torch.testing.assert_close(found.vectors[~unknown], usual[~unknown])
+    torch.testing.assert_close(interests.vectors[~unknown], usual[~unknown])

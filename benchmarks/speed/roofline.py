@@ -176,8 +176,9 @@ def machine_rates(n_samples: int = 1024, D: int = 64, K: int = 4, N: int = 1024)
 
 def floor(trainer: Trainer, batches: list[Batch], n_negatives: int) -> dict[str, float]:
     """Return the seconds per step of the necessary operations, by kind."""
-    config = trainer.net.config
-    K, D, r = config.n_interests, config.embedding_dim, config.n_routing_iter
+    K = trainer.net.config.n_interests
+    D = trainer.net.config.embedding_dim
+    n_iter = trainer.net.config.n_routing_iter
     seconds_by_kind: Counter = Counter()
     for batch in batches:
         n = int(batch.lengths.sum())
@@ -208,17 +209,17 @@ def floor(trainer: Trainer, batches: list[Batch], n_negatives: int) -> dict[str,
             routing_logits, weights, scale = (torch.rand(B, K, Q, width) for _ in range(3))
             flat = routing_logits.view(B, K * Q, width)
             works["products of the routing and its gradients"] += [
-                *[lambda w=flat, p=items, u=sums: torch.bmm(w, p, out=u)] * r,
-                *[lambda w=flat, p=items, u=sums: torch.bmm(u, p.mT, out=w)] * r,
+                *[lambda w=flat, p=items, u=sums: torch.bmm(w, p, out=u)] * n_iter,
+                *[lambda w=flat, p=items, u=sums: torch.bmm(u, p.mT, out=w)] * n_iter,
                 lambda w=flat, p=item_gradients, u=sums: torch.bmm(w.mT, u, out=p),
             ]
             works["softmax of the routing"] += [
                 lambda w=routing_logits, s=weights: torch.softmax(w, 1, out=s)
-            ] * r
+            ] * n_iter
             # Weights are scaled by recency and visibility; the gradient is scaled likewise.
             works["weights of the routing"] += [
                 lambda w=weights, s=scale: torch.mul(w, s, out=w)
-            ] * (r + 1)
+            ] * (n_iter + 1)
         for kind, kind_works in works.items():
             for work in kind_works:
                 work()

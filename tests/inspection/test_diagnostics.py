@@ -16,7 +16,8 @@ from skmind import MINDRecommender
 from skmind.exceptions import IdTypeError, InterestCollapseWarning, InvalidInputError
 from skmind.inspection import _diagnostics, hits_by_interest, interest_diagnostics
 
-E1, E2, E3, NONE = np.eye(4)[0], np.eye(4)[1], np.eye(4)[2], np.zeros(4)
+E1, E2, E3, _ = np.eye(4)
+NONE = np.zeros(4)  # an interest that is not in use
 
 
 class Planted(BaseEstimator):
@@ -215,7 +216,8 @@ def test_hits_equal_counts_of_a_loop(seed, k):
 def test_hits_are_the_same_in_any_frame_and_under_any_names(library):
     rec, X = random_case(0)
     expected = hits_by_interest(rec, X)
-    rec.user_col, rec.item_col = "item_id", "thing"
+    rec.user_col = "item_id"
+    rec.item_col = "thing"
     renamed = X.set_axis(["item_id", "thing"], axis=1)
     pd.testing.assert_frame_equal(hits_by_interest(rec, library(renamed)), expected)
 
