@@ -179,8 +179,8 @@ class MINDRecommender(FittedRecommender):
     random_state : int, RandomState or None, default=None
         An int makes fits repeatable: bit-equal on one machine and one thread.
     verbose : int, default=0
-        1 shows a progress bar with samples/s, the loss and the validation metric; one line per epoch
-        if stderr is not a terminal.
+        1 shows a progress bar with samples/s, the loss and the validation metric, or one line per
+        epoch if stderr is not a terminal.
     dropout : float in [0, 1)
         Deprecated name of ``item_dropout``; it will be removed in version 0.2.
 
