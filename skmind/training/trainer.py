@@ -19,6 +19,7 @@ from ..data.batches import Batch, BatchSampler
 from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
 from ..data.ragged import Ragged, count
+from ..data.ties import find_ties
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
 from ..metrics._core import ndcg
 from ..nn.device import to_device
@@ -62,6 +63,7 @@ class TrainingSettings:
     n_iter_no_change: int
     precision: str
     verbose: int
+    has_row_order: bool = True  # False: the order of events of equal time is drawn per epoch
 
 
 class Trainer:
@@ -282,7 +284,8 @@ class Trainer:
             n_samples = min(n_samples, s.samples_per_epoch or n_samples)
             size = int(np.clip(n_samples // AUTO_STEPS, *AUTO_BATCH))
         L = self.net.config.max_history
-        return BatchSampler(interactions, size, L, self.rng, s.samples_per_epoch, s.horizon)
+        ties = None if s.has_row_order else find_ties(interactions)
+        return BatchSampler(interactions, size, L, self.rng, s.samples_per_epoch, s.horizon, ties)
 
     def _negatives(self, interactions: Interactions) -> NegativeSampler:
         """Draws negatives; the first event of a user is no target, so it does not count.
@@ -313,7 +316,7 @@ class Trainer:
         n = max(1, round(self.settings.validation_fraction * len(users)))
         users = np.sort(self.rng.choice(users, n, replace=False))
         last = interactions.offsets[users + 1] - 1
-        rest = Interactions(interactions.items, interactions.offsets).drop(last)
+        rest = interactions.drop(last)
         return (users, interactions.items[last]), rest
 
     def _validate(
