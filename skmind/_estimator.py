@@ -22,6 +22,7 @@ from .data.extend import append, grow
 from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
 from .data.prepare import Prepared, Schema, prepare
+from .data.ties import TIE_ORDERS
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device
 from .nn.encoder import SelfAttention
@@ -67,8 +68,13 @@ class MINDRecommender(FittedRecommender):
         for the positions 0 and 1. Ids are scalars of any kind: numbers, text, dates.
     time_col : str, int or None, default="timestamp"
         Column of the times, numbers or datetimes; in an array, a name stands for position 2 if
-        there are three columns. None: the order of the rows is the order in time. Rows of equal
-        time keep their order.
+        there are three columns. None: there are no times.
+    tie_order : {"auto", "random", "rows"}, default="auto"
+        Order of events that have the same time as another event of their user; without times, of
+        all events of a user. "rows": the order of the rows is the order in time. "random": it is
+        drawn anew in every epoch, so that nothing is learned from the order of the rows, such as
+        "the next item has a larger id" from a table that is sorted by item. "auto": as "random",
+        with a warning if there are no times, or if the rows of tied events look sorted by item.
     user_features, item_features : list of str, or None, default=None
         Feature columns. They are read from the tables ``users`` and ``items`` of `fit`, or else
         from its ``X``, where the newest row of each id counts. None: every column of the tables
@@ -220,6 +226,7 @@ class MINDRecommender(FittedRecommender):
         "user_col": [str, Integral],
         "item_col": [str, Integral],
         "time_col": [str, Integral, None],
+        "tie_order": [StrOptions(set(TIE_ORDERS))],
         "user_features": ["array-like", None],
         "item_features": ["array-like", None],
         "min_item_count": [Interval(Integral, 1, None, closed="left")],
@@ -268,6 +275,7 @@ class MINDRecommender(FittedRecommender):
         user_col: str | int = "user_id",
         item_col: str | int = "item_id",
         time_col: str | int | None = "timestamp",
+        tie_order: str = "auto",
         user_features: Any = None,
         item_features: Any = None,
         min_item_count: int = 1,
@@ -308,6 +316,7 @@ class MINDRecommender(FittedRecommender):
         self.user_col = user_col
         self.item_col = item_col
         self.time_col = time_col
+        self.tie_order = tie_order
         self.user_features = user_features
         self.item_features = item_features
         self.min_item_count = min_item_count
@@ -477,7 +486,8 @@ class MINDRecommender(FittedRecommender):
         return open_checkpoint(self.checkpoint_dir, fingerprint(inputs, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
-        settings = {f.name: getattr(self, f.name) for f in fields(TrainingSettings)}
+        names = {f.name for f in fields(TrainingSettings)} - {"has_row_order"}
+        settings = {name: getattr(self, name) for name in names}
         settings["label_attention"] = self._label_attention()
         settings["item_dropout"] = self._item_dropout()
         return TrainingSettings(**settings)
@@ -640,9 +650,16 @@ class MINDRecommender(FittedRecommender):
         if len(set(columns)) < len(columns):
             given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
             raise InvalidInputError(f"{given}: each must name a different column")
-        features = (self.user_features, self.item_features)
-        names = [None if given is None else tuple(given) for given in features]
-        return Schema(self.user_col, self.item_col, self.time_col, *names)
+        user_features = None if self.user_features is None else tuple(self.user_features)
+        item_features = None if self.item_features is None else tuple(self.item_features)
+        return Schema(
+            self.user_col,
+            self.item_col,
+            self.time_col,
+            user_features,
+            item_features,
+            self.tie_order,
+        )
 
     def _train(
         self,
@@ -665,6 +682,7 @@ class MINDRecommender(FittedRecommender):
                 NothingToLearnWarning,
             )
             return [], start.get("moments", {})
+        settings = replace(settings, has_row_order=model.schema.has_row_order)
         trainer = Trainer(net, model.profile_rows(users), settings, rng, **start)
         return trainer.fit(interactions), trainer.moments()
 

@@ -751,7 +751,15 @@ output
         rows = read_rows(self._check_table(X), model.schema)
         users = model.users.encode(rows.users)
         items = model.items.encode(rows.items)
-        task = scoring_task(rows, users, items, model.interactions, sample_weight, unseen_users)
+        task = scoring_task(
+            rows,
+            users,
+            items,
+            model.interactions,
+            sample_weight,
+            unseen_users,
+            model.schema.has_row_order,
+        )
         query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
         net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))

@@ -55,6 +55,10 @@ class IgnoredDataWarning(SkmindWarning):
     """Columns or rows of the input are not used; the message names them."""
 
 
+class TiedTimesWarning(SkmindWarning):
+    """Events of a user have no times or equal times, so the order of their rows is not used."""
+
+
 class InterestCollapseWarning(SkmindWarning):
     """The interests of a user are almost the same vector."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .interactions import Interactions
+from .ties import Ties, draw_tie_order
 
 # The chunks of this many batches are sorted by length together. Batches then need little padding,
 # and their order stays random.
@@ -60,6 +61,8 @@ class BatchSampler:
     horizon : int, default=1
         Each target is drawn from this many events that follow the item. If fewer events follow,
         the last one is drawn instead of the missing ones.
+    ties : Ties or None, default=None
+        Events whose order is drawn anew in every epoch; None: no events.
     """
 
     def __init__(
@@ -70,8 +73,10 @@ class BatchSampler:
         rng: np.random.Generator,
         samples_per_epoch: int | None = None,
         horizon: int = 1,
+        ties: Ties | None = None,
     ) -> None:
         self.interactions = interactions
+        self.ties = ties if ties is not None and len(ties.places) else None
         self.batch_size = batch_size
         self.max_history = max_history
         self.rng = rng
@@ -87,9 +92,12 @@ class BatchSampler:
 
     def __iter__(self) -> Iterator[Batch]:
         users, ends, lengths = self._draw_chunks()
+        interactions = self.interactions
+        if self.ties is not None:
+            interactions = draw_tie_order(interactions, self.ties, self.rng)
         for chunks in self._draw_batches(lengths):
-            history = self.interactions.windows(ends[chunks], lengths[chunks])
-            targets = self._draw_targets(history, ends[chunks], users[chunks])
+            history = interactions.windows(ends[chunks], lengths[chunks])
+            targets = self._draw_targets(interactions.items, history, ends[chunks], users[chunks])
             n_before = ends[chunks] - lengths[chunks] - self.interactions.offsets[users[chunks]]
             yield Batch(history, targets, lengths[chunks], users[chunks], n_before)
 
@@ -143,9 +151,10 @@ class BatchSampler:
             batches += [chunks[parts[i]] for i in self.rng.permutation(len(parts))]
         return batches
 
-    def _draw_targets(self, history: np.ndarray, ends: np.ndarray, users: np.ndarray) -> np.ndarray:
+    def _draw_targets(
+        self, items: np.ndarray, history: np.ndarray, ends: np.ndarray, users: np.ndarray
+    ) -> np.ndarray:
         """Return one of the events that follow each item of the chunks; -1 in the padding."""
-        items = self.interactions.items
         if self.horizon == 1:
             # The newest item comes first, so the next event is in the column to the left.
             following = np.column_stack([items[ends], history[:, :-1]])

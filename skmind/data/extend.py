@@ -23,6 +23,7 @@ from .prepare import (
 )
 from .ragged import count
 from .tables import column_names, is_frame, take_column
+from .ties import mix_ties
 
 
 def grow(
@@ -68,6 +69,8 @@ def grow(
     interactions, is_new = prepared.interactions.extended(
         user_codes, item_codes, times, len(user_ids)
     )
+    if not schema.has_row_order:
+        interactions = mix_ties(interactions, is_new)
     grown = Prepared(
         users=user_ids,
         items=item_ids,
@@ -115,9 +118,11 @@ def append(prepared: Prepared, X: Any, schema: Schema) -> Prepared:
             IgnoredDataWarning,
         )
     times = None if times is None else times[is_known]
-    interactions, _ = prepared.interactions.extended(
+    interactions, is_new = prepared.interactions.extended(
         user_codes[is_known], item_codes[is_known], times, len(user_ids)
     )
+    if not schema.has_row_order:
+        interactions = mix_ties(interactions, is_new)
     user_features = prepared.user_features
     return replace(
         prepared,

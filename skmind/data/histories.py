@@ -15,6 +15,7 @@ from .interactions import Interactions
 from .prepare import Schema, read_column, read_rows
 from .ragged import Ragged, group_rows
 from .tables import id_array, is_frame
+from .ties import mix_ties
 
 
 def read_histories(
@@ -60,7 +61,10 @@ def read_histories(
         codes = items.encode(ids)
     is_known = codes >= 0
     times = None if times is None else times[is_known]
-    return keys, Interactions.from_codes(owners[is_known], codes[is_known], times, len(keys))
+    sequences = Interactions.from_codes(owners[is_known], codes[is_known], times, len(keys))
+    if is_frame(histories) and not schema.has_row_order:
+        sequences = mix_ties(sequences)
+    return keys, sequences
 
 
 def read_item_lists(

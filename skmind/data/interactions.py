@@ -167,14 +167,13 @@ class Interactions(Ragged):
         -------
         users : ndarray of shape (n,), int64
         Interactions
-            The events of these users, without times.
+            The events of these users.
         """
         places = np.flatnonzero(marked)
         users, first = np.unique(self.rows_at(places), return_index=True)
         ends = self.offsets[users + 1]
         lengths = np.minimum(ends - places[first] + max_history, self.lengths[users])
-        places, offsets = span_places(ends - lengths, lengths)
-        return users, Interactions(self.items[places], offsets)
+        return users, self._gather(*span_places(ends - lengths, lengths))
 
     def before(self, ends: np.ndarray, users: np.ndarray, max_history: int) -> Interactions:
         """Return the last ``max_history`` items before a position of `items`, as histories."""

@@ -26,6 +26,7 @@ from .tables import (
     take_column,
     time_column,
 )
+from .ties import mix_ties, warn_of_ties
 
 
 class Schema(NamedTuple):
@@ -36,9 +37,11 @@ class Schema(NamedTuple):
     user, item : str or int
         Name or position.
     time : str, int or None
-        None: the order of the rows is the order in time.
+        None: there are no times.
     user_features, item_features : tuple of str, or None
         None: every column of the feature table except its key.
+    tie_order : {"auto", "random", "rows"} or None
+        Order of events of equal time, or without times; None: as "rows".
     """
 
     user: Any
@@ -46,6 +49,12 @@ class Schema(NamedTuple):
     time: Any
     user_features: tuple | None = None
     item_features: tuple | None = None
+    tie_order: str | None = None
+
+    @property
+    def has_row_order(self) -> bool:
+        """Whether rows of equal time, or without times, are in the order of time."""
+        return self.tie_order in (None, "rows")
 
     def for_table(self, X: Any) -> Schema:
         """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2."""
@@ -133,6 +142,10 @@ def prepare(
         item_ids, item_codes, items, schema, X=X, rows=rows, times=times
     )
     interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids))
+    if not schema.has_row_order:
+        if schema.tie_order == "auto":
+            warn_of_ties(interactions)
+        interactions = mix_ties(interactions)
     counts = count(item_codes, len(item_ids))
     return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
 

@@ -12,6 +12,7 @@ from ..exceptions import InvalidInputError, NothingToScoreWarning, UnknownIdErro
 from .interactions import Interactions
 from .prepare import Rows
 from .ragged import Ragged, group_rows, isin_pairs, pair_keys
+from .ties import mixed_order
 
 
 class ScoringTask(NamedTuple):
@@ -50,6 +51,7 @@ def scoring_task(
     interactions: Interactions,
     sample_weight: Any = None,
     unseen_users: str = "fold_in",
+    has_row_order: bool = True,
 ) -> ScoringTask:
     """Split a table into histories and targets.
 
@@ -84,9 +86,10 @@ def scoring_task(
     row_weights = _check_weights(sample_weight, len(items))
     is_known = users >= 0
     known_users, known_owners = np.unique(users[is_known], return_inverse=True)
-    past_rows, unseen_owners, unseen_targets = _split_unseen_users(
-        rows, np.flatnonzero(~is_known), unseen_users
-    )
+    unseen_rows = np.flatnonzero(~is_known)
+    if not has_row_order:  # rows are sorted by time in a stable way: ties stay in this order
+        unseen_rows = unseen_rows[mixed_order(items[unseen_rows])]
+    past_rows, unseen_owners, unseen_targets = _split_unseen_users(rows, unseen_rows, unseen_users)
 
     # Known users come first, then unseen users.
     past = Interactions(items[past_rows.values], past_rows.offsets)

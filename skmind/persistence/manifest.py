@@ -54,6 +54,7 @@ SCHEMA_TYPES = {
     "time": (str, int, type(None)),
     "user_features": (list, type(None)),
     "item_features": (list, type(None)),
+    "tie_order": (str, type(None)),
 }
 CONFIG_TYPES = {f.name: {"int": int, "bool": bool}[str(f.type)] for f in fields(NetConfig)}
 PLAN_TYPES = {

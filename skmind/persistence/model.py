@@ -148,7 +148,7 @@ def _build_estimator(
     _check_interactions(arrays)
     _check_features(arrays, "user_features", manifest["user_features"])
     _check_features(arrays, "item_features", manifest["item_features"])
-    schema = {
+    schema: dict[str, Any] = {
         role: tuple(value) if isinstance(value, list) else value
         for role, value in manifest["schema"].items()
     }

@@ -22,6 +22,7 @@ from ..data.batches import Batch, BatchSampler
 from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
 from ..data.ragged import count
+from ..data.ties import find_ties
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
 from ..metrics._core import ndcg
 from ..nn.device import to_device
@@ -67,6 +68,7 @@ class TrainingSettings:
     n_iter_no_change: int
     precision: str
     verbose: int
+    has_row_order: bool = True  # False: the order of events of equal time is drawn per epoch
 
 
 class Trainer:
@@ -334,6 +336,7 @@ class Trainer:
             self.rng,
             settings.samples_per_epoch,
             settings.horizon,
+            None if settings.has_row_order else find_ties(interactions),
         )
 
     def negative_sampler(self, interactions: Interactions) -> NegativeSampler:
@@ -522,8 +525,7 @@ def hold_out(
     n_drawn = max(1, round(fraction * len(users)))
     users = np.sort(rng.choice(users, n_drawn, replace=False))
     last_places = interactions.offsets[users + 1] - 1
-    without_times = Interactions(interactions.items, interactions.offsets)
-    return (users, interactions.items[last_places]), without_times.drop(last_places)
+    return (users, interactions.items[last_places]), interactions.drop(last_places)
 
 
 def validation_ndcg(
