@@ -18,6 +18,9 @@ from ..data.tables import is_frame
 from ..exceptions import InvalidInputError, ShortageWarning, UnknownIdError
 from .base import TopK
 
+MAX_WEIGHT = 1e30  # products of such weights and cosines fit into float32, as do their inverses
+MIN_WEIGHT = 1e-37  # about the smallest normal float32
+
 
 @dataclass(frozen=True)
 class RecommendQuery:
@@ -191,6 +194,9 @@ def _mask(encoder: IdEncoder, ids: Any) -> np.ndarray:
 def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
     """Read ``interest_weights``.
 
+    Only their ratios matter for the order. So that no score overflows or underflows, weights whose
+    highest of a user is far from 1 are divided by it.
+
     Parameters
     ----------
     weights : array of shape (n_interests,) or (n_users, n_interests)
@@ -213,7 +219,11 @@ def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
             f"interest_weights has values from {numbers.min():g} to {numbers.max():g}; they must "
             "be finite and at least 0, and at least one per user must be above 0"
         )
-    return numbers.astype(np.float32)
+    highest = numbers.max(1, keepdims=True)
+    is_extreme = (highest > MAX_WEIGHT) | (highest < 1 / MAX_WEIGHT)
+    scaled = np.where(is_extreme, numbers / highest, numbers)
+    # An interest with a tiny weight comes last, but it stays in use.
+    return np.where(numbers > 0, np.maximum(scaled, MIN_WEIGHT), 0).astype(np.float32)
 
 
 def read_quotas(quotas: Any, k: int, shape: tuple[int, int]) -> np.ndarray | str:
