@@ -195,7 +195,7 @@ def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
     """Read ``interest_weights``.
 
     Only their ratios matter for the order. So that no score overflows or underflows, weights whose
-    highest of a user is far from 1 are divided by it.
+    highest of a user is above 1e30 or below 1e-30 are divided by it.
 
     Parameters
     ----------

@@ -51,9 +51,11 @@ def count_ranks(
     n_used = mask.sum(1)
     is_known = target_items >= 0
     is_popular = is_known & (n_used[target_rows] == 0)
-    ranks[is_popular] = _popularity_ranks(
-        counts, excluded, target_rows[is_popular], target_items[is_popular]
-    )
+    if is_popular.any():
+        rows, places = np.unique(target_rows[is_popular], return_inverse=True)
+        ranks[is_popular] = _popularity_ranks(
+            counts, excluded.take(rows), places, target_items[is_popular]
+        )
     # Targets in the order of their rows, so that those of a block of rows are found by its ends.
     order = np.flatnonzero(is_known & (n_used[target_rows] > 0))
     order = order[np.argsort(target_rows[order], kind="stable")]
@@ -101,7 +103,7 @@ def _popularity_ranks(
     place = np.empty(n, dtype=np.int64)
     place[np.argsort(-counts, kind="stable")] = np.arange(n)
     excluded_rows, excluded_items = excluded.pairs()
-    keys = np.sort(pair_keys(excluded_rows, place[excluded_items], n))
+    keys = np.unique(pair_keys(excluded_rows, place[excluded_items], n))
     targets = pair_keys(rows, place[items], n)
     first = np.searchsorted(keys, targets)  # the excluded items before it, in all rows
     n_excluded = first - np.searchsorted(keys, pair_keys(rows, np.array(-1), n))
