@@ -24,6 +24,7 @@ from .._checks import check_count, warn
 from ..data.ids import IdEncoder
 from ..data.tables import id_array, is_frame, take_column
 from ..exceptions import InterestCollapseWarning, InvalidInputError
+from ..metrics._core import METRIC_FUNCTIONS
 from ..metrics._inputs import parse_metrics
 from ..model_selection import LeaveLastOut
 
@@ -266,7 +267,8 @@ def interest_curve(
         None: :class:`~skmind.model_selection.LeaveLastOut` with the columns of the estimator. With
         several folds, a user's value is the mean over the folds that test the user.
     metric : str, default="recall@50"
-        As in `skmind.metrics.evaluate`: "recall", "hit_rate", "ndcg", "mrr" or "map" at a k.
+        As in `skmind.metrics.evaluate`: "recall", "precision", "hit_rate", "ndcg", "mrr" or "map" at
+        a k.
         What the user did in the training part is not recommended. Test users that are not in the
         training part are dropped.
     users, items : frame or None
@@ -306,7 +308,7 @@ def interest_curve(
     """
     sizes = _check_sizes(n_interests)
     _check_frame(X)
-    ((name, k),) = parse_metrics([metric]).values()
+    ((name, k),) = parse_metrics([metric], tuple(METRIC_FUNCTIONS)).values()
     folds = list(_splitter(cv, estimator).split(X))
     curve, first = [], None
     for size in sizes:

@@ -119,9 +119,7 @@ def _describe_unknown(name: Any, valid: Sequence[str]) -> str:
     return f"unknown name {name!r} (did you mean '{similar[0]}@{k}'?)"
 
 
-def match_lists(
-    y_true: Any, y_pred: Any, k: int, columns: Columns
-) -> Matched:
+def match_lists(y_true: Any, y_pred: Any, k: int, columns: Columns) -> Matched:
     """Match the recommendations of each user with the relevant items.
 
     Parameters

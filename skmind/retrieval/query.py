@@ -154,13 +154,13 @@ def eligible_items(
     """
     excluded = seen
     allowed: np.ndarray | None = None
-    if _is_per_user(exclude_items):
+    if is_per_user(exclude_items):
         more = read_item_lists(exclude_items, "exclude_items", schema, encoder, users)
         rows, codes = map(np.concatenate, zip(excluded.pairs(), more, strict=True))
         excluded = Ragged.from_pairs(rows, codes, len(users))
     elif exclude_items is not None:
         allowed = ~_mask(encoder, exclude_items)
-    if _is_per_user(items):
+    if is_per_user(items):
         rows, codes = read_item_lists(items, "items", schema, encoder, users)
         if allowed is not None:
             is_allowed = allowed[codes]
@@ -179,7 +179,8 @@ def eligible_items(
     return excluded, allowed, None
 
 
-def _is_per_user(items: Any) -> bool:
+def is_per_user(items: Any) -> bool:
+    """Return whether ``items`` has a list per user."""
     return isinstance(items, Mapping) or is_frame(items)
 
 
@@ -271,8 +272,10 @@ def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") ->
     return np.broadcast_to(numbers, shape)
 
 
-def warn_of_shortage(top: TopK, query: RecommendQuery, n_items: int) -> None:
+def warn_of_shortage(top: TopK, query: RecommendQuery, n_items: int, rows: str = "users") -> None:
     """Warn if users get fewer than ``k`` items: how many users, and why.
+
+    ``rows`` says what each row of ``top`` stands for.
 
     Warns
     -----
@@ -286,7 +289,7 @@ def warn_of_shortage(top: TopK, query: RecommendQuery, n_items: int) -> None:
     if query.limits:
         why += f" after {' and '.join(query.limits)}"
     warn(
-        f"{n_short} of {len(lengths)} users get fewer than k={query.k} items, the fewest "
+        f"{n_short} of {len(lengths)} {rows} get fewer than k={query.k} items, the fewest "
         f"{lengths.min()}: {why}; lower k, or allow more",
         ShortageWarning,
     )
