@@ -605,12 +605,12 @@ output
             X = self._check_table(user_ids)
             user_ids = read_column(X, model.schema, "user")
             item_ids = read_column(X, model.schema, "item")
-        elif isinstance(user_ids, pd.Series) and isinstance(item_ids, pd.Series):
-            if not user_ids.index.equals(item_ids.index):
-                raise InvalidInputError(
-                    "user_ids and item_ids are Series with different indexes, but pairs are "
-                    "matched by position; take both from one frame, or call .to_numpy() on both"
-                )
+        both = isinstance(user_ids, pd.Series) and isinstance(item_ids, pd.Series)
+        if both and not user_ids.index.equals(item_ids.index):
+            raise InvalidInputError(
+                "user_ids and item_ids are Series with different indexes, but pairs are matched by "
+                "position; take both from one frame, or call .to_numpy() on both"
+            )
         users = model.users.encode(user_ids)
         items = model.items.encode(item_ids)
         if len(users) != len(items):

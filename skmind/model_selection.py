@@ -80,7 +80,8 @@ class LeaveLastOut(_InteractionSplitter):
     Notes
     -----
     If a user has at most ``n_test`` rows (in an older fold: without the test rows of later folds),
-    all of them are training rows; also if a share of the user's rows rounds to 0. Rows later than the test rows of a fold are in neither part.
+    all of them are training rows; also if a share of the user's rows rounds to 0. Rows later than
+    the test rows of a fold are in neither part.
 
     Examples
     --------
@@ -203,8 +204,9 @@ class TemporalSplit(_InteractionSplitter):
     test_start : date, number or None, default=None
         The moment at which the first window begins; a row at this time is in it. Dates may be
         anything that ``pandas.Timestamp`` takes, but text must begin with the year; without a time
-        zone they are in UTC, as the times are. A window is then one length of time from its beginning, its end excluded. More than one
-        window needs a ``test_size``, which can't be a share.
+        zone they are in UTC, as the times are. A window is then one length of time from its
+        beginning, its end excluded. More than one window needs a ``test_size``, which can't be a
+        share.
     gap : int, float, Timedelta, timedelta or timedelta64, default=0
         Length of time before each window: the rows in it are not in the training part. Of the kind
         of the times, as ``test_size``.
@@ -265,8 +267,8 @@ class TemporalSplit(_InteractionSplitter):
         if _is_share(test_size) and test_start is not None:
             raise InvalidInputError(
                 f"test_size={test_size!r} is a share of the rows, but with test_start= it must be "
-                "the length of a window, such as pandas.Timedelta('7D'); or leave it out to test on "
-                "all later rows"
+                "the length of a window, such as pandas.Timedelta('7D'); or leave it out to test "
+                "on all later rows"
             )
         if test_size is None and self.n_splits > 1:
             raise InvalidInputError(
@@ -315,7 +317,7 @@ class TemporalSplit(_InteractionSplitter):
         if _is_share(self.test_size):
             bounds = self._bounds_by_share(times).astype(ticks.dtype).tolist()
         else:
-            length = None
+            length: Any = None
             if self.test_size is not None:
                 length = _length_in_ticks(self.test_size, times, "test_size")
             if self.test_start is not None:

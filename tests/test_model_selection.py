@@ -156,7 +156,7 @@ def test_repr():
         "LeaveLastOut(n_splits=1, n_test=2, time_col='timestamp', user_col='user_id')"
     )
     assert repr(TemporalSplit(time_col=None)) == (
-        "TemporalSplit(gap=0, n_splits=3, test_size=0.1, test_start=None, time_col=None)"
+        "TemporalSplit(gap=0, n_splits=3, test_size=0.1, test_start=None,\n       time_col=None)"
     )
     assert repr(UserKFold(shuffle=True, random_state=1)) == (
         "UserKFold(n_splits=5, random_state=1, shuffle=True, user_col='user_id')"

@@ -267,8 +267,8 @@ def interest_curve(
         None: :class:`~skmind.model_selection.LeaveLastOut` with the columns of the estimator. With
         several folds, a user's value is the mean over the folds that test the user.
     metric : str, default="recall@50"
-        As in `skmind.metrics.evaluate`: "recall", "precision", "hit_rate", "ndcg", "mrr" or "map" at
-        a k.
+        As in `skmind.metrics.evaluate`, at a k: "recall", "precision", "hit_rate", "ndcg", "mrr" or
+        "map".
         What the user did in the training part is not recommended. Test users that are not in the
         training part are dropped.
     users, items : frame or None

@@ -493,7 +493,11 @@ def evaluate(
     {'mrr@2': 0.75, 'recall@1': 0.25, 'recall@2': 0.75}
     """
     parsed = parse_metrics(metrics)
-    given = {"n_items": n_items, "item_counts": item_counts, "item_vectors": item_vectors}
+    given: dict[str, Any] = {
+        "n_items": n_items,
+        "item_counts": item_counts,
+        "item_vectors": item_vectors,
+    }
     for label, (name, _) in parsed.items():
         needed = NEEDED_ARGUMENTS.get(name)
         if needed and given[needed] is None:
@@ -519,7 +523,7 @@ def evaluate(
     columns_of_lists = {f"{name}_col": column for name, column in by_name.items()}
     for label, (name, k) in parsed.items():
         if name == "coverage":
-            values[label] = coverage_at_k(y_pred, n_items, k=k, **columns_of_lists)
+            values[label] = coverage_at_k(y_pred, given["n_items"], k=k, **columns_of_lists)
         elif name == "novelty":
             values[label] = novelty_at_k(
                 y_pred, item_counts, k=k, item_ids=item_ids, **columns_of_lists
