@@ -29,6 +29,8 @@ __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]
 
 _DEFAULT_USER_COL = "user_id"
 _DEFAULT_TIME_COL = "timestamp"
+# What the components of a Timedelta are worth: days, hours, minutes, seconds, ..., nanoseconds.
+_NANOSECONDS = (86_400 * 10**9, 3_600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 1)
 _Splits = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
@@ -493,7 +495,8 @@ def _length_in_ticks(value: Any, times: np.ndarray, name: str) -> Any:
     is_date = times.dtype.kind == "M"
     if _is_duration(value):
         if is_date:
-            return pd.Timedelta(value) // pd.Timedelta(1, "ns")
+            parts = pd.Timedelta(value).components  # the number of nanoseconds may exceed int64
+            return sum(part * size for part, size in zip(parts, _NANOSECONDS, strict=True))
         raise InvalidInputError(
             f"{name}={value!r} is a length of time, but the times are numbers; give {name}= as a "
             "number in the unit of the times, such as 7 * 86_400 for a week of seconds, or convert "

@@ -445,7 +445,7 @@ def test_metrics_of_lists_are_those_of_evaluate(split, fitted, places, monkeypat
         item_ids=fitted.items_,
     )
     assert scores == pytest.approx(expected, abs=1e-6)
-    assert all(0 < value for value in scores.values())
+    assert all(value > 0 for value in scores.values())
 
 
 @pytest.mark.parametrize("name", [*ITEM_METRICS, "precision"])

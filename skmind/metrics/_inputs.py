@@ -180,14 +180,14 @@ def _align_series(y_true: Any, y_pred: Any) -> Any:
     pred_index = _user_index(y_pred)
     cure = "or call .to_list() on both to match them by position"
     if true_index is None or pred_index is None:
-        for name, other, y, index in (
-            ("y_true", "y_pred", y_true, true_index),
-            ("y_pred", "y_true", y_pred, pred_index),
+        for name, other, index in (
+            ("y_true", "y_pred", true_index),
+            ("y_pred", "y_true", pred_index),
         ):
             if index is not None and not is_row_number(index):
                 raise InvalidInputError(
                     f"{name} is a Series whose index names the users (the first is "
-                    f"{y.index[0]!r}), but {other} has no index to match it with; give both as a "
+                    f"{_first(index)}), but {other} has no index to match it with; give both as a "
                     f"Series with the same index, {cure}"
                 )
         return y_pred
@@ -195,22 +195,27 @@ def _align_series(y_true: Any, y_pred: Any) -> Any:
         return y_pred
     for name, index in (("y_true", true_index), ("y_pred", pred_index)):
         if not index.is_unique:
+            user = _first(index[index.duplicated()])
             raise InvalidInputError(
-                f"the index of {name} names the user {index[index.duplicated()][0]!r} more than "
-                f"once, so the two Series can't be matched by index; give one list per user, {cure}"
+                f"the index of {name} names the user {user} more than once, so the two Series "
+                f"can't be matched by index; give one list per user, {cure}"
             )
     for name, other, index, others in (
         ("y_true", "y_pred", true_index, pred_index),
         ("y_pred", "y_true", pred_index, true_index),
     ):
-        is_missing = ~index.isin(others)
-        if is_missing.any():
+        missing = index[~index.isin(others)]
+        if len(missing):
             raise InvalidInputError(
-                f"two Series are matched by their index, but {is_missing.sum()} users in the index "
-                f"of {name} are not in that of {other}, the first is {index[is_missing][0]!r}; "
-                f"select the same users in both, {cure}"
+                f"two Series are matched by their index, but {len(missing)} users in the index of "
+                f"{name} are not in that of {other}, the first is {_first(missing)}; select the "
+                f"same users in both, {cure}"
             )
     return y_pred.reindex(true_index)
+
+
+def _first(index: pd.Index) -> str:
+    return repr(index[:1].tolist()[0])  # as a Python object: 1, not np.int64(1)
 
 
 def _user_index(y: Any) -> pd.Index | None:
@@ -219,7 +224,7 @@ def _user_index(y: Any) -> pd.Index | None:
 
 def is_row_number(index: pd.Index) -> bool:
     """Return whether an index only counts the rows from 0."""
-    return index.equals(pd.RangeIndex(len(index)))
+    return not len(index) or index.equals(pd.RangeIndex(len(index)))
 
 
 def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from skmind.retrieval import ranks as ranks_module
+from skmind.retrieval.exact import ExactIndex
 from skmind.retrieval.query import RecommendQuery
 from skmind.retrieval.ranks import count_ranks
 from skmind.retrieval.search import retrieve
-from skmind.retrieval.exact import ExactIndex
 from tests.retrieval.cases import ragged, random_case
 
 
