@@ -382,8 +382,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Factors of the scores of each interest, at least 0. A score is then the highest weight ×
             cosine, and leaves [-1, 1] with weights above 1. An interest with weight 0 is not used.
             Only ratios of weights matter for the order. A higher weight spreads the scores of its
-            interest: items near it gain, items with a negative cosine lose. Users who have no
-            interest left get the most frequent items.
+            interest: items near it gain, items with a negative cosine lose. Weights of a user whose
+            highest is above 1e30 or below 1e-30 are divided by it first, and so are the scores.
+            Users who have no interest left get the most frequent items.
         quotas : "equal", array of shape (n_interests,) or (n_users, n_interests), or None
             How many of the ``k`` items come from each interest; they add up to ``k``. "equal": the
             same number for each interest in use, and one more for the first ones where ``k`` can't
