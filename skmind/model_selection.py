@@ -507,7 +507,7 @@ def _length_in_ticks(value: Any, times: np.ndarray, name: str) -> Any:
             f"{name}={value!r} is a number, but the times are dates; give {name}= as a "
             "pandas.Timedelta, such as pandas.Timedelta('7D')"
         )
-    return int(value) if value == int(value) else float(value)
+    return _as_number(value)
 
 
 def _moment_in_ticks(test_start: Any, times: np.ndarray) -> Any:
@@ -520,12 +520,12 @@ def _moment_in_ticks(test_start: Any, times: np.ndarray) -> Any:
     """
     is_number = _is_number(test_start)
     if times.dtype.kind != "M":
-        if not is_number or not np.isfinite(test_start):
+        if not is_number or not abs(test_start) < np.inf:
             raise InvalidInputError(
                 f"test_start={test_start!r} must be a number, as the times are; or convert the "
                 "times first (pandas.to_datetime with unit=)"
             )
-        return int(test_start) if test_start == int(test_start) else float(test_start)
+        return _as_number(test_start)
     # Of a text such as 01.09.2021 it is not known which number is the month.
     is_unclear = isinstance(test_start, str) and not re.match(r"\d{4}(-|$)", test_start)
     moment = pd.NaT
@@ -538,6 +538,12 @@ def _moment_in_ticks(test_start: Any, times: np.ndarray) -> Any:
             "pandas.Timestamp('2024-12-31 18:00')"
         )
     return moment.value
+
+
+def _as_number(value: Any) -> int | float:
+    """Return a number as int if it is whole; beyond all times it becomes 2**64."""
+    value = min(max(value, -(2**64)), 2**64)
+    return int(value) if value == int(value) else float(value)
 
 
 def _clipped(numbers: list, ticks: np.ndarray) -> np.ndarray:

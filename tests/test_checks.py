@@ -46,7 +46,7 @@ def test_reals(value):
     assert real == float(value)
 
 
-@pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5]])
+@pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5], 10**400])
 def test_illegal_reals(value):
     with pytest.raises(InvalidInputError, match="diversity=.* must be a number from 0 to 1"):
         check_real(value, "diversity", 0, 1)

@@ -444,6 +444,9 @@ HOUR = pd.Timedelta("1h")
         (DATES, {"test_size": 24 * HOUR}, "window 1 of n_splits=3, .* has no training rows"),
         (DATES, {"test_size": 10**6 * 24 * HOUR}, "has no training rows"),
         (NUMBERS, {"test_size": 10**30}, "has no training rows"),
+        (NUMBERS.astype(float), {"test_size": 10**400}, "has no training rows"),
+        (NUMBERS, {"test_start": 10**400}, "has no test rows"),
+        (NUMBERS.astype(float), {"test_start": -(10**400)}, "has no training rows"),
         (NUMBERS, {"n_splits": 1, "test_size": 9, "gap": 10**30}, "has no training rows"),
         (
             as_dates([0, 1, 9, 10]),

@@ -389,7 +389,7 @@ def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
         )
     try:
         counts = np.asarray(item_counts, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         counts = np.array(np.nan)  # its shape is not valid either
     is_valid = counts.ndim == 1 and np.isfinite(counts).all() and (counts >= 0).all()
     if not is_valid or not counts.any():

@@ -262,7 +262,7 @@ def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") ->
     n_users, K = shape
     try:
         numbers = np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.array(np.nan)  # its shape is not valid either
     if numbers.shape not in ((K,), (n_users, K)):
         raise InvalidInputError(

@@ -145,7 +145,8 @@ def test_other_weights_stay_as_they_are(factor):
 
 
 @pytest.mark.parametrize(
-    "values", [1.0, [1, 1], [[1, 1, 1]] * 2, "high", [[1], [1, 2]], None, {"a": 1}]
+    "values",
+    [1.0, [1, 1], [[1, 1, 1]] * 2, "high", [[1], [1, 2]], None, {"a": 1}, [10**400, 1, 1]],
 )
 def test_illegal_shapes(values):
     with pytest.raises(InvalidInputError, match=r"interest_weights=.* = \(3,\) or .* = \(3, 3\)$"):
