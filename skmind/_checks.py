@@ -17,7 +17,7 @@ _OUR_SIDE = frozenset({"contextlib", "joblib", "sklearn", "skmind"})
 
 
 def check_count(value: Any, name: str, minimum: int = 1) -> int:
-    """Return ``value`` as int, if it is an integer of at least ``minimum``.
+    """Return ``value`` as int, if it is an integer of at least ``minimum`` and below 2**63.
 
     Raises
     ------
@@ -26,6 +26,8 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < minimum:
         raise InvalidInputError(f"{name}={value!r} must be an integer of at least {minimum}")
+    if int(value) >= 2**63:
+        raise InvalidInputError(f"{name}={value!r} must be below 2**63; set a smaller {name}")
     return int(value)
 
 
@@ -37,7 +39,7 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
     InvalidInputError
         If it is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:  # type: ignore[operator]
         raise InvalidInputError(f"{name}={value!r} must be a number from {low:g} to {high:g}")
     return float(value)
 

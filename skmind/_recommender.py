@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_list_like
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -29,13 +30,14 @@ from .persistence import model as persistence
 from .persistence.onnx import export
 from .retrieval.base import TopK
 from .retrieval.calibration import recalls
-from .retrieval.exact import ExactIndex
-from .retrieval.query import RecommendQuery, warn_of_shortage
+from .retrieval.exact import ExactIndex, score_pairs
+from .retrieval.query import RecommendQuery, is_per_user, warn_of_shortage
 from .retrieval.search import nearest_users, retrieve
-from .scoring import UNSEEN_USERS_OPTIONS, find_ranks, mean_values
+from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
 
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
+MAX_PADDED_PLACES = 2**26  # places of arrays wider than the catalogue: 1 GiB
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -380,8 +382,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Factors of the scores of each interest, at least 0. A score is then the highest weight ×
             cosine, and leaves [-1, 1] with weights above 1. An interest with weight 0 is not used.
             Only ratios of weights matter for the order. A higher weight spreads the scores of its
-            interest: items near it gain, items with a negative cosine lose. Users who have no
-            interest left get the most frequent items.
+            interest: items near it gain, items with a negative cosine lose. Weights of a user whose
+            highest is above 1e30 or below 1e-30 are divided by it first, and so are the scores.
+            Users who have no interest left get the most frequent items.
         quotas : "equal", array of shape (n_interests,) or (n_users, n_interests), or None
             How many of the ``k`` items come from each interest; they add up to ``k``. "equal": the
             same number for each interest in use, and one more for the first ones where ``k`` can't
@@ -401,6 +404,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             values. For single categories that is 0 if they are equal, else 1. An item without a
             value is at distance 1 from all others.
         output : {"frame", "arrays"}, default="frame"
+            Arrays have ``k`` columns, also where ``k`` is above the number of items.
 
         Returns
         -------
@@ -440,6 +444,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 f"{pd.Index(ids[is_unknown]).tolist()[0]!r}; use unknown='popular' or 'drop', or "
                 "recommend_from_history"
             )
+        if output == "arrays":
+            _check_padding(k, len(ids), len(model.items))
         query = self._query(
             snapshot,
             ids,
@@ -498,6 +504,8 @@ output
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)
         keys, sequences, profile = self._read_histories(snapshot, histories, users)
+        if output == "arrays":
+            _check_padding(k, len(keys), len(snapshot.model.items))
         query = self._query(
             snapshot,
             keys,
@@ -553,14 +561,77 @@ output
         model = snapshot.model
         check_count(k, "k")
         ids = read_column(self._check_table(X), model.schema, "user")
+        _check_padding(k, len(ids), len(model.items))
         codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
         query = self._query(snapshot, codes, model.interactions.take(codes), k=k)
         top = self._retrieve(snapshot, *self._encode_users(snapshot, codes), query)
         return _item_ids(snapshot, top.widened(query.k).codes)[rows]
 
+    def predict_scores(self, user_ids: Any, item_ids: Any = None) -> np.ndarray:
+        """Return the scores of given pairs of a user and an item.
+
+        A score is the one of `recommend`: the highest cosine of the item with an interest of the
+        user. Items that the user has seen have scores too.
+
+        Parameters
+        ----------
+        user_ids : list or array of ids, or a table
+            The user of each pair; or, without ``item_ids``, a frame or array with the user and item
+            columns of ``fit``.
+        item_ids : list or array of ids, or None
+            The item of each pair, as many as ``user_ids``.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs,), float32
+            nan for users and items that ``fit`` has not seen, and for users without an interest.
+
+        Raises
+        ------
+        InvalidInputError
+            If the lengths differ, or both are pandas Series with different indexes.
+        IdTypeError
+            If ids are of another kind than those of ``fit``.
+        """
+        snapshot = self._fitted()
+        model = snapshot.model
+        if item_ids is None:
+            if getattr(user_ids, "ndim", None) == 1 or (
+                isinstance(user_ids, list | tuple) and not any(map(is_list_like, user_ids))
+            ):
+                raise InvalidInputError(
+                    "user_ids is a list of ids, but item_ids is None; give item_ids= the item of "
+                    "each pair, or give one table with the user and item columns"
+                )
+            X = self._check_table(user_ids)
+            user_ids = read_column(X, model.schema, "user")
+            item_ids = read_column(X, model.schema, "item")
+        both = isinstance(user_ids, pd.Series) and isinstance(item_ids, pd.Series)
+        if both and not user_ids.index.equals(item_ids.index):
+            raise InvalidInputError(
+                "user_ids and item_ids are Series with different indexes, but pairs are matched by "
+                "position; take both from one frame, or call .to_numpy() on both"
+            )
+        users = model.users.encode(user_ids)
+        items = model.items.encode(item_ids)
+        if len(users) != len(items):
+            raise InvalidInputError(
+                f"user_ids has {len(users)} ids and item_ids {len(items)}; give one item per user, "
+                "such as two columns of a frame"
+            )
+        scores = np.full(len(users), np.nan, dtype=np.float32)
+        known = np.flatnonzero((users >= 0) & (items >= 0))
+        codes, rows = np.unique(users[known], return_inverse=True)
+        interests, mask = self._encode_users(snapshot, codes)
+        found = score_pairs(snapshot.item_embeddings, interests, mask, rows, items[known])
+        scores[known] = np.where(np.isneginf(found), np.nan, found)
+        return scores
+
     # questions about items
 
-    def similar_items(self, item_ids: Any, k: int = 10) -> pd.DataFrame:
+    def similar_items(
+        self, item_ids: Any, k: int = 10, *, items: Any = None, exclude_items: Any = None
+    ) -> pd.DataFrame:
         """Return the items with the most similar vectors.
 
         Parameters
@@ -568,6 +639,10 @@ output
         item_ids : list or array of known ids
         k : int, default=10
             Items per item, at least 1.
+        items : list or array of ids, or None
+            Return only these items; unknown ones are ignored.
+        exclude_items : list or array of ids, or None
+            Never return these items.
 
         Returns
         -------
@@ -577,16 +652,42 @@ output
         Raises
         ------
         UnknownIdError
-            If ``fit`` has not seen an item.
+            If ``fit`` has not seen an item, or no item of ``items``.
+        InvalidInputError
+            If ``items`` or ``exclude_items`` has a list per user, or another argument is invalid.
+
+        Warns
+        -----
+        ShortageWarning
+            If ``items`` or ``exclude_items`` leaves fewer than ``k`` items.
         """
         snapshot = self._fitted()
         model = snapshot.model
+        n_items = len(model.items)
+        for name, ids in (("items", items), ("exclude_items", exclude_items)):
+            if is_per_user(ids):
+                raise InvalidInputError(
+                    f"{name}= is a {type(ids).__name__}; give one list or array of item ids, which "
+                    "holds for all of item_ids"
+                )
         codes = _known_codes(model.items, item_ids)
-        k = min(check_count(k, "k"), len(model.items))
         itself = Ragged(codes, np.arange(len(codes) + 1))
+        query = self._query(
+            snapshot,
+            codes,
+            itself,
+            k=k,
+            exclude_seen=False,  # the item itself is not one that was seen
+            items=items,
+            exclude_items=exclude_items,
+        )
         queries = snapshot.item_embeddings[codes][:, None, :]
         mask = np.ones((len(codes), 1), dtype=bool)
-        top = snapshot.search_index().search(queries, mask, k, itself, None, self.n_jobs)
+        top = snapshot.search_index().search(
+            queries, mask, min(query.k, n_items), itself, query.allowed, self.n_jobs
+        )
+        if query.allowed is not None:
+            warn_of_shortage(top, query, n_items, rows="item_ids")
         item = result_name(model.schema.item, "item_id")
         ids = model.items.ids
         table = top_k_table(top, (item, ids[codes]), ("similar_item_id", ids))
@@ -715,14 +816,17 @@ output
         ----------
         X : frame or array with the columns of ``fit``
         k : int, default=10
-            Recommendations per user, at least 1.
+            Recommendations per user, at least 1. Above 100, and for an exact index always, ranks
+            are those of exact search. ``len(items_)`` or more ranks among all items; that takes
+            memory for the targets, not for users × items.
         unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
             What happens to users that ``fit`` has not seen. "fold_in": the last row of users with
             at least two rows is the target, the rows before it are the history. "skip": they are
             left out. "popular": all their rows are targets among the most frequent items. "error":
             an error.
         exclude_seen : bool, default=True
-            Leave out the rest of the user's history.
+            Leave out the rest of the user's history, so that later items move up. If False, these
+            items keep their places, as in libraries that filter after ranking.
         sample_weight : array of shape (n_rows,) or None
 
         Returns
@@ -745,6 +849,20 @@ output
         NothingToScoreWarning
             If there are no targets.
         """
+        options = {"unseen_users": unseen_users, "exclude_seen": exclude_seen}
+        return self._rank_targets(X, k, sample_weight=sample_weight, **options)[0]
+
+    def _rank_targets(
+        self,
+        X: Any,
+        k: Any,
+        *,
+        unseen_users: Any,
+        exclude_seen: Any,
+        sample_weight: Any,
+        visit: Any = None,
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Return `target_ranks` and the item codes; for ``visit`` see `rank_targets`."""
         snapshot = self._fitted()
         model = snapshot.model
         check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
@@ -763,18 +881,29 @@ output
         query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
         net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
-        top = self._retrieve(snapshot, interests, mask, query)
+        ranks = rank_targets(
+            snapshot.search_index(),
+            interests,
+            mask,
+            query,
+            model.prepared.counts,
+            task.target_rows,
+            task.target_items,
+            self.n_jobs,
+            visit,
+        )
         counts = np.append(model.prepared.counts, 0)  # the last one is that of an unknown item, -1
-        return pd.DataFrame(
+        targets = pd.DataFrame(
             {
                 result_name(model.schema.user, "user_id"): rows.users[task.targets],
                 result_name(model.schema.item, "item_id"): rows.items[task.targets],
-                "rank": find_ranks(top.codes, task.target_rows, task.target_items),
+                "rank": ranks,
                 "history_length": task.histories.lengths[task.target_rows],
                 "item_count": counts[task.target_items],
                 "weight": task.weights[task.target_rows],
             }
         )
+        return targets, task.target_items
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean NDCG@10 over users, ranking all items except those already seen.
@@ -849,6 +978,16 @@ def _answer(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, output: st
     user = result_name(schema.user, "user_id")
     item = result_name(schema.item, "item_id")
     return top_k_table(top, (user, users), (item, snapshot.model.items.ids))
+
+
+def _check_padding(k: Any, n_rows: int, n_items: int) -> None:
+    """Raise if the padding of arrays with ``k`` columns would fill the memory."""
+    k = check_count(k, "k")
+    if k > n_items and k * n_rows > MAX_PADDED_PLACES:
+        raise InvalidInputError(
+            f"k={k} is more than the {n_items} known items, and {n_rows} rows of arrays with {k} "
+            f"columns would be nearly all padding; set k to at most {n_items}"
+        )
 
 
 def _item_ids(snapshot: Snapshot, codes: np.ndarray) -> np.ndarray:

@@ -9,9 +9,12 @@ the order in time). The row positions of each part are ascending.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
+from contextlib import suppress
+from datetime import timedelta
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +29,8 @@ __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]
 
 _DEFAULT_USER_COL = "user_id"
 _DEFAULT_TIME_COL = "timestamp"
+# What the components of a Timedelta are worth: days, hours, minutes, seconds, ..., nanoseconds.
+_NANOSECONDS = (86_400 * 10**9, 3_600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 1)
 _Splits = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
@@ -61,11 +66,12 @@ class LeaveLastOut(_InteractionSplitter):
 
     Parameters
     ----------
-    n_test : int, default=1
-        Number of test rows per user, at least 1. Raising it makes the test set larger and the
-        training set smaller.
+    n_test : int or float, default=1
+        Number of test rows per user, at least 1; or a float above 0 and below 1, the share of the
+        rows of the user, rounded to the nearest number of rows (a half to the even one), and at
+        most all rows but one. Raising it makes the test set larger and the training set smaller.
     n_splits : int, default=1
-        Number of folds, at least 1. Each further fold tests ``n_test`` rows per user that are
+        Number of folds, at least 1. Each further fold tests as many rows per user, which are
         further in the past.
     user_col : str or int, default="user_id"
         Column of the user ids.
@@ -76,7 +82,8 @@ class LeaveLastOut(_InteractionSplitter):
     Notes
     -----
     If a user has at most ``n_test`` rows (in an older fold: without the test rows of later folds),
-    all of them are training rows. Rows later than the test rows of a fold are in neither part.
+    all of them are training rows; also if a share of the user's rows rounds to 0. Rows later than
+    the test rows of a fold are in neither part.
 
     Examples
     --------
@@ -95,13 +102,13 @@ class LeaveLastOut(_InteractionSplitter):
 
     def __init__(
         self,
-        n_test: int = 1,
+        n_test: float = 1,
         *,
         n_splits: int = 1,
         user_col: Hashable = _DEFAULT_USER_COL,
         time_col: Hashable | None = _DEFAULT_TIME_COL,
     ) -> None:
-        self.n_test = check_count(n_test, "n_test")
+        self.n_test = n_test if _is_share(n_test) else check_count(n_test, "n_test")
         self.n_splits = check_count(n_splits, "n_splits")
         self.user_col = user_col
         self.time_col = time_col
@@ -124,18 +131,27 @@ class LeaveLastOut(_InteractionSplitter):
         Raises
         ------
         InvalidInputError
-            If a column is missing or has missing values, or if no user has more than
-            ``n_test * n_splits`` rows, so that the oldest fold has no test row.
+            If a column is missing or has missing values, or if no user has so many rows that the
+            oldest fold has a test row and a training row.
         """
         users, row_counts = _read_users(X, self.user_col)
         times = _read_times(X, self.time_col)
-        n_needed = self.n_test * self.n_splits + 1
         max_rows = row_counts.max(initial=0)
-        if max_rows < n_needed:
+        if _is_share(self.n_test):
+            n_tested = np.minimum(np.rint(row_counts * self.n_test), row_counts - 1)
+            n_tested = n_tested.astype(np.int64)
+            needed = "enough rows for a test row and a training row in each fold"
+            is_enough = ((n_tested > 0) & (row_counts > n_tested * self.n_splits)).any()
+        else:
+            n_needed = self.n_test * self.n_splits + 1
+            needed = f"at least {n_needed} rows"
+            is_enough = max_rows >= n_needed
+            n_tested = np.full(len(row_counts), self.n_test if is_enough else 0)
+        if not is_enough:
             raise InvalidInputError(
-                f"n_test={self.n_test} with n_splits={self.n_splits} needs a user with at least "
-                f"{n_needed} rows, but no user has more than {max_rows}; lower n_test or n_splits, "
-                "or split by time with TemporalSplit"
+                f"n_test={self.n_test} with n_splits={self.n_splits} needs a user with {needed}, "
+                f"but no user has more than {max_rows}; change n_test, lower n_splits, or split by "
+                "time with TemporalSplit"
             )
         # Sorted by user and time (stable: ties keep their order), the rows of a user end where the
         # cumulated counts say. The distance to this end is the number of later rows of the user.
@@ -143,9 +159,11 @@ class LeaveLastOut(_InteractionSplitter):
         ends = row_counts.cumsum()[users[order]]
         n_later = np.empty(len(order), dtype=np.int64)
         n_later[order] = ends - 1 - np.arange(len(order))
-        return self._folds(n_later, row_counts[users])
+        return self._folds(n_later, row_counts[users], n_tested[users])
 
-    def _folds(self, n_later: np.ndarray, n_rows_of_user: np.ndarray) -> _Splits:
+    def _folds(
+        self, n_later: np.ndarray, n_rows_of_user: np.ndarray, n_tested: np.ndarray
+    ) -> _Splits:
         """Yield the folds.
 
         Parameters
@@ -154,10 +172,12 @@ class LeaveLastOut(_InteractionSplitter):
             Number of later rows of the same user.
         n_rows_of_user : ndarray of shape (n_rows,), int64
             Number of rows of the same user.
+        n_tested : ndarray of shape (n_rows,), int64
+            Number of rows of the same user that each fold tests.
         """
         for fold in reversed(range(self.n_splits)):
-            n_of_later_folds = fold * self.n_test
-            n_up_to_fold = n_of_later_folds + self.n_test
+            n_of_later_folds = fold * n_tested
+            n_up_to_fold = n_of_later_folds + n_tested
             is_in_fold = n_later >= n_of_later_folds
             is_last = is_in_fold & (n_later < n_up_to_fold)
             is_test = is_last & (n_rows_of_user > n_up_to_fold)  # else nothing is left to train on
@@ -168,18 +188,33 @@ class TemporalSplit(_InteractionSplitter):
     """Test on consecutive windows of time, train on all rows before each window.
 
     This is the strictest protocol: all training rows are earlier than all test rows, even across
-    users. The windows are at the end of the table and follow each other, oldest first. The training
-    set grows from fold to fold.
+    users. The windows follow each other, oldest first. They are at the end of the table, or begin
+    at a given moment. The training set grows from fold to fold.
 
     Parameters
     ----------
-    n_splits : int, default=3
-        Number of windows, at least 1. ``n_splits * test_size`` must be below 1.
-    test_size : float, default=0.1
-        Share of all rows in a window, above 0 and below 1. Rows of the same time are in the same
-        window, so the sizes of the windows vary if times repeat.
+    n_splits : int or None, default=None
+        Number of windows, at least 1. None: 3, or 1 with ``test_start``. ``n_splits * test_size``
+        must be below 1 if ``test_size`` is a share.
+    test_size : float, int, Timedelta, timedelta, timedelta64 or None, default=None
+        Size of a window. A float above 0 and below 1 is a share of all rows. Rows of the same time
+        are in the same window, so the sizes of the windows vary if times repeat. Anything else is a
+        length of time: a ``pandas.Timedelta`` if the times are dates, or a number above 1, in the
+        unit of the column, if they are numbers. The last window ends at the last time, and a
+        row exactly one length before the end of a window is in the window before. None: 0.1, or
+        everything from ``test_start`` on.
+    test_start : date, number or None, default=None
+        The moment at which the first window begins; a row at this time is in it. Dates may be
+        anything that ``pandas.Timestamp`` takes, but text must begin with the year; without a time
+        zone they are in UTC, as the times are. A window is then one length of time from its
+        beginning, its end excluded. More than one window needs a ``test_size``, which can't be a
+        share.
+    gap : int, float, Timedelta, timedelta or timedelta64, default=0
+        Length of time before each window: the rows in it are not in the training part. Of the kind
+        of the times, as ``test_size``.
     time_col : str, int or None, default="timestamp"
-        Column of the times. If None, the order of the rows is the order in time.
+        Column of the times. If None, the order of the rows is the order in time; lengths of time
+        are then numbers of rows.
 
     Notes
     -----
@@ -194,22 +229,62 @@ class TemporalSplit(_InteractionSplitter):
     ...     print(train, test)
     [0 2 4] [3]
     [0 2 3 4] [1]
+    >>> days = X.assign(timestamp=pd.to_datetime(X["timestamp"], unit="D"))
+    >>> for train, test in TemporalSplit(1, test_size=pd.Timedelta("2D")).split(days):
+    ...     print(train, test)
+    [0 2 4] [1 3]
+    >>> for train, test in TemporalSplit(test_start="1970-01-04", gap=pd.Timedelta("1D")).split(
+    ...     days
+    ... ):
+    ...     print(train, test)
+    [0] [1 3 4]
     """
 
     def __init__(
         self,
-        n_splits: int = 3,
+        n_splits: int | None = None,
         *,
-        test_size: float = 0.1,
+        test_size: Any = None,
+        test_start: Any = None,
+        gap: Any = 0,
         time_col: Hashable | None = _DEFAULT_TIME_COL,
     ) -> None:
+        if n_splits is None:
+            n_splits = 3 if test_start is None else 1
+        if test_size is None and test_start is None:
+            test_size = 0.1
         self.n_splits = check_count(n_splits, "n_splits")
-        self.test_size = _check_test_size(test_size)
-        if n_splits * test_size >= 1:
+        is_valid = test_size is None or _is_share(test_size) or _is_length(test_size, 1)
+        if not is_valid or test_size == 1:  # not a share, and rarely meant as a length
+            raise InvalidInputError(
+                f"test_size={test_size!r} must be a share of the rows, a number above 0 and below "
+                "1; or the length of a window: a positive pandas.Timedelta, or a number above 1 in "
+                "the unit of the time column"
+            )
+        if not _is_length(gap, 0):
+            raise InvalidInputError(
+                f"gap={gap!r} must be the length of time between training and test rows: a "
+                "pandas.Timedelta, or a number in the unit of the time column, at least 0"
+            )
+        if _is_share(test_size) and test_start is not None:
+            raise InvalidInputError(
+                f"test_size={test_size!r} is a share of the rows, but with test_start= it must be "
+                "the length of a window, such as pandas.Timedelta('7D'); or leave it out to test "
+                "on all later rows"
+            )
+        if test_size is None and self.n_splits > 1:
+            raise InvalidInputError(
+                f"n_splits={n_splits} windows from test_start={test_start!r} on need a test_size=, "
+                "the length of each, such as pandas.Timedelta('7D'); or set n_splits=1"
+            )
+        if _is_share(test_size) and n_splits * test_size >= 1:
             raise InvalidInputError(
                 f"n_splits={n_splits} windows of test_size={test_size!r} leave no row to train on; "
                 f"lower n_splits, or set test_size= below {1 / n_splits:g}"
             )
+        self.test_size = test_size
+        self.test_start = test_start
+        self.gap = gap
         self.time_col = time_col
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> _Splits:
@@ -230,10 +305,52 @@ class TemporalSplit(_InteractionSplitter):
         Raises
         ------
         InvalidInputError
-            If the time column is missing or has missing values, or if there are too few rows or
-            too few distinct times for the windows.
+            If the time column is missing or has missing values, if there are too few rows or too
+            few distinct times for the windows, if a window has no test or no training row, or if
+            ``test_size``, ``test_start`` or ``gap`` is of another kind than the times.
         """
         times = _read_times(X, self.time_col)
+        if not len(times) and not _is_share(self.test_size):
+            raise InvalidInputError("the table has no rows; give at least two")
+        is_date = times.dtype.kind == "M"
+        ticks = times.astype(np.int64) if is_date else times
+        gap = _length_in_ticks(self.gap, times, "gap")
+        side: Literal["left", "right"] = "right"  # a row at the beginning of a window is in it
+        if _is_share(self.test_size):
+            bounds = self._bounds_by_share(times).astype(ticks.dtype).tolist()
+        else:
+            length: Any = None
+            if self.test_size is not None:
+                length = _length_in_ticks(self.test_size, times, "test_size")
+            if self.test_start is not None:
+                first = _moment_in_ticks(self.test_start, times)
+                n_bounds = 1 if length is None else self.n_splits + 1
+                bounds = [first + (length or 0) * number for number in range(n_bounds)]
+            else:
+                last = ticks.max().item()
+                bounds = [last - length * number for number in range(self.n_splits, -1, -1)]
+                side = "left"  # a row at the end of a window is in it
+        edges = _clipped(bounds, ticks)
+        ends_of_training = _clipped([bound - gap for bound in bounds], ticks)
+        window = edges.searchsorted(ticks, side=side)  # 0: before the first window
+        is_before = np.less if side == "right" else np.less_equal
+        folds = []
+        for fold in range(self.n_splits):
+            train = np.flatnonzero(is_before(ticks, ends_of_training[fold]))
+            test = np.flatnonzero(window == fold + 1)
+            for part, name in ((train, "training"), (test, "test")):
+                if not len(part):
+                    beginning = edges[fold].astype(times.dtype)
+                    raise InvalidInputError(
+                        f"window {fold + 1} of n_splits={self.n_splits}, which begins at "
+                        f"{beginning}, has no {name} rows; the times are from {times.min()} to "
+                        f"{times.max()}. Change test_size, test_start, gap or n_splits"
+                    )
+            folds.append((train, test))
+        return iter(folds)
+
+    def _bounds_by_share(self, times: np.ndarray) -> np.ndarray:
+        """Return the first time of each window, ndarray of shape (n_splits,)."""
         n_window = round(len(times) * self.test_size)
         n_train = len(times) - n_window * self.n_splits
         if n_window == 0 or n_train < 1:
@@ -243,7 +360,7 @@ class TemporalSplit(_InteractionSplitter):
                 "n_splits or change test_size"
             )
         sorted_times = np.sort(times)
-        starts = sorted_times[n_train::n_window]  # first time of each window, (n_splits,)
+        starts = sorted_times[n_train::n_window]
         previous_starts = np.append(sorted_times[0], starts[:-1])
         if (starts == previous_starts).any():
             raise InvalidInputError(
@@ -252,12 +369,7 @@ class TemporalSplit(_InteractionSplitter):
                 f"{starts.tolist()} after {sorted_times[0]}, and rows of one time are never "
                 "divided; lower n_splits, raise test_size, or use finer times"
             )
-        return self._folds(times, starts)
-
-    def _folds(self, times: np.ndarray, starts: np.ndarray) -> _Splits:
-        window = starts.searchsorted(times, side="right")  # 0: before the first window
-        for fold in range(1, self.n_splits + 1):
-            yield np.flatnonzero(window < fold), np.flatnonzero(window == fold)
+        return starts
 
 
 class UserKFold(_InteractionSplitter):
@@ -349,12 +461,97 @@ class UserKFold(_InteractionSplitter):
             yield np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold)
 
 
-def _check_test_size(test_size: Any) -> float:
-    if not isinstance(test_size, Real) or not 0 < test_size < 1:  # type: ignore[operator]
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
+def _is_share(value: Any) -> bool:
+    """Return whether ``value`` is a number above 0 and below 1."""
+    return _is_number(value) and 0 < value < 1
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, timedelta | np.timedelta64)  # pandas.Timedelta is a timedelta
+
+
+def _is_length(value: Any, minimum: int) -> bool:
+    """Return whether ``value`` is a positive length of time, or a number of at least this."""
+    if not _is_duration(value):
+        return _is_number(value) and minimum <= value < np.inf
+    try:
+        return pd.Timedelta(value) > pd.Timedelta(0)  # false for NaT
+    except ValueError:  # months and years have no fixed length
+        return False
+
+
+def _length_in_ticks(value: Any, times: np.ndarray, name: str) -> Any:
+    """Return a length of time as a number, of nanoseconds if the times are dates.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is a duration and the times are numbers, or the other way round.
+    """
+    is_date = times.dtype.kind == "M"
+    if _is_duration(value):
+        if is_date:
+            parts = pd.Timedelta(value).components  # the number of nanoseconds may exceed int64
+            return sum(part * size for part, size in zip(parts, _NANOSECONDS, strict=True))
         raise InvalidInputError(
-            f"test_size={test_size!r} must be a share of the rows, a number above 0 and below 1"
+            f"{name}={value!r} is a length of time, but the times are numbers; give {name}= as a "
+            "number in the unit of the times, such as 7 * 86_400 for a week of seconds, or convert "
+            "the times first (pandas.to_datetime with unit=)"
         )
-    return float(test_size)
+    if is_date and value:
+        raise InvalidInputError(
+            f"{name}={value!r} is a number, but the times are dates; give {name}= as a "
+            "pandas.Timedelta, such as pandas.Timedelta('7D')"
+        )
+    return _as_number(value)
+
+
+def _moment_in_ticks(test_start: Any, times: np.ndarray) -> Any:
+    """Return ``test_start`` as a number, of nanoseconds since 1970 if the times are dates.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no moment, or a date where the times are numbers, or the other way round.
+    """
+    is_number = _is_number(test_start)
+    if times.dtype.kind != "M":
+        if not is_number or not abs(test_start) < np.inf:
+            raise InvalidInputError(
+                f"test_start={test_start!r} must be a number, as the times are; or convert the "
+                "times first (pandas.to_datetime with unit=)"
+            )
+        return _as_number(test_start)
+    # Of a text such as 01.09.2021 it is not known which number is the month.
+    is_unclear = isinstance(test_start, str) and not re.match(r"\d{4}(-|$)", test_start)
+    moment = pd.NaT
+    if not is_number and not is_unclear:
+        with suppress(TypeError, ValueError):
+            moment = pd.to_datetime(pd.Timestamp(test_start), utc=True).as_unit("ns")
+    if pd.isna(moment):
+        raise InvalidInputError(
+            f"test_start={test_start!r} must be a date, as the times are, such as '2024-12-31' or "
+            "pandas.Timestamp('2024-12-31 18:00')"
+        )
+    return moment.value
+
+
+def _as_number(value: Any) -> int | float:
+    """Return a number as int if it is whole; beyond all times it becomes 2**64."""
+    value = min(max(value, -(2**64)), 2**64)
+    return int(value) if value == int(value) else float(value)
+
+
+def _clipped(numbers: list, ticks: np.ndarray) -> np.ndarray:
+    """Return numbers that may exceed int64 as an array; floats if there is a fraction."""
+    if ticks.dtype.kind == "f" or any(isinstance(number, float) for number in numbers):
+        return np.array(numbers, dtype=np.float64)
+    limits = np.iinfo(np.int64)
+    return np.array([min(max(number, limits.min), limits.max) for number in numbers])
 
 
 def _read_users(X: Any, user_col: Hashable) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ A model is a fitted `MINDRecommender`, a Pipeline that ends in one, or a search 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,30 @@ from sklearn.utils.metadata_routing import UNUSED
 from ._checks import check_count, check_option
 from .data.ragged import pair_keys
 from .exceptions import InvalidInputError
-from .metrics._core import values_per_user
-from .metrics._inputs import parse_metrics
+from .metrics._core import (
+    METRIC_FUNCTIONS,
+    intra_list_diversity,
+    mean_popularity,
+    mean_self_information,
+    popularity_expectation,
+    values_per_user,
+)
+from .metrics._inputs import LIST_METRICS, parse_metrics
+from .retrieval.base import Index
+from .retrieval.query import RecommendQuery
+from .retrieval.ranks import count_ranks
+from .retrieval.search import retrieve
 
 __all__ = ["compare", "make_ranking_scorer"]
 
 BOOTSTRAP_BATCH_VALUES = 10_000_000  # values of bootstrap samples held at a time
 UNSEEN_USERS_OPTIONS = ("fold_in", "skip", "popular", "error")
 
+MAX_SEARCHED_K = 100  # up to this k, ranks are places in the lists of a search; above, counted
+BLOCK_PLACES = 2**24  # places in lists that are held at once: 192 MiB
+
 _Metrics = dict[str, tuple[str, int]]  # label → metric, k
+_Visit = Callable[[np.ndarray], None]  # is called with item codes (b, k), block by block
 
 
 def make_ranking_scorer(
@@ -39,13 +55,19 @@ def make_ranking_scorer(
     Parameters
     ----------
     metric : str or list of str
-        "recall", "hit_rate", "ndcg", "mrr" or "map"; see :mod:`skmind.metrics`.
+        "recall", "precision", "hit_rate", "ndcg", "mrr", "map", "serendipity", "coverage",
+        "novelty", "average_popularity" or "intra_list_diversity"; see :mod:`skmind.metrics`. What
+        they need of the items is that of the fitted model: ``item_counts_``, ``item_embeddings_``
+        and the length of ``items_``. The last four are of the lists of the scored users, whatever
+        is to be found. A search maximises, so select by none of the last three alone.
     k : int or list of int
-        Number of recommendations per user that count, at least 1.
+        Number of recommendations per user that count, at least 1. Above the number of items the
+        result is that for all items, except that precision and serendipity divide by ``k``.
     unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
         How users are treated that ``fit`` has not seen; see `MINDRecommender.target_ranks`.
     exclude_seen : bool, default=True
-        Whether to leave out the items of a user's history, except the items to be found.
+        Whether to leave out the items of a user's history, except the items to be found. If False,
+        they keep their places in the ranking, as in libraries that filter after ranking.
 
     Returns
     -------
@@ -111,8 +133,17 @@ class _RankingScorer(BaseEstimator):
         """
         metrics = _label_metrics(self.metric, self.k)
         options = {"unseen_users": self.unseen_users, "exclude_seen": self.exclude_seen}
-        targets = _rank_targets(estimator, X, metrics, sample_weight=sample_weight, **options)
-        means = mean_values(targets, metrics)
+        model, X = _find_recommender(estimator, X)
+        k = max(k for _, k in metrics.values())
+        if all(name in METRIC_FUNCTIONS for name, _ in metrics.values()):
+            targets = model.target_ranks(X, k, sample_weight=sample_weight, **options)
+            means = mean_values(targets, metrics)
+        else:
+            items = _ItemMetrics(model, metrics)
+            targets, items.target_codes = model._rank_targets(
+                X, k, sample_weight=sample_weight, visit=items.visit, **options
+            )
+            means = mean_values(targets, metrics, items)
         is_list = pd.api.types.is_list_like(self.metric) or pd.api.types.is_list_like(self.k)
         return means if is_list else next(iter(means.values()))
 
@@ -143,7 +174,7 @@ def compare(
     X : frame or array with the columns of ``fit``
         Interactions after those of ``fit``.
     metric : str, default="ndcg"
-        "recall", "hit_rate", "ndcg", "mrr" or "map".
+        "recall", "precision", "hit_rate", "ndcg", "mrr" or "map".
     k : int, default=10
         Number of recommendations per user that count, at least 1.
     unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
@@ -196,13 +227,15 @@ def compare(
     >>> compare(one, two, X.iloc[test])["segment"].value_counts(sort=False).to_dict()
     {'all': 1, 'history_length': 3, 'item_count': 3}
     """
-    metrics = parse_metrics([f"{metric}@{check_count(k, 'k')}"])
+    metrics = parse_metrics([f"{metric}@{check_count(k, 'k')}"], tuple(METRIC_FUNCTIONS))
     n_segments = check_count(n_segments, "n_segments")
     n_resamples = check_count(n_resamples, "n_resamples")
     rng = check_random_state(random_state)
     options = {"unseen_users": unseen_users, "exclude_seen": exclude_seen}
-    a = _index_by_event(_rank_targets(model_a, X, metrics, **options))
-    b = _index_by_event(_rank_targets(model_b, X, metrics, **options))
+    a, b = (
+        _index_by_event(recommender.target_ranks(table, k, **options))
+        for recommender, table in (_find_recommender(model, X) for model in (model_a, model_b))
+    )
     if not len(a) or len(a) != len(b) or not b.index.isin(a.index).all():
         raise InvalidInputError(
             f"model_a has {len(a)} events to find in X and model_b {len(b)}, but both must have "
@@ -294,7 +327,122 @@ def find_ranks(codes: np.ndarray, target_rows: np.ndarray, target_codes: np.ndar
     return np.where(places >= 0, np.append(columns, 0)[places] + 1.0, np.nan)
 
 
-def _values_of_users(targets: pd.DataFrame, metrics: _Metrics) -> pd.DataFrame:
+def rank_targets(
+    index: Index,
+    interests: np.ndarray,
+    mask: np.ndarray,
+    query: RecommendQuery,
+    counts: np.ndarray,
+    target_rows: np.ndarray,
+    target_items: np.ndarray,
+    n_jobs: int | None,
+    visit: _Visit | None,
+) -> np.ndarray:
+    """Return the rank of each target among the recommendations of its row.
+
+    Never holds rows × items: for a large ``query.k`` the ranks are counted, and lists are searched
+    block by block.
+
+    Parameters
+    ----------
+    index, interests, mask, query, counts, n_jobs
+        See `retrieve`; ``query`` has neither lists, weights, quotas nor diversity.
+    target_rows, target_items : ndarray of shape (n_targets,), int
+        See `find_ranks`; the rows are ascending.
+    visit : callable or None
+        It is called with the codes of the recommended items, (b, k), of each block of rows in turn.
+
+    Returns
+    -------
+    ndarray of shape (n_targets,), float64
+        From 1; nan if the target is not among the first ``query.k``.
+    """
+    k = min(query.k, len(index.vectors))
+    if visit is None and k > MAX_SEARCHED_K:
+        ranks = count_ranks(
+            index.vectors,
+            interests,
+            mask,
+            query.excluded,
+            counts,
+            target_rows,
+            target_items,
+            n_jobs,
+        )
+        return np.where(ranks <= k, ranks, np.nan)
+    ranks = np.full(len(target_rows), np.nan)
+    size = max(1, BLOCK_PLACES // k)
+    for start in range(0, len(interests), size):
+        stop = min(start + size, len(interests))
+        block = replace(query, excluded=query.excluded.slice_rows(start, stop))
+        top = retrieve(index, interests[start:stop], mask[start:stop], block, counts, n_jobs)
+        targets = slice(*np.searchsorted(target_rows, [start, stop]))
+        ranks[targets] = find_ranks(top.codes, target_rows[targets] - start, target_items[targets])
+        if visit is not None:
+            visit(top.codes)
+    return ranks
+
+
+class _ItemMetrics:
+    """Metrics that need more than ranks: lists of recommended items, and what is known of items.
+
+    Parameters
+    ----------
+    model : fitted recommender
+    metrics : dict of str to (str, int)
+        Metric and k of each label.
+
+    Attributes
+    ----------
+    target_codes : ndarray of shape (n_targets,), int64
+        Item code of each target; set by the scorer.
+    """
+
+    def __init__(self, model: Any, metrics: _Metrics) -> None:
+        self.target_codes = np.empty(0, dtype=np.int64)
+        self.counts = model.item_counts_
+        self.vectors = model.item_embeddings_.astype(np.float64)
+        self.n_items = len(model.items_)
+        of_lists = {label: metric for label, metric in metrics.items() if metric[0] in LIST_METRICS}
+        self.metrics = of_lists
+        self.values: dict[str, list[np.ndarray]] = {label: [] for label in of_lists}
+        self.is_covered = {
+            label: np.zeros(self.n_items, dtype=bool)
+            for label, (name, _) in of_lists.items()
+            if name == "coverage"
+        }
+        self.expectations = np.append(popularity_expectation(self.counts), 0.0)
+
+    def visit(self, codes: np.ndarray) -> None:
+        """Read the recommended items (b, k) of the next users."""
+        for label, (name, k) in self.metrics.items():
+            first = codes[:, :k]
+            if name == "coverage":
+                self.is_covered[label][first[first >= 0]] = True
+            elif name == "novelty":
+                self.values[label].append(mean_self_information(first, self.counts))
+            elif name == "average_popularity":
+                self.values[label].append(mean_popularity(first, self.counts))
+            else:
+                diversity = np.full(len(first), np.nan)
+                has_pair = (first >= 0).sum(axis=1) >= 2
+                diversity[has_pair] = intra_list_diversity(first[has_pair], self.vectors)
+                self.values[label].append(diversity)
+
+    def mean(self, label: str, weights: np.ndarray) -> float:
+        """Return the mean of a metric over the lists that have a value; nan if none has."""
+        if label in self.is_covered:
+            return float(self.is_covered[label].mean())
+        values = np.concatenate(self.values[label])
+        has_value = ~np.isnan(values) & (weights > 0)
+        if not has_value.any():
+            return float("nan")
+        return float(np.average(values[has_value], weights=weights[has_value]))
+
+
+def _values_of_users(
+    targets: pd.DataFrame, metrics: _Metrics, items: _ItemMetrics | None = None
+) -> pd.DataFrame:
     """Compute metrics per user.
 
     Parameters
@@ -303,6 +451,8 @@ def _values_of_users(targets: pd.DataFrame, metrics: _Metrics) -> pd.DataFrame:
         As `MINDRecommender.target_ranks` returns it.
     metrics : dict of str to (str, int)
         Metric and k of each label.
+    items : _ItemMetrics or None
+        What serendipity needs.
 
     Returns
     -------
@@ -310,15 +460,29 @@ def _values_of_users(targets: pd.DataFrame, metrics: _Metrics) -> pd.DataFrame:
     """
     users, user_ids = pd.factorize(targets.iloc[:, 0])
     ranks = targets["rank"].to_numpy()
-    is_ranked = ranks > 0  # false for nan
-    n_ranks = max(k for _, k in metrics.values())
-    relevance = np.zeros((len(user_ids), n_ranks), dtype=bool)
-    relevance[users[is_ranked], ranks[is_ranked].astype(np.int64) - 1] = True
-    values = values_per_user(relevance, np.bincount(users), metrics)
+    hits = np.flatnonzero(ranks > 0)  # false for nan
+    hits = hits[np.lexsort((ranks[hits], users[hits]))]
+    # A row has the hits of a user only, ascending by rank, whatever k is.
+    n_hits = np.bincount(users[hits], minlength=len(user_ids))
+    columns = np.arange(len(hits)) - np.repeat(np.cumsum(n_hits) - n_hits, n_hits)
+    shape = len(user_ids), n_hits.max(initial=0)
+    relevance = np.zeros(shape, dtype=bool)
+    relevance[users[hits], columns] = True
+    ranks_of_hits = np.ones(shape)
+    ranks_of_hits[users[hits], columns] = ranks[hits]
+    expected = None
+    if items is not None:
+        expectations = np.zeros(shape)
+        expectations[users[hits], columns] = items.expectations[items.target_codes[hits]]
+        expected = expectations, items.n_items
+    n_relevant = np.bincount(users, minlength=len(user_ids))
+    values = values_per_user(relevance, n_relevant, metrics, ranks_of_hits, expected)
     return pd.DataFrame(values, index=user_ids)
 
 
-def mean_values(targets: pd.DataFrame, metrics: _Metrics) -> dict[str, float]:
+def mean_values(
+    targets: pd.DataFrame, metrics: _Metrics, items: _ItemMetrics | None = None
+) -> dict[str, float]:
     """Return the mean of each metric over users, weighted by the column ``weight``.
 
     Parameters
@@ -327,6 +491,8 @@ def mean_values(targets: pd.DataFrame, metrics: _Metrics) -> dict[str, float]:
         As `MINDRecommender.target_ranks` returns it.
     metrics : dict of str to (str, int)
         Metric and k of each label.
+    items : _ItemMetrics or None
+        Has the values of metrics that need more than ``targets``.
 
     Returns
     -------
@@ -346,8 +512,12 @@ def mean_values(targets: pd.DataFrame, metrics: _Metrics) -> dict[str, float]:
         raise InvalidInputError(
             "sample_weight is 0 in every row that can be scored; give one a positive weight"
         )
-    values = _values_of_users(targets, metrics)
-    return {label: float(np.average(values[label], weights=weights)) for label in metrics}
+    of_ranks = {label: metric for label, metric in metrics.items() if metric[0] not in LIST_METRICS}
+    values = _values_of_users(targets, of_ranks, items)
+    means = {label: float(np.average(values[label], weights=weights)) for label in of_ranks}
+    if items is not None:  # its lists are in the order of the users
+        means |= {label: items.mean(label, weights) for label in items.metrics}
+    return {label: means[label] for label in metrics}
 
 
 # Functions that read the arguments.
@@ -361,9 +531,8 @@ def _label_metrics(metric: Any, k: Any) -> _Metrics:
     return parse_metrics([f"{name}@{value}" for name in metrics for value in ks])
 
 
-def _rank_targets(model: Any, X: Any, metrics: _Metrics, **options: Any) -> pd.DataFrame:
-    """Call `MINDRecommender.target_ranks` of the recommender inside ``model``."""
-    k = max(k for _, k in metrics.values())
+def _find_recommender(model: Any, X: Any) -> tuple[Any, Any]:
+    """Return the recommender inside ``model``, and ``X`` as the steps before it transform it."""
     while not hasattr(model, "target_ranks"):
         if hasattr(model, "best_estimator_"):
             model = model.best_estimator_
@@ -376,4 +545,4 @@ def _rank_targets(model: Any, X: Any, metrics: _Metrics, **options: Any) -> pd.D
                 "MINDRecommender, a Pipeline that ends in one, or a fitted search over these that "
                 "has refit its best estimator"
             )
-    return model.target_ranks(X, k, **options)
+    return model, X

@@ -32,6 +32,13 @@ def test_the_minimum_of_a_count():
         check_count(1, "k", minimum=2)
 
 
+@pytest.mark.parametrize("value", [2**63, 10**30, np.uint64(2**63)])
+def test_counts_beyond_int64(value):
+    assert check_count(2**63 - 1, "k") == 2**63 - 1
+    with pytest.raises(InvalidInputError, match=r"n_users=.* must be below 2\*\*63; set a smaller"):
+        check_count(value, "n_users")
+
+
 @pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.25), np.int64(1), Fraction(1, 3)])
 def test_reals(value):
     real = check_real(value, "diversity", 0, 1)
@@ -39,7 +46,7 @@ def test_reals(value):
     assert real == float(value)
 
 
-@pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5]])
+@pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5], 10**400])
 def test_invalid_reals(value):
     with pytest.raises(InvalidInputError, match="diversity=.* must be a number from 0 to 1"):
         check_real(value, "diversity", 0, 1)

@@ -1,3 +1,5 @@
+import datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -12,6 +14,7 @@ from skmind.model_selection import LeaveLastOut, TemporalSplit, UserKFold
 SPLITTERS = [
     LeaveLastOut(),
     LeaveLastOut(2, n_splits=3),
+    LeaveLastOut(0.3, n_splits=2),
     TemporalSplit(3, test_size=0.2),
     UserKFold(4),
     UserKFold(3, shuffle=True, random_state=0),
@@ -156,7 +159,7 @@ def test_repr():
         "LeaveLastOut(n_splits=1, n_test=2, time_col='timestamp', user_col='user_id')"
     )
     assert repr(TemporalSplit(time_col=None)) == (
-        "TemporalSplit(n_splits=3, test_size=0.1, time_col=None)"
+        "TemporalSplit(gap=0, n_splits=3, test_size=0.1, test_start=None,\n       time_col=None)"
     )
     assert repr(UserKFold(shuffle=True, random_state=1)) == (
         "UserKFold(n_splits=5, random_state=1, shuffle=True, user_col='user_id')"
@@ -294,6 +297,170 @@ def test_temporal_split_too_many_equal_times(times):
         TemporalSplit(3).split(X)
 
 
+@pytest.mark.parametrize(
+    ("share", "n_splits"), [(0.1, 1), (0.25, 1), (0.5, 1), (0.9, 1), (0.1, 2), (0.3, 2), (0.3, 3)]
+)
+def test_a_share_of_the_rows_of_each_user(share, n_splits):
+    X = interactions(n_users=40)
+    expected = [([], []) for _ in range(n_splits)]
+    for _, rows in X.groupby("user_id"):
+        ordered = sorted(rows.index, key=lambda row: (X["timestamp"][row], row))
+        n = min(round(share * len(ordered)), len(ordered) - 1)
+        for fold in range(n_splits):
+            end = len(ordered) - (n_splits - 1 - fold) * n
+            start = end - n if end - n > 0 else end
+            expected[fold][0].extend(ordered[:start] if n else ordered)
+            expected[fold][1].extend(ordered[start : max(end, 0)])
+    expected = [(sorted(train), sorted(test)) for train, test in expected]
+    assert folds(LeaveLastOut(share, n_splits=n_splits), X) == expected
+
+
+def test_a_share_that_leaves_nothing_to_test():
+    X = pd.DataFrame({"user_id": [1, 1, 1, 2], "timestamp": range(4)})
+    for splitter in (LeaveLastOut(0.1), LeaveLastOut(0.5, n_splits=2)):
+        with pytest.raises(
+            InvalidInputError, match="enough rows for a test row and a training row"
+        ):
+            splitter.split(X)
+    assert folds(LeaveLastOut(0.99), X) == [([0, 3], [1, 2])]
+
+
+# ------------------------------------------------------------------ TemporalSplit: lengths of time
+
+TIMES = [0, 10, 19, 20, 21, 30, 35, 40]  # in any unit
+
+
+def as_dates(times, unit="h"):
+    return pd.DataFrame({"timestamp": pd.to_datetime(times, unit=unit)})
+
+
+WINDOWS = [
+    # arguments, test rows of each fold, last training time of each fold
+    ({"n_splits": 1, "test_size": 10}, [[6, 7]], [30]),
+    ({"n_splits": 2, "test_size": 10}, [[4, 5], [6, 7]], [20, 30]),
+    ({"n_splits": 1, "test_size": 10, "gap": 9}, [[6, 7]], [21]),
+    ({"n_splits": 1, "test_size": 10, "gap": 10}, [[6, 7]], [20]),
+    ({"test_start": 20}, [[3, 4, 5, 6, 7]], [19]),
+    ({"test_start": 20, "gap": 1}, [[3, 4, 5, 6, 7]], [10]),
+    ({"test_start": 20, "test_size": 10}, [[3, 4]], [19]),
+    ({"n_splits": 2, "test_start": 20, "test_size": 10}, [[3, 4], [5, 6]], [19, 21]),
+    ({"n_splits": 1, "test_size": 0.25, "gap": 10}, [[6, 7]], [21]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "tests", "last"), WINDOWS, ids=str)
+def test_windows_of_time(arguments, tests, last):
+    shuffled = np.random.default_rng(0).permutation(len(TIMES))
+    for times in (np.array(TIMES), np.array(TIMES, dtype=float), np.array(TIMES)[shuffled]):
+        values = sorted(range(len(times)), key=lambda row: times[row])
+        expected = [
+            (
+                sorted(row for row in values if times[row] <= end),
+                sorted(values[place] for place in places),
+            )
+            for places, end in zip(tests, last, strict=True)
+        ]
+        X = pd.DataFrame({"timestamp": times})
+        assert folds(TemporalSplit(**arguments), X) == expected
+        X = as_dates(times)
+        for to_length in (
+            lambda n: pd.Timedelta(n, "h"),
+            lambda n: pd.Timedelta(n, "h").to_pytimedelta(),
+            lambda n: np.timedelta64(n, "h"),
+        ):
+            lengths = {
+                name: to_length(value)
+                for name, value in arguments.items()
+                if name in ("test_size", "gap") and value >= 1
+            }
+            moments = {}
+            if "test_start" in arguments:
+                moments["test_start"] = pd.Timestamp(arguments["test_start"], unit="h")
+            dated = TemporalSplit(**{**arguments, **lengths, **moments})
+            assert folds(dated, X) == expected
+            zoned = X.assign(
+                timestamp=X["timestamp"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
+            )
+            assert folds(dated, zoned) == expected
+
+
+def test_windows_in_rows_without_times():
+    X = pd.DataFrame({"user_id": range(10)})
+    splitter = TemporalSplit(2, test_size=3, gap=1, time_col=None)
+    assert folds(splitter, X) == [([0, 1, 2], [4, 5, 6]), ([0, 1, 2, 3, 4, 5], [7, 8, 9])]
+    assert folds(TemporalSplit(test_start=8, time_col=None), X)[0][1] == [8, 9]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "1970-01-02",
+        "1970-01-02 00:00+00:00",
+        "1970-01-02T09:00+09:00",
+        pd.Timestamp("1970-01-02"),
+        pd.Timestamp("1970-01-02 09:00", tz="Asia/Tokyo"),
+        np.datetime64("1970-01-02"),
+        datetime.date(1970, 1, 2),
+        datetime.datetime(1970, 1, 2),
+    ],
+    ids=repr,
+)
+def test_moments(moment):
+    splitter = TemporalSplit(test_start=moment)
+    assert splitter.get_n_splits() == 1
+    assert folds(splitter, as_dates([23, 24, 25])) == [([0], [1, 2])]
+
+
+DATES = as_dates(TIMES)
+NUMBERS = pd.DataFrame({"timestamp": TIMES})
+HOUR = pd.Timedelta("1h")
+
+
+@pytest.mark.parametrize(
+    ("X", "arguments", "message"),
+    [
+        (NUMBERS, {"test_size": HOUR}, "test_size=.* but the times are numbers; .*to_datetime"),
+        (NUMBERS, {"gap": HOUR}, "gap=.* is a length of time, but the times are numbers"),
+        (DATES, {"test_size": 7}, r"test_size=7 is a number, but the times are dates; .*Timedelta"),
+        (DATES, {"gap": 2}, "gap=2 is a number, but the times are dates"),
+        (NUMBERS, {"test_start": "2020-01-01"}, "test_start=.* must be a number, as the times are"),
+        (NUMBERS, {"test_start": np.inf}, "test_start=inf must be a number"),
+        (DATES, {"test_start": 20}, "test_start=20 must be a date, as the times are"),
+        (DATES, {"test_start": "02.01.1970"}, "test_start='02.01.1970' must be a date"),
+        (DATES, {"test_start": "1970-13-01"}, "test_start='1970-13-01' must be a date"),
+        (DATES, {"test_start": "9970-01-01"}, "test_start='9970-01-01' must be a date"),
+        (DATES, {"test_start": pd.NaT}, "test_start=NaT must be a date"),
+        (DATES, {"test_start": [1]}, r"test_start=\[1\] must be a date"),
+        (
+            DATES,
+            {"test_start": "1970-01-03"},
+            "begins at 1970-01-03.*, has no test rows; the times",
+        ),
+        (
+            DATES,
+            {"test_start": "1970-01-01"},
+            "has no training rows; the times are from 1970-01-01T",
+        ),
+        (DATES, {"test_size": 24 * HOUR}, "window 1 of n_splits=3, .* has no training rows"),
+        (DATES, {"test_size": 10**6 * 24 * HOUR}, "has no training rows"),
+        (NUMBERS, {"test_size": 10**30}, "has no training rows"),
+        (NUMBERS.astype(float), {"test_size": 10**400}, "has no training rows"),
+        (NUMBERS, {"test_start": 10**400}, "has no test rows"),
+        (NUMBERS.astype(float), {"test_start": -(10**400)}, "has no training rows"),
+        (NUMBERS, {"n_splits": 1, "test_size": 9, "gap": 10**30}, "has no training rows"),
+        (
+            as_dates([0, 1, 9, 10]),
+            {"test_size": 3 * HOUR},
+            "window 1 of n_splits=3, .* no test rows",
+        ),
+        (NUMBERS[:0], {"test_size": 3}, "the table has no rows"),
+    ],
+)
+def test_windows_that_do_not_fit_the_times(X, arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        TemporalSplit(**arguments).split(X)
+
+
 # ------------------------------------------------------------------ UserKFold
 
 
@@ -351,6 +518,25 @@ def test_user_kfold_too_few_users():
         (lambda: TemporalSplit(test_size=True), "test_size=True must be a share of the rows"),
         (lambda: TemporalSplit(test_size="0.1"), "test_size='0.1' must be a share of the rows"),
         (lambda: TemporalSplit(test_size=float("nan")), "test_size=nan must be a share"),
+        (lambda: LeaveLastOut(1.5), r"n_test=1\.5 must be an integer"),
+        (lambda: LeaveLastOut(10**30), r"n_test=10{30} must be below 2\*\*63"),
+        (lambda: TemporalSplit(test_size="7d"), "a positive pandas.Timedelta, or a number above 1"),
+        (lambda: TemporalSplit(test_size=-HOUR), "test_size=.* must be a share"),
+        (lambda: TemporalSplit(test_size=0 * HOUR), "test_size=.* must be a share"),
+        (lambda: TemporalSplit(test_size=pd.NaT), "test_size=NaT must be a share"),
+        (lambda: TemporalSplit(test_size=np.timedelta64(1, "M")), "test_size=.* must be a share"),
+        (lambda: TemporalSplit(test_size=np.inf), "test_size=inf must be a share"),
+        (lambda: TemporalSplit(gap=-1), "gap=-1 must be the length of time between training and"),
+        (lambda: TemporalSplit(gap="1d"), "gap='1d' must be the length of time"),
+        (lambda: TemporalSplit(gap=True), "gap=True must be the length of time"),
+        (
+            lambda: TemporalSplit(test_size=0.1, test_start=5),
+            "test_size=0.1 is a share .* with tes",
+        ),
+        (
+            lambda: TemporalSplit(3, test_start=5),
+            "n_splits=3 windows from test_start=5 on need a t",
+        ),
         (lambda: TemporalSplit(5, test_size=0.2), "leave no row to train on; .* below 0.2"),
         (lambda: UserKFold(1), "n_splits=1 must be an integer of at least 2"),
         (lambda: UserKFold(shuffle=1), "shuffle=1 must be True or False"),

@@ -359,3 +359,130 @@ def test_attributes_of_fit_are_missing_before(fitted):
         assert hasattr(fitted, name)
         with pytest.raises(AttributeError, match=f"'MINDRecommender' has no attribute '{name}' be"):
             getattr(MINDRecommender(), name)
+
+
+# ------------------------------------------------------------------ scores of pairs
+
+
+@pytest.mark.parametrize("index", ["exact", "annoy"])
+def test_scores_of_pairs_are_those_of_recommend(X, index):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExactSearchWarning)
+        rec = MINDRecommender(**SMALL, index=index).fit(X)
+    found = rec.recommend(k=30, exclude_seen=False)
+    found = found.sample(frac=1, random_state=0)
+    scores = rec.predict_scores(found["user_id"], found["item_id"])
+    assert (scores.dtype, scores.shape) == (np.float32, (len(found),))
+    np.testing.assert_allclose(scores, found["score"], atol=1e-6)
+    np.testing.assert_array_equal(
+        rec.predict_scores(found["user_id"].tolist(), found["item_id"].to_numpy()), scores
+    )
+    np.testing.assert_array_equal(rec.predict_scores(X), rec.predict_scores(X.user_id, X.item_id))
+
+
+def test_scores_of_unknown_pairs_are_nan(fitted):
+    scores = fitted.predict_scores([0, 999, 0, 999], [3, 3, 999, 999])
+    assert np.isnan(scores).tolist() == [False, True, True, True]
+    assert fitted.predict_scores([], []).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 1], [3]), "user_ids has 2 ids and item_ids 1; give one item per user"),
+        (([0, 1],), "item_ids is None; give item_ids="),
+        ((pd.Series([0, 1]),), "item_ids is None; give item_ids="),
+        (
+            (pd.Series([0, 1], index=[5, 6]), pd.Series([3, 4], index=[6, 5])),
+            "are Series with different indexes, but pairs are matched by position",
+        ),
+        ((0, [3]), "must be a list or array, not the single value 0"),
+        ((["a"], [3]), "user ids are of kind text"),
+    ],
+)
+def test_pairs_that_can_not_be_read(fitted, arguments, message):
+    with pytest.raises(SkmindError, match=message):
+        fitted.predict_scores(*arguments)
+
+
+# ------------------------------------------------------------------ similar items among some
+
+
+def test_similar_items_among_some_and_without_some(fitted):
+    everything = fitted.similar_items([3, 4], k=29)
+    for arguments, kept in (
+        ({"items": [3, 7, 9, 999]}, {3, 7, 9}),
+        ({"exclude_items": [7, 999]}, set(range(30)) - {7}),
+        ({"items": np.array([3, 7, 9]), "exclude_items": pd.Series([9])}, {3, 7}),
+    ):
+        found = fitted.similar_items([3, 4], k=1, **arguments)
+        expected = everything[everything["similar_item_id"].isin(kept)].groupby("item_id").head(1)
+        assert found["similar_item_id"].tolist() == expected["similar_item_id"].tolist()
+        np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)
+        assert found["rank"].tolist() == [1, 1]
+
+
+def test_similar_items_say_what_is_missing(fitted):
+    message = "1 of 2 item_ids get fewer than k=2 items, the fewest 1: .* left after items=; lower"
+    with pytest.warns(ShortageWarning, match=message):
+        assert len(fitted.similar_items([3, 4], k=2, items=[3, 7])) == 3
+    with pytest.raises(UnknownIdError, match="items= has 1 ids, none of which was in fit"):
+        fitted.similar_items([3], items=[999])
+    for name in ("items", "exclude_items"):
+        for lists in ({3: [4]}, pd.DataFrame({"item_id": [4]})):
+            with pytest.raises(InvalidInputError, match=f"{name}= is a .*; give one list or array"):
+                fitted.similar_items([3], **{name: lists})
+
+
+# ------------------------------------------------------------------ extreme k and weights
+
+
+@pytest.mark.parametrize("k", [10**9, 2**63 - 1])
+def test_a_k_far_beyond_the_catalogue(X, fitted, k):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ShortageWarning)
+        for options in ({}, {"quotas": "equal"}, {"diversity": 0.5}):
+            expected = fitted.recommend(k=30 if not options.get("quotas") else 10**6, **options)
+            pd.testing.assert_frame_equal(fitted.recommend(k=k, **options), expected)
+    pd.testing.assert_frame_equal(fitted.target_ranks(X, k=k), fitted.target_ranks(X, k=30))
+    pd.testing.assert_frame_equal(fitted.similar_items([3], k), fitted.similar_items([3], 30))
+    assert fitted.index_recall(k=k, n_users=k) == 1
+    message = f"k={k} is more than the 30 known items, and .* rows of arrays .* at most 30"
+    for ask in (
+        lambda: fitted.recommend(k=k, output="arrays"),
+        lambda: fitted.recommend_from_history([[1]], k=k, output="arrays"),
+        lambda: fitted.predict(X, k=k),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            ask()
+
+
+@pytest.mark.parametrize("quotas", [None, "equal", [10**30, 0, 0, 0]])
+def test_a_k_beyond_int64_is_an_error(X, fitted, quotas):
+    for ask in (
+        lambda k: fitted.recommend(k=k, quotas=quotas),
+        lambda k: fitted.recommend_from_history([[1]], k=k, quotas=quotas),
+        lambda k: fitted.predict(X, k=k),
+        lambda k: fitted.similar_items([1], k=k),
+        lambda k: fitted.audience([1], k=k),
+        lambda k: fitted.target_ranks(X, k=k),
+        lambda k: fitted.index_recall(k=k),
+    ):
+        with pytest.raises(InvalidInputError, match=r"k=10{30} must be below 2\*\*63"):
+            ask(10**30)
+
+
+@pytest.mark.parametrize("factor", [1e300, 1e-50, 1e-300])
+def test_only_ratios_of_weights_decide_the_order(fitted, factor):
+    weights = np.array([1, 2, 0.5, 0])
+    for options in ({}, {"quotas": "equal"}, {"diversity": 0.3}):
+        expected = fitted.recommend(k=8, interest_weights=weights / 2, **options)
+        found = fitted.recommend(k=8, interest_weights=weights * factor, **options)
+        pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-6)
+
+
+def test_diversity_of_high_weights_never_prefers_padding(fitted):
+    found = fitted.recommend(
+        k=10, items=list(range(12)), exclude_seen=False, interest_weights=[1e6] * 4, diversity=0.1
+    )
+    assert (found.groupby("user_id").size() == 10).all()

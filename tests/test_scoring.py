@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skmind import MINDRecommender
 from skmind.datasets import make_interactions
 from skmind.exceptions import InvalidInputError, NothingToScoreWarning, UnknownIdError
+from skmind.metrics import evaluate
 from skmind.model_selection import LeaveLastOut, UserKFold
 from skmind.scoring import compare, find_ranks, make_ranking_scorer
 
@@ -136,6 +137,7 @@ def oracle(ranks, n, k):
     ideal = sum(1 / np.log2(place + 1) for place in range(1, min(n, k) + 1))
     return {
         f"recall@{k}": len(ranks) / n,
+        f"precision@{k}": len(ranks) / k,
         f"hit_rate@{k}": float(bool(ranks)),
         f"ndcg@{k}": sum(1 / np.log2(rank + 1) for rank in ranks) / ideal,
         f"mrr@{k}": 1 / ranks[0] if ranks else 0.0,
@@ -146,7 +148,7 @@ def oracle(ranks, n, k):
 @pytest.mark.parametrize("unseen_users", ["fold_in", "skip", "popular"])
 def test_a_scorer_is_the_mean_over_users_of_a_metric_of_their_ranks(split, fitted, unseen_users):
     ranked = fitted.target_ranks(split[1], 10, unseen_users=unseen_users)
-    names = ["recall", "hit_rate", "ndcg", "mrr", "map"]
+    names = ["recall", "precision", "hit_rate", "ndcg", "mrr", "map"]
     scores = make_ranking_scorer(names, k=[1, 10], unseen_users=unseen_users)(fitted, split[1])
     ranks = ranked.groupby("user_id")["rank"].agg(list)
     users = [oracle(mine, len(mine), 1) | oracle(mine, len(mine), 10) for mine in ranks]
@@ -405,3 +407,123 @@ def test_invalid_comparisons_are_an_error(split, fitted):
         pytest.raises(InvalidInputError, match="model_a has 0 events to find"),
     ):
         compare(fitted, fitted, new)
+
+
+# ------------------------------------------------------------------ metrics of lists and items
+
+ITEM_METRICS = ["coverage", "novelty", "average_popularity", "intra_list_diversity", "serendipity"]
+
+
+def lists_of(fitted, test, k):
+    """What a scorer looks at: the lists of known users, from whose histories targets are taken."""
+    known = test[test["user_id"].isin(fitted.users_)]
+    lists = []
+    for user, rows in known.groupby("user_id"):
+        seen = fitted.explain(user, fitted.items_[0])["history_item_id"]
+        excluded = set(seen) - set(rows["item_id"])
+        lists.append(
+            fitted.recommend([user], k, exclude_seen=False, exclude_items=sorted(excluded))
+        )
+    return known, pd.concat(lists)
+
+
+@pytest.mark.parametrize("places", [None, 1])
+def test_metrics_of_lists_are_those_of_evaluate(split, fitted, places, monkeypatch):
+    if places:  # one user at a time
+        monkeypatch.setattr("skmind.scoring.BLOCK_PLACES", places)
+    names = [*ITEM_METRICS, "precision", "ndcg", "recall"]
+    scores = make_ranking_scorer(names, k=[2, 7], unseen_users="skip")(fitted, split[1])
+    assert list(scores) == [f"{name}@{k}" for name in names for k in (2, 7)]
+    known, found = lists_of(fitted, split[1], 7)
+    expected = evaluate(
+        known,
+        found,
+        list(scores),
+        n_items=len(fitted.items_),
+        item_counts=fitted.item_counts_,
+        item_vectors=fitted.item_embeddings_,
+        item_ids=fitted.items_,
+    )
+    assert scores == pytest.approx(expected, abs=1e-6)
+    assert all(value > 0 for value in scores.values())
+
+
+@pytest.mark.parametrize("name", [*ITEM_METRICS, "precision"])
+def test_every_metric_alone_and_among_all_unseen_users(split, fitted, name):
+    for unseen_users in ("fold_in", "popular"):
+        score = make_ranking_scorer(name, k=5, unseen_users=unseen_users)(fitted, split[1])
+        assert type(score) is float
+        assert score > 0
+
+
+def test_metrics_of_lists_in_a_search(X):
+    scoring = make_ranking_scorer(["ndcg", "novelty", "coverage"], k=5)
+    search = GridSearchCV(
+        make_pipeline(MINDRecommender(**SMALL)),
+        {"mindrecommender__n_interests": [1, 2]},
+        cv=LeaveLastOut(),
+        scoring=scoring,
+        refit="ndcg@5",
+    ).fit(X)
+    for name in ("ndcg@5", "novelty@5", "coverage@5"):
+        assert (search.cv_results_[f"mean_test_{name}"] > 0).all()
+
+
+def test_weights_of_users_weigh_lists(split, fitted):
+    train, test = split
+    scorer = make_ranking_scorer(["novelty", "ndcg"], k=5, unseen_users="skip")
+    user = test["user_id"].iloc[0]
+    weights = (test["user_id"] == user).to_numpy() * 3.0
+    alone = scorer(fitted, test[test["user_id"] == user])
+    assert scorer(fitted, test, None, weights) == pytest.approx(alone)
+    assert scorer(fitted, test) != pytest.approx(alone)
+
+
+def test_lists_without_a_pair_have_no_diversity(split, fitted):
+    scores = make_ranking_scorer(["intra_list_diversity", "ndcg"], k=1)(fitted, split[1])
+    assert np.isnan(scores["intra_list_diversity@1"])
+    assert np.isfinite(scores["ndcg@1"])
+
+
+def test_nothing_to_score_has_no_lists(split, fitted):
+    new = split[1].drop_duplicates("user_id").assign(user_id=lambda X: X["user_id"] + 1000)
+    with pytest.warns(NothingToScoreWarning, match="nothing to score"):
+        scores = make_ranking_scorer(["coverage", "serendipity"], k=5)(fitted, new)
+    assert np.isnan(list(scores.values())).all()
+
+
+@pytest.mark.parametrize("name", ITEM_METRICS)
+def test_two_models_are_compared_by_ranks_only(split, fitted, name):
+    with pytest.raises(InvalidInputError, match=f"unknown name '{name}@10'.*Valid names are"):
+        compare(fitted, fitted, split[1], metric=name)
+
+
+# ------------------------------------------------------------------ ranks among all items
+
+
+@pytest.mark.parametrize("unseen_users", ["fold_in", "skip", "popular"])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_counted_ranks_equal_searched_ones(
+    X, split, fitted, unseen_users, exclude_seen, monkeypatch
+):
+    options = {"unseen_users": unseen_users, "exclude_seen": exclude_seen}
+    for table in (split[1], X):
+        for k in (3, 17, 40, 10**9):
+            searched = fitted.target_ranks(table, k, **options)
+            with monkeypatch.context() as patch:
+                patch.setattr("skmind.scoring.MAX_SEARCHED_K", 0)
+                patch.setattr("skmind.scoring.retrieve", None)
+                counted = fitted.target_ranks(table, k, **options)
+            pd.testing.assert_frame_equal(counted, searched)
+            assert searched["rank"].notna().any()
+
+
+@pytest.mark.parametrize("k", [10**9, 2**63 - 1])
+def test_a_k_far_beyond_the_catalogue_is_that_of_all_items(split, fitted, k):
+    names = ["recall", "hit_rate", "ndcg", "mrr", "map", "coverage", "novelty"]
+    all_items = make_ranking_scorer(names, k=40)(fitted, split[1])
+    beyond = make_ranking_scorer(names, k=k)(fitted, split[1])
+    assert list(beyond.values()) == list(all_items.values())
+    assert make_ranking_scorer("mrr", k=k)(fitted, split[1]) == all_items["mrr@40"]
+    with pytest.raises(InvalidInputError, match=r"k=10{30} must be below 2\*\*63"):
+        make_ranking_scorer("mrr", k=10**30)

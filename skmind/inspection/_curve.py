@@ -14,6 +14,7 @@ from sklearn.base import clone
 from .. import metrics
 from .._checks import check_count
 from ..exceptions import InvalidInputError
+from ..metrics._core import METRIC_FUNCTIONS
 from ..metrics._inputs import parse_metrics
 from ..model_selection import LeaveLastOut
 from ._diagnostics import (
@@ -104,7 +105,7 @@ def interest_curve(
     """
     sizes = _check_sizes(n_interests)
     check_frame(X)
-    ((metric_name, k),) = parse_metrics([metric]).values()
+    ((metric_name, k),) = parse_metrics([metric], tuple(METRIC_FUNCTIONS)).values()
     folds = list(_splitter(cv, estimator).split(X))
     rows = []
     first_values = None

@@ -1,4 +1,4 @@
-r"""Relevant and recommended items → recall, hit rate, NDCG, MRR, MAP, coverage, diversity.
+r"""Relevant and recommended items → recall, precision, hit rate, NDCG, MRR, MAP, and others.
 
 Each ranking metric is a mean over users of a value that depends on the first ``k`` items of the
 user's list. The docstring of each metric gives the value, where :math:`h_{ur}` is 1 if the item at
@@ -13,7 +13,11 @@ There are two forms of input:
   ``y_true`` without recommendations have the value 0; users only in ``y_pred`` are ignored;
 * two sequences with one entry per user, matched by position: an entry of ``y_true`` is a relevant
   id or a list of relevant ids; an entry of ``y_pred`` is a list of ids, best first, padded with
-  None or NaN.
+  None or NaN. Two Series are matched by their index instead, which names the users: both must have
+  the same users.
+
+Coverage, novelty, average popularity and intra-list diversity look at the recommendations only.
+They are over all users of ``y_pred``.
 """
 
 from __future__ import annotations
@@ -27,10 +31,29 @@ from sklearn.utils import check_array
 
 from .._checks import check_count, warn
 from ..exceptions import InvalidInputError, NothingToScoreWarning
-from ._core import intra_list_diversity, mean_over_users, values_per_user
-from ._inputs import Columns, match_lists, parse_metrics, read_lists, top_codes, vector_rows
+from ._core import (
+    METRIC_FUNCTIONS,
+    intra_list_diversity,
+    mean_over_users,
+    mean_popularity,
+    mean_self_information,
+    popularity_expectation,
+    values_per_user,
+)
+from ._inputs import (
+    Columns,
+    Matched,
+    keyed_rows,
+    match_lists,
+    parse_metrics,
+    read_item_counts,
+    read_lists,
+    top_codes,
+    vector_rows,
+)
 
 __all__ = [
+    "average_popularity_at_k",
     "coverage_at_k",
     "evaluate",
     "hit_rate_at_k",
@@ -38,8 +61,25 @@ __all__ = [
     "map_at_k",
     "mrr_at_k",
     "ndcg_at_k",
+    "novelty_at_k",
+    "precision_at_k",
     "recall_at_k",
+    "serendipity_at_k",
 ]
+
+# Arguments of `evaluate` without which a metric has no value, and what a fitted model has of each.
+NEEDED_ARGUMENTS = {
+    "coverage": "n_items",
+    "novelty": "item_counts",
+    "average_popularity": "item_counts",
+    "serendipity": "item_counts",
+    "intra_list_diversity": "item_vectors",
+}
+ARGUMENTS_OF_MODEL = {
+    "n_items": "n_items=len(model.items_)",
+    "item_counts": "item_counts=model.item_counts_ and item_ids=model.items_",
+    "item_vectors": "item_vectors=model.item_embeddings_ and item_ids=model.items_",
+}
 
 
 def recall_at_k(
@@ -89,8 +129,9 @@ def recall_at_k(
     Raises
     ------
     InvalidInputError
-        If a column is missing, only one input is a frame, the lengths differ, an item is
-        recommended twice to a user, or ``k`` is not a positive integer.
+        If a column is missing, only one input is a frame, the lengths or the indexes of two Series
+        differ, only one input is a Series with an index that names users, an item is recommended
+        twice to a user, or ``k`` is not a positive integer.
     IdTypeError
         If the ids of one input are numbers and the ids of the other are text.
 
@@ -111,6 +152,58 @@ def recall_at_k(
     """
     columns = Columns(user_col, item_col, rank_col)
     return _compute("recall", y_true, y_pred, k, per_user, columns)
+
+
+def precision_at_k(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    k: int = 10,
+    per_user: bool = False,
+    user_col: Hashable = "user_id",
+    item_col: Hashable = "item_id",
+    rank_col: Hashable | None = "rank",
+) -> float | np.ndarray | pd.Series:
+    r"""Share of the first ``k`` recommendations that are relevant.
+
+    .. math:: \mathrm{precision}_u = \frac{1}{k} \sum_{r=1}^{k} h_{ur}
+
+    The denominator is ``k``, also where a list is shorter or a user has fewer relevant items.
+
+    Parameters
+    ----------
+    y_true, y_pred : frame or sequence of length n_users
+        The relevant items and the recommendations, see :func:`recall_at_k`.
+    k : int, default=10
+        Number of recommendations per user that count, at least 1.
+    per_user : bool, default=False
+        Whether to return one value per user instead of the mean.
+    user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
+        Columns of the frames, see :func:`recall_at_k`.
+
+    Returns
+    -------
+    float, Series or ndarray of shape (n_users,), float64
+        As for :func:`recall_at_k`.
+
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As for :func:`recall_at_k`.
+
+    Warns
+    -----
+    NothingToScoreWarning
+        If no user has a relevant item; the mean is nan.
+
+    Examples
+    --------
+    >>> from skmind.metrics import precision_at_k
+    >>> precision_at_k([["tea", "milk"], ["rum"]], [["tea", "milk"], ["gin", "tea"]], k=2)
+    0.5
+    """
+    columns = Columns(user_col, item_col, rank_col)
+    return _compute("precision", y_true, y_pred, k, per_user, columns)
 
 
 def hit_rate_at_k(
@@ -337,6 +430,10 @@ def evaluate(
     y_pred: Any,
     metrics: str | Sequence[str] = ("ndcg@10", "hit_rate@10"),
     *,
+    n_items: int | None = None,
+    item_counts: Any = None,
+    item_vectors: Any = None,
+    item_ids: Any = None,
     user_col: Hashable = "user_id",
     item_col: Hashable = "item_id",
     rank_col: Hashable | None = "rank",
@@ -350,23 +447,34 @@ def evaluate(
     y_pred : frame or sequence of length n_users
         The recommendations, see :func:`recall_at_k`, as many per user as the largest ``k``.
     metrics : str or sequence of str, default=("ndcg@10", "hit_rate@10")
-        Names of the form ``"<metric>@<k>"``. The metric is ``"recall"``, ``"hit_rate"``,
-        ``"ndcg"``, ``"mrr"`` or ``"map"``, and k a positive integer.
+        Names of the form ``"<metric>@<k>"``, where k is a positive integer. The metric is
+        ``"recall"``, ``"precision"``, ``"hit_rate"``, ``"ndcg"``, ``"mrr"``, ``"map"``,
+        ``"serendipity"``, ``"coverage"``, ``"novelty"``, ``"average_popularity"`` or
+        ``"intra_list_diversity"``.
+    n_items : int or None, default=None
+        Number of items in the catalogue; needed for ``"coverage"``.
+    item_counts : Series, dict, or array-like of shape (n_items,), or None, default=None
+        Number of interactions of each item; needed for ``"novelty"``, ``"average_popularity"`` and
+        ``"serendipity"``. See :func:`novelty_at_k`.
+    item_vectors : frame or array-like of shape (n_items, n_features), or None, default=None
+        One vector per item; needed for ``"intra_list_diversity"``.
+    item_ids : array-like of shape (n_items,), default=None
+        Id of each row of ``item_counts`` and ``item_vectors``, if they have none in their index.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
         Columns of the frames, see :func:`recall_at_k`.
 
     Returns
     -------
     dict of str to float
-        The mean of each metric over the users with relevant items, by name.
+        The value of each metric by name, as its function returns it.
 
     Raises
     ------
     InvalidInputError
-        If a name is unknown (the message lists all unknown names and the valid ones), and as for
-        :func:`recall_at_k`.
-    IdTypeError
-        As for :func:`recall_at_k`.
+        If a name is unknown (the message lists all unknown names and the valid ones), an argument
+        that a metric needs is None, and as for the functions of the metrics.
+    IdTypeError, UnknownIdError
+        As for the functions of the metrics.
 
     Warns
     -----
@@ -385,10 +493,118 @@ def evaluate(
     {'mrr@2': 0.75, 'recall@1': 0.25, 'recall@2': 0.75}
     """
     parsed = parse_metrics(metrics)
-    k_max = max(k for _, k in parsed.values())
+    given: dict[str, Any] = {
+        "n_items": n_items,
+        "item_counts": item_counts,
+        "item_vectors": item_vectors,
+    }
+    for label, (name, _) in parsed.items():
+        needed = NEEDED_ARGUMENTS.get(name)
+        if needed and given[needed] is None:
+            raise InvalidInputError(
+                f"metrics={metrics!r}: {label!r} needs {needed}=; for a fitted model set "
+                f"{ARGUMENTS_OF_MODEL[needed]}"
+            )
     columns = Columns(user_col, item_col, rank_col)
-    relevance, n_relevant, _ = match_lists(y_true, y_pred, k_max, columns)
-    return mean_over_users(relevance, n_relevant, parsed)
+    values = {}
+    matching = {
+        label: metric
+        for label, metric in parsed.items()
+        if metric[0] in METRIC_FUNCTIONS or metric[0] == "serendipity"
+    }
+    if matching:
+        k_max = max(k for _, k in matching.values())
+        matched = match_lists(y_true, y_pred, k_max, columns)
+        expected = None
+        if any(name == "serendipity" for name, _ in matching.values()):
+            expected = _expected_by_popularity(matched, item_counts, item_ids)
+        values = mean_over_users(matched.relevance, matched.n_relevant, matching, expected)
+    by_name = columns._asdict()
+    columns_of_lists = {f"{name}_col": column for name, column in by_name.items()}
+    for label, (name, k) in parsed.items():
+        if name == "coverage":
+            values[label] = coverage_at_k(y_pred, given["n_items"], k=k, **columns_of_lists)
+        elif name == "novelty":
+            values[label] = novelty_at_k(
+                y_pred, item_counts, k=k, item_ids=item_ids, **columns_of_lists
+            )
+        elif name == "average_popularity":
+            values[label] = average_popularity_at_k(
+                y_pred, item_counts, k=k, item_ids=item_ids, **columns_of_lists
+            )
+        elif name == "intra_list_diversity":
+            values[label] = intra_list_diversity_at_k(
+                y_pred, item_vectors, k=k, item_ids=item_ids, **columns_of_lists
+            )
+    return {label: values[label] for label in parsed}
+
+
+def serendipity_at_k(
+    y_true: Any,
+    y_pred: Any,
+    item_counts: Any,
+    *,
+    k: int = 10,
+    item_ids: Any = None,
+    per_user: bool = False,
+    user_col: Hashable = "user_id",
+    item_col: Hashable = "item_id",
+    rank_col: Hashable | None = "rank",
+) -> float | np.ndarray | pd.Series:
+    r"""How much better relevant items are placed than popularity would place them.
+
+    .. math::
+
+        \mathrm{serendipity}_u = \frac{1}{k} \sum_{r=1}^{k} h_{ur}
+            \max\Big(\frac{n + 1 - r}{n} - \frac{n + 1 - p_{ur}}{n}, 0\Big)
+
+    where :math:`n` is the number of items in ``item_counts`` and :math:`p_{ur}` the place of the
+    item at rank :math:`r` by popularity, from 1. Equally frequent items share a place, and the next
+    ones have the next place. For items without interactions the second fraction is 0. This is the
+    definition of RecTools. The value is 0 if all relevant items among the first ``k`` are popular
+    ones, and never above 1.
+
+    Parameters
+    ----------
+    y_true, y_pred : frame or sequence of length n_users
+        The relevant items and the recommendations, see :func:`recall_at_k`.
+    item_counts : Series, dict, or array-like of shape (n_items,)
+        Number of interactions of each item of the catalogue, see :func:`novelty_at_k`.
+    k : int, default=10
+        Number of recommendations per user that count, at least 1.
+    item_ids : array-like of shape (n_items,), default=None
+        Id of each count, if ``item_counts`` has none.
+    per_user : bool, default=False
+        Whether to return one value per user instead of the mean.
+    user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
+        Columns of the frames, see :func:`recall_at_k`.
+
+    Returns
+    -------
+    float, Series or ndarray of shape (n_users,), float64
+        As for :func:`recall_at_k`.
+
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As for :func:`recall_at_k` and :func:`novelty_at_k`.
+    UnknownIdError
+        If a recommended item has no count.
+
+    Warns
+    -----
+    NothingToScoreWarning
+        If no user has a relevant item; the mean is nan.
+
+    Examples
+    --------
+    >>> from skmind.metrics import serendipity_at_k
+    >>> counts = {"tea": 9, "milk": 5, "gin": 2, "rum": 1}
+    >>> serendipity_at_k([["tea"], ["rum"]], [["tea", "gin"], ["rum", "tea"]], counts, k=1)
+    0.375
+    """
+    columns = Columns(user_col, item_col, rank_col)
+    return _compute("serendipity", y_true, y_pred, k, per_user, columns, item_counts, item_ids)
 
 
 def coverage_at_k(
@@ -473,13 +689,14 @@ def intra_list_diversity_at_k(
     ----------
     y_pred : frame or sequence of length n_users
         The recommendations, see :func:`recall_at_k`.
-    item_vectors : array-like of shape (n_items, n_features)
-        One vector per item, such as ``item_embeddings_``.
+    item_vectors : frame or array-like of shape (n_items, n_features)
+        One vector per item, such as ``item_embeddings_``. A pandas frame may have the item ids in
+        its index.
     k : int, default=10
         Number of recommendations per user that count, at least 1.
     item_ids : array-like of shape (n_items,), default=None
-        Id of each row of ``item_vectors``, such as ``items_``. If None, the ids are the row numbers
-        from 0.
+        Id of each row of ``item_vectors``, such as ``items_``, if the rows have no index of their
+        own. If None, the ids are the row numbers from 0.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
         Columns of the frame, see :func:`recall_at_k`.
 
@@ -509,6 +726,7 @@ def intra_list_diversity_at_k(
     0.5
     """
     k = check_count(k, "k")
+    item_vectors, item_ids = keyed_rows(item_vectors, item_ids)
     vectors = check_array(item_vectors, dtype=np.float64, input_name="item_vectors")
     lists = read_lists(y_pred, "y_pred", Columns(user_col, item_col, rank_col))
     rows = vector_rows(lists.items, item_ids, len(vectors))
@@ -521,17 +739,182 @@ def intra_list_diversity_at_k(
     return float(intra_list_diversity(codes[has_pair], vectors).mean())
 
 
+def novelty_at_k(
+    y_pred: Any,
+    item_counts: Any,
+    *,
+    k: int = 10,
+    item_ids: Any = None,
+    user_col: Hashable = "user_id",
+    item_col: Hashable = "item_id",
+    rank_col: Hashable | None = "rank",
+) -> float:
+    r"""Mean self-information of the first ``k`` recommendations, in bits.
+
+    .. math::
+
+        \mathrm{novelty}_u = \frac{1}{m} \sum_{r=1}^{m} -\log_2 \frac{c_{ur}}{\sum_i c_i}
+
+    where :math:`m \le k` is the length of the user's list, :math:`c_{ur}` the number of
+    interactions of its item at rank :math:`r`, and the sum of all counts is the number of
+    interactions. Items without interactions count as if they had one. The mean is over the users
+    with recommendations. Rare items have high values. (The novelty of Microsoft's ``recommenders``
+    is the mean over all recommended items; ``MeanInvUserFreq`` of RecTools has the share of the
+    users instead of that of the interactions.)
+
+    Parameters
+    ----------
+    y_pred : frame or sequence of length n_users
+        The recommendations, see :func:`recall_at_k`.
+    item_counts : Series, dict, or array-like of shape (n_items,)
+        Number of interactions of each item in training, such as ``item_counts_``. A Series has the
+        item ids in its index, such as ``X["item_id"].value_counts()``, and a dict in its keys.
+    k : int, default=10
+        Number of recommendations per user that count, at least 1.
+    item_ids : array-like of shape (n_items,), default=None
+        Id of each count, such as ``items_``, if ``item_counts`` has none.
+    user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
+        Columns of the frame, see :func:`recall_at_k`.
+
+    Returns
+    -------
+    float
+        At least 0; nan if nothing is recommended.
+
+    Raises
+    ------
+    UnknownIdError
+        If a recommended item has no count.
+    InvalidInputError
+        If the counts have no ids or repeated ones, are not finite numbers of at least 0, are all 0,
+        or another argument is invalid.
+
+    Warns
+    -----
+    NothingToScoreWarning
+        If nothing is recommended; the novelty is nan.
+
+    Examples
+    --------
+    >>> from skmind.metrics import novelty_at_k
+    >>> novelty_at_k([["tea"], ["gin"]], {"tea": 4, "gin": 2, "rum": 2}, k=1)
+    1.5
+    """
+    columns = Columns(user_col, item_col, rank_col)
+    codes, counts = _lists_with_counts(y_pred, item_counts, item_ids, k, columns)
+    return _mean_of_lists(mean_self_information(codes, counts), "novelty")
+
+
+def average_popularity_at_k(
+    y_pred: Any,
+    item_counts: Any,
+    *,
+    k: int = 10,
+    item_ids: Any = None,
+    user_col: Hashable = "user_id",
+    item_col: Hashable = "item_id",
+    rank_col: Hashable | None = "rank",
+) -> float:
+    r"""Mean number of interactions of the first ``k`` recommendations.
+
+    .. math:: \mathrm{ARP}_u = \frac{1}{m} \sum_{r=1}^{m} c_{ur}
+
+    where :math:`m \le k` is the length of the user's list and :math:`c_{ur}` the number of
+    interactions of its item at rank :math:`r`. The mean is over the users with recommendations.
+
+    Parameters
+    ----------
+    y_pred : frame or sequence of length n_users
+        The recommendations, see :func:`recall_at_k`.
+    item_counts : Series, dict, or array-like of shape (n_items,)
+        Number of interactions of each item in training, see :func:`novelty_at_k`.
+    k : int, default=10
+        Number of recommendations per user that count, at least 1.
+    item_ids : array-like of shape (n_items,), default=None
+        Id of each count, if ``item_counts`` has none.
+    user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
+        Columns of the frame, see :func:`recall_at_k`.
+
+    Returns
+    -------
+    float
+        At least 0; nan if nothing is recommended.
+
+    Raises
+    ------
+    UnknownIdError, InvalidInputError
+        As for :func:`novelty_at_k`.
+
+    Warns
+    -----
+    NothingToScoreWarning
+        If nothing is recommended; the popularity is nan.
+
+    Examples
+    --------
+    >>> from skmind.metrics import average_popularity_at_k
+    >>> average_popularity_at_k([["tea", "gin"], ["gin"]], {"tea": 4, "gin": 2}, k=2)
+    2.5
+    """
+    columns = Columns(user_col, item_col, rank_col)
+    codes, counts = _lists_with_counts(y_pred, item_counts, item_ids, k, columns)
+    return _mean_of_lists(mean_popularity(codes, counts), "popularity")
+
+
+def _lists_with_counts(
+    y_pred: Any, item_counts: Any, item_ids: Any, k: int, columns: Columns
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first ``k`` items of each list as rows of the counts, and the counts."""
+    k = check_count(k, "k")
+    counts, item_ids = read_item_counts(item_counts, item_ids)
+    lists = read_lists(y_pred, "y_pred", columns)
+    rows = vector_rows(lists.items, item_ids, len(counts), "item_counts")
+    return top_codes(lists.users, rows, lists.n_users, k), counts
+
+
+def _mean_of_lists(values: np.ndarray, name: str) -> float:
+    """Return the mean over the lists that are not empty; nan if all are."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        warn(f"y_pred has no recommendations; the {name} is nan", NothingToScoreWarning)
+        return float("nan")
+    return float(values.mean())
+
+
+def _expected_by_popularity(
+    matched: Matched, item_counts: Any, item_ids: Any
+) -> tuple[np.ndarray, int]:
+    """Return the `popularity_expectation` of each recommended item, and the number of items."""
+    counts, item_ids = read_item_counts(item_counts, item_ids)
+    used = np.unique(matched.codes[matched.codes >= 0])
+    rows = vector_rows(matched.item_ids[used], item_ids, len(counts), "item_counts")
+    expectations = np.zeros(len(matched.item_ids) + 1)  # the last one is that of padding
+    expectations[used] = popularity_expectation(counts)[rows]
+    return expectations[matched.codes], len(counts)
+
+
 def _compute(
-    name: str, y_true: Any, y_pred: Any, k: int, per_user: bool, columns: Columns
+    name: str,
+    y_true: Any,
+    y_pred: Any,
+    k: int,
+    per_user: bool,
+    columns: Columns,
+    item_counts: Any = None,
+    item_ids: Any = None,
 ) -> float | np.ndarray | pd.Series:
     """Compute one metric, the mean or one value per user."""
     k = check_count(k, "k")
-    relevance, n_relevant, user_ids = match_lists(y_true, y_pred, k, columns)
+    matched = match_lists(y_true, y_pred, k, columns)
+    expected = None
+    if name == "serendipity":
+        expected = _expected_by_popularity(matched, item_counts, item_ids)
     label = f"{name}@{k}"
     metrics = {label: (name, k)}
+    relevance, n_relevant = matched.relevance, matched.n_relevant
     if not per_user:
-        return mean_over_users(relevance, n_relevant, metrics)[label]
-    values = values_per_user(relevance, n_relevant, metrics)[label]
-    if user_ids is None:
+        return mean_over_users(relevance, n_relevant, metrics, expected)[label]
+    values = values_per_user(relevance, n_relevant, metrics, None, expected)[label]
+    if matched.user_ids is None:
         return values
-    return pd.Series(values, index=pd.Index(user_ids, name=columns.user), name=label)
+    return pd.Series(values, index=pd.Index(matched.user_ids, name=columns.user), name=label)

@@ -36,52 +36,94 @@ def relevance_matrix(
     return isin_pairs((rows, codes), (target_users, target_codes)) & (codes >= 0)
 
 
-# Each metric takes a relevance matrix, the number of relevant items per user and k, and returns a
-# float64 array of shape (n_users,), nan for users without relevant items. k is the number of ranks
-# by default. It is a parameter because lists may be shorter than k, which must not change the ideal
-# list.
+# Each metric takes a relevance matrix, the number of relevant items per user, k and ranks, and
+# returns a float64 array of shape (n_users,), nan for users without relevant items. k is the number
+# of columns by default. It is a parameter because lists may be shorter than k, which must not
+# change the ideal list. Ranks are those of the columns, 1, 2, ... by default. They are a parameter
+# so that a matrix can hold the relevant items only, ascending by rank, instead of all k places.
 
 
-def recall(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:
+def recall(
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int | None = None,
+    ranks: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the share of relevant items among the first ``k``."""
-    return _divide(relevance[:, :k].sum(axis=1), n_relevant)
+    relevance, _, _ = _first(relevance, k, ranks)
+    return _divide(relevance.sum(axis=1), n_relevant)
 
 
-def hit_rate(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:
+def precision(
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int | None = None,
+    ranks: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the share of the ``k`` places that relevant items have."""
+    relevance, _, k = _first(relevance, k, ranks)
+    return _divide(relevance.sum(axis=1), np.where(n_relevant > 0, float(k), 0.0))
+
+
+def hit_rate(
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int | None = None,
+    ranks: np.ndarray | None = None,
+) -> np.ndarray:
     """Return 1 if any of the first ``k`` items is relevant, else 0."""
-    is_hit = relevance[:, :k].max(axis=1, initial=False)
-    return _divide(is_hit, np.minimum(n_relevant, 1))
+    relevance, _, _ = _first(relevance, k, ranks)
+    return _divide(relevance.max(axis=1, initial=False), np.minimum(n_relevant, 1))
 
 
-def ndcg(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:
+def ndcg(
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int | None = None,
+    ranks: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the discounted gain of the first ``k`` items, divided by that of an ideal list."""
-    k = relevance.shape[1] if k is None else k
-    relevance = relevance[:, :k]
+    relevance, ranks, k = _first(relevance, k, ranks)
     n_ideal = np.minimum(n_relevant, k).astype(np.int64)
-    n_ranks = max(relevance.shape[1], int(n_ideal.max(initial=0)))
-    discount = 1.0 / np.log2(np.arange(2, n_ranks + 2))
+    discount = 1.0 / np.log2(np.arange(2, n_ideal.max(initial=0) + 2))
     gain_of_first = np.concatenate([[0.0], np.cumsum(discount)])  # of the first n items, by n
-    gain = relevance @ discount[: relevance.shape[1]]
+    gain = (relevance / np.log2(ranks + 1)).sum(axis=1)
     return _divide(gain, gain_of_first[n_ideal])
 
 
-def mrr(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:
+def mrr(
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int | None = None,
+    ranks: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the reciprocal rank of the first relevant item among the first ``k``, else 0."""
-    relevance = relevance[:, :k]
-    ranks = np.arange(1, relevance.shape[1] + 1)
+    relevance, ranks, _ = _first(relevance, k, ranks)
     reciprocal = (relevance / ranks).max(axis=1, initial=0.0)
     return _divide(reciprocal, np.minimum(n_relevant, 1))
 
 
 def average_precision(
-    relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int | None = None,
+    ranks: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the mean precision at the ranks of the relevant items among the first ``k``."""
-    k = relevance.shape[1] if k is None else k
-    relevance = relevance[:, :k]
-    ranks = np.arange(1, relevance.shape[1] + 1)
-    precision = relevance.cumsum(axis=1) / ranks  # (n_users, n_ranks)
+    relevance, ranks, k = _first(relevance, k, ranks)
+    precision = relevance.cumsum(axis=1) / ranks  # (n_users, n_columns)
     return _divide((precision * relevance).sum(axis=1), np.minimum(n_relevant, k))
+
+
+def _first(
+    relevance: np.ndarray, k: int | None, ranks: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the relevance within the first ``k`` ranks, the rank of each column or cell, and k."""
+    k = relevance.shape[1] if k is None else k
+    if ranks is None:
+        relevance = relevance[:, :k]
+        return relevance, np.arange(1, relevance.shape[1] + 1), k
+    return relevance & (ranks <= k), ranks, k
 
 
 def _divide(gain: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -91,6 +133,7 @@ def _divide(gain: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 METRIC_FUNCTIONS = {
     "recall": recall,
+    "precision": precision,
     "hit_rate": hit_rate,
     "ndcg": ndcg,
     "mrr": mrr,
@@ -99,30 +142,44 @@ METRIC_FUNCTIONS = {
 
 
 def values_per_user(
-    relevance: np.ndarray, n_relevant: np.ndarray, metrics: dict[str, tuple[str, int]]
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    metrics: dict[str, tuple[str, int]],
+    ranks: np.ndarray | None = None,
+    expected: tuple[np.ndarray, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute several metrics.
 
     Parameters
     ----------
-    relevance : ndarray of shape (n_users, n_ranks), bool
+    relevance : ndarray of shape (n_users, n_columns), bool
     n_relevant : ndarray of shape (n_users,), int
     metrics : dict of str to (str, int)
         Name of the metric and k, by label.
+    ranks : ndarray of shape (n_users, n_columns), int, or None
+        Rank of each place of ``relevance``, ascending per row; None: 1, 2, ...
+    expected : tuple or None
+        What `serendipity` needs: ``expectations`` and ``n_items``.
 
     Returns
     -------
     dict of str to ndarray of shape (n_users,), float64
         By label; nan for users without relevant items.
     """
-    return {
-        label: METRIC_FUNCTIONS[name](relevance, n_relevant, k)
-        for label, (name, k) in metrics.items()
-    }
+    values = {}
+    for label, (name, k) in metrics.items():
+        if name == "serendipity" and expected is not None:
+            values[label] = serendipity(relevance, n_relevant, k, ranks, *expected)
+        else:
+            values[label] = METRIC_FUNCTIONS[name](relevance, n_relevant, k, ranks)
+    return values
 
 
 def mean_over_users(
-    relevance: np.ndarray, n_relevant: np.ndarray, metrics: dict[str, tuple[str, int]]
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    metrics: dict[str, tuple[str, int]],
+    expected: tuple[np.ndarray, int] | None = None,
 ) -> dict[str, float]:
     """Return the mean of `values_per_user` over the users with relevant items; else nan.
 
@@ -136,8 +193,84 @@ def mean_over_users(
         message = "no user of y_true has a relevant item, so there is nothing to score: nan"
         warn(message, NothingToScoreWarning)
         return dict.fromkeys(metrics, float("nan"))
-    values = values_per_user(relevance, n_relevant, metrics)
+    values = values_per_user(relevance, n_relevant, metrics, None, expected)
     return {label: float(value[has_relevant].mean()) for label, value in values.items()}
+
+
+# Metrics of lists need no relevant items. Codes are rows of what is known of the items.
+
+
+def mean_self_information(codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mean of -log2 of the share of all interactions that each item of a list has.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_lists, n_ranks), int64
+        Row of ``counts`` of each item; -1 is padding.
+    counts : ndarray of shape (n_items,)
+        Interactions of each item; 0 counts as 1.
+
+    Returns
+    -------
+    ndarray of shape (n_lists,), float64
+        nan for empty lists.
+    """
+    return _mean_of_lists(codes, np.log2(max(counts.sum(), 1)) - np.log2(np.maximum(counts, 1)))
+
+
+def mean_popularity(codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mean number of interactions of the items of a list; see above."""
+    return _mean_of_lists(codes, counts)
+
+
+def _mean_of_lists(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    is_item = codes >= 0
+    sums = np.where(is_item, values[codes], 0.0).sum(axis=1)
+    return _divide(sums, is_item.sum(axis=1))
+
+
+def popularity_expectation(counts: np.ndarray) -> np.ndarray:
+    """Return how strongly popularity alone recommends each item: from 1 for the first down to 0.
+
+    Equally frequent items share a place, and the next ones have the next place. Items without
+    interactions have the value 0.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_items,)
+
+    Returns
+    -------
+    ndarray of shape (n_items,), float64
+    """
+    n = len(counts)
+    distinct, places = np.unique(-counts, return_inverse=True)
+    return np.where(counts > 0, (n - places) / n, 0.0)
+
+
+def serendipity(
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int,
+    ranks: np.ndarray | None,
+    expectations: np.ndarray,
+    n_items: int,
+) -> np.ndarray:
+    """Return how much better relevant items are placed than popularity would; see `recall`.
+
+    Parameters
+    ----------
+    relevance, n_relevant, k, ranks
+        As for the metrics above.
+    expectations : ndarray of shape (n_users, n_columns)
+        `popularity_expectation` of the item at each place.
+    n_items : int
+    """
+    relevance, ranks, k = _first(relevance, k, ranks)
+    expectations = expectations[:, : relevance.shape[1]]
+    surprise = np.maximum((n_items + 1 - ranks) / n_items - expectations, 0.0)
+    gain = (relevance * surprise).sum(axis=1)
+    return _divide(gain, np.where(n_relevant > 0, float(k), 0.0))
 
 
 def intra_list_diversity(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:

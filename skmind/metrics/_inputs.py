@@ -13,10 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .._checks import check_count
 from ..data.ragged import Ragged, group_rows, pair_keys
 from ..data.tables import id_array, id_kind, is_frame, take_column
 from ..exceptions import IdTypeError, InvalidInputError, UnknownIdError
 from ._core import METRIC_FUNCTIONS, relevance_matrix
+
+LIST_METRICS = ("coverage", "novelty", "average_popularity", "intra_list_diversity")
+METRICS = (*METRIC_FUNCTIONS, "serendipity", *LIST_METRICS)
 
 
 class Columns(NamedTuple):
@@ -25,6 +29,30 @@ class Columns(NamedTuple):
     user: Hashable
     item: Hashable
     rank: Hashable | None
+
+
+class Matched(NamedTuple):
+    """Recommendations, matched with the relevant items of each user.
+
+    Attributes
+    ----------
+    relevance : ndarray of shape (n_users, n_ranks), bool
+        ``n_ranks`` is the length of the longest list, at most ``k``.
+    n_relevant : ndarray of shape (n_users,), int64
+        Number of distinct relevant items.
+    user_ids : ndarray of shape (n_users,) or None
+        None for sequences.
+    codes : ndarray of shape (n_users, n_ranks), int64
+        Codes of the recommended items; -1 is padding.
+    item_ids : ndarray of shape (n_codes,)
+        Id of each code.
+    """
+
+    relevance: np.ndarray
+    n_relevant: np.ndarray
+    user_ids: np.ndarray | None
+    codes: np.ndarray
+    item_ids: np.ndarray
 
 
 class ItemLists(NamedTuple):
@@ -47,8 +75,16 @@ class ItemLists(NamedTuple):
     user_ids: np.ndarray | None
 
 
-def parse_metrics(metrics: str | Sequence[str]) -> dict[str, tuple[str, int]]:
+def parse_metrics(
+    metrics: str | Sequence[str], valid: Sequence[str] = METRICS
+) -> dict[str, tuple[str, int]]:
     """Translate ``["ndcg@10"]`` to ``{"ndcg@10": ("ndcg", 10)}``.
+
+    Parameters
+    ----------
+    metrics : str or sequence of str
+    valid : sequence of str
+        The metrics to choose from.
 
     Raises
     ------
@@ -60,32 +96,30 @@ def parse_metrics(metrics: str | Sequence[str]) -> dict[str, tuple[str, int]]:
     errors = []
     for name in names:
         match = re.fullmatch(r"(\w+)@([1-9][0-9]*)", name) if isinstance(name, str) else None
-        if match and match[1] in METRIC_FUNCTIONS:
-            parsed[name] = match[1], int(match[2])
+        if match and match[1] in valid:
+            parsed[name] = match[1], check_count(int(match[2]), "k")
         else:
-            errors.append(_describe_unknown(name))
+            errors.append(_describe_unknown(name, valid))
     if errors or not names:
-        valid = ", ".join(repr(name + "@<k>") for name in METRIC_FUNCTIONS)
+        valid_names = ", ".join(repr(name + "@<k>") for name in valid)
         raise InvalidInputError(
             f"metrics={metrics!r}: {'; '.join(errors) or 'no name is given'}. Valid names are "
-            f"{valid} with k a positive integer, such as 'ndcg@10'"
+            f"{valid_names} with k a positive integer, such as 'ndcg@10'"
         )
     return parsed
 
 
-def _describe_unknown(name: Any) -> str:
+def _describe_unknown(name: Any, valid: Sequence[str]) -> str:
     """Return a message about an unknown name, with the most similar valid one if there is any."""
     metric, _, k = str(name).partition("@")
-    similar = difflib.get_close_matches(metric.lower(), METRIC_FUNCTIONS, n=1, cutoff=0.5)
+    similar = difflib.get_close_matches(metric.lower(), valid, n=1, cutoff=0.5)
     if not similar:
         return f"unknown name {name!r}"
     k = k if re.fullmatch("[1-9][0-9]*", k) else "10"
     return f"unknown name {name!r} (did you mean '{similar[0]}@{k}'?)"
 
 
-def match_lists(
-    y_true: Any, y_pred: Any, k: int, columns: Columns
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def match_lists(y_true: Any, y_pred: Any, k: int, columns: Columns) -> Matched:
     """Match the recommendations of each user with the relevant items.
 
     Parameters
@@ -96,18 +130,13 @@ def match_lists(
 
     Returns
     -------
-    relevance : ndarray of shape (n_users, n_ranks), bool
-        ``n_ranks`` is the length of the longest list, at most ``k``.
-    n_relevant : ndarray of shape (n_users,), int64
-        Number of distinct relevant items.
-    user_ids : ndarray of shape (n_users,) or None
-        None for sequences.
+    Matched
 
     Raises
     ------
     InvalidInputError
-        If one input is a frame and the other isn't, the lengths differ, an item is recommended
-        more than once to a user, or as `read_lists`.
+        If one input is a frame and the other isn't, the lengths or the indexes differ, an item is
+        recommended more than once to a user, or as `read_lists`.
     IdTypeError
         If the ids of one input are numbers and the ids of the other are text.
     """
@@ -116,6 +145,7 @@ def match_lists(
             f"y_true is a {type(y_true).__name__} and y_pred a {type(y_pred).__name__}: give two "
             "frames (matched by user id) or two sequences, one entry per user (matched by position)"
         )
+    y_pred = _align_series(y_true, y_pred)
     true = read_lists(y_true, "y_true", columns)
     pred = read_lists(y_pred, "y_pred", columns)
     pred_users = pred.users
@@ -135,7 +165,66 @@ def match_lists(
     _check_no_repeats(codes, true.user_ids, item_ids)
     relevance = relevance_matrix(codes, true.users, true_items)
     n_relevant = Ragged.from_pairs(true.users, true_items, true.n_users).lengths
-    return relevance, n_relevant, true.user_ids
+    return Matched(relevance, n_relevant, true.user_ids, codes, item_ids)
+
+
+def _align_series(y_true: Any, y_pred: Any) -> Any:
+    """Return ``y_pred`` in the order of ``y_true``, where their indexes name the users.
+
+    Raises
+    ------
+    InvalidInputError
+        If two Series have different users, or only one input has an index that names users.
+    """
+    true_index = _user_index(y_true)
+    pred_index = _user_index(y_pred)
+    cure = "or call .to_list() on both to match them by position"
+    if true_index is None or pred_index is None:
+        for name, other, index in (
+            ("y_true", "y_pred", true_index),
+            ("y_pred", "y_true", pred_index),
+        ):
+            if index is not None and not is_row_number(index):
+                raise InvalidInputError(
+                    f"{name} is a Series whose index names the users (the first is "
+                    f"{_first(index)}), but {other} has no index to match it with; give both as a "
+                    f"Series with the same index, {cure}"
+                )
+        return y_pred
+    if true_index.equals(pred_index):
+        return y_pred
+    for name, index in (("y_true", true_index), ("y_pred", pred_index)):
+        if not index.is_unique:
+            user = _first(index[index.duplicated()])
+            raise InvalidInputError(
+                f"the index of {name} names the user {user} more than once, so the two Series "
+                f"can't be matched by index; give one list per user, {cure}"
+            )
+    for name, other, index, others in (
+        ("y_true", "y_pred", true_index, pred_index),
+        ("y_pred", "y_true", pred_index, true_index),
+    ):
+        missing = index[~index.isin(others)]
+        if len(missing):
+            raise InvalidInputError(
+                f"two Series are matched by their index, but {len(missing)} users in the index of "
+                f"{name} are not in that of {other}, the first is {_first(missing)}; select the "
+                f"same users in both, {cure}"
+            )
+    return y_pred.reindex(true_index)
+
+
+def _first(index: pd.Index) -> str:
+    return repr(index[:1].tolist()[0])  # as a Python object: 1, not np.int64(1)
+
+
+def _user_index(y: Any) -> pd.Index | None:
+    return y.index if isinstance(y, pd.Series) else None
+
+
+def is_row_number(index: pd.Index) -> bool:
+    """Return whether an index only counts the rows from 0."""
+    return not len(index) or index.equals(pd.RangeIndex(len(index)))
 
 
 def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:
@@ -274,7 +363,55 @@ def _check_no_repeats(codes: np.ndarray, user_ids: np.ndarray | None, item_ids: 
         )
 
 
-def vector_rows(items: np.ndarray, item_ids: Any, n_vectors: int) -> np.ndarray:
+def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
+    """Return the number of interactions of each item, and the ids of the items.
+
+    Parameters
+    ----------
+    item_counts : Series, dict, or array-like of shape (n_items,)
+        A Series has the ids in its index, and a dict in its keys.
+    item_ids : array-like of shape (n_items,) or None
+        The ids, if ``item_counts`` has none.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are no ids, or the counts are not finite numbers of at least 0, at least one above.
+    """
+    if isinstance(item_counts, Mapping):
+        item_counts = pd.Series(item_counts)
+    item_counts, item_ids = keyed_rows(item_counts, item_ids)
+    if item_ids is None:
+        raise InvalidInputError(
+            f"item_counts is a {type(item_counts).__name__} without ids; set item_ids= to the id "
+            "of each count, or give a Series that has them in its index, such as "
+            "X['item_id'].value_counts()"
+        )
+    try:
+        counts = np.asarray(item_counts, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        counts = np.array(np.nan)  # its shape is not valid either
+    is_valid = counts.ndim == 1 and np.isfinite(counts).all() and (counts >= 0).all()
+    if not is_valid or not counts.any():
+        raise InvalidInputError(
+            "item_counts must have the number of interactions of each item: one finite number of "
+            f"at least 0 per item, not all 0, but it is {item_counts!r}"
+        )
+    return counts, item_ids
+
+
+def keyed_rows(values: Any, item_ids: Any) -> tuple[Any, Any]:
+    """Return values and ids of items; a Series or frame with ids in its index has its own."""
+    if not isinstance(values, pd.Series | pd.DataFrame):
+        return values, item_ids
+    if item_ids is None or not is_row_number(values.index):
+        item_ids = values.index
+    return values.to_numpy(), item_ids
+
+
+def vector_rows(
+    items: np.ndarray, item_ids: Any, n_vectors: int, name: str = "item_vectors"
+) -> np.ndarray:
     """Return the row of ``item_vectors`` of each recommended item.
 
     Parameters
@@ -284,6 +421,8 @@ def vector_rows(items: np.ndarray, item_ids: Any, n_vectors: int) -> np.ndarray:
     item_ids : array-like of shape (n_vectors,) or None
         Ids of the rows; None: the row numbers.
     n_vectors : int
+    name : str, default="item_vectors"
+        The parameter that has the rows.
 
     Raises
     ------
@@ -296,15 +435,17 @@ def vector_rows(items: np.ndarray, item_ids: Any, n_vectors: int) -> np.ndarray:
     if len(row_ids) != n_vectors or not pd.Index(row_ids).is_unique:
         raise InvalidInputError(
             f"item_ids has {len(row_ids)} ids, {len(pd.unique(row_ids))} of them distinct, but "
-            f"item_vectors has {n_vectors} rows; give each row an id of its own"
+            f"{name} has {n_vectors} rows; give each row an id of its own"
         )
     # The ids of the rows are distinct and come first, so their codes are the row numbers.
     _, rows, ids = _joint_codes(row_ids, items, "item_ids")
     if len(ids) > n_vectors:
         item = ids.astype(object)[n_vectors]
-        advice = "set item_ids= to the ids of the rows" if item_ids is None else "add its vector"
+        advice = "add its vector" if name == "item_vectors" else "add its count, which may be 0"
+        if item_ids is None:
+            advice = "set item_ids= to the ids of the rows"
         raise UnknownIdError(
-            f"y_pred recommends the item {item!r}, which has no row in item_vectors "
+            f"y_pred recommends the item {item!r}, which has no row in {name} "
             f"({len(ids) - n_vectors} such items); {advice}"
         )
     return rows

@@ -102,6 +102,20 @@ class ExactIndex:
             codes = np.take_along_axis(codes, best, axis=1)
         return TopK(codes, values, winners(self.vectors, queries, codes))
 
+    def score_all(self, queries: np.ndarray, excluded: Ragged) -> np.ndarray:
+        """Return the score of every item for each row, (b, n_items), -inf for the excluded ones.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (b, K, D), float32
+            All interests are in use.
+        excluded : Ragged
+        """
+        scores = np.empty((len(queries), len(self.vectors)), dtype=np.float32)
+        self._score(queries, 0, scores)
+        scores[excluded.pairs()] = -np.inf
+        return scores
+
     def _score(self, queries: np.ndarray, start: int, out: np.ndarray) -> None:
         """Write the highest score over the interests of the items from ``start`` on to ``out``."""
         b, K, D = queries.shape
@@ -114,6 +128,39 @@ class ExactIndex:
             items = self.vectors[start + first : start + first + scores.shape[1]]
             np.matmul(flat, items.T, out=products)
             products.reshape(b, K, -1).max(axis=1, out=scores)
+
+
+def score_pairs(
+    vectors: np.ndarray,
+    interests: np.ndarray,
+    mask: np.ndarray,
+    rows: np.ndarray,
+    items: np.ndarray,
+) -> np.ndarray:
+    """Return the highest product of each item with an interest in use of its row.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_items, D), float32
+    interests : ndarray of shape (n_rows, K, D), float32
+    mask : ndarray of shape (n_rows, K), bool
+        Interests in use.
+    rows, items : ndarray of shape (n_pairs,), int
+        Row of ``interests`` and row of ``vectors`` of each pair.
+
+    Returns
+    -------
+    ndarray of shape (n_pairs,), float32
+        -inf where no interest of the row is in use.
+    """
+    _, K, D = interests.shape
+    scores = np.empty(len(rows), dtype=np.float32)
+    size = max(1, TILE_PRODUCTS // (K * D))
+    for start in range(0, len(rows), size):
+        block = slice(start, start + size)
+        products = np.einsum("bkd,bd->bk", interests[rows[block]], vectors[items[block]])
+        scores[block] = np.where(mask[rows[block]], products, -np.inf).max(1)
+    return scores
 
 
 def search_lists(

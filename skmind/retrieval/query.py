@@ -18,6 +18,9 @@ from ..data.tables import is_frame
 from ..exceptions import InvalidInputError, ShortageWarning, UnknownIdError
 from .base import TopK
 
+MAX_WEIGHT = 1e30  # products of such weights and cosines fit into float32, as do their inverses
+MIN_WEIGHT = 1e-37  # about the smallest normal float32
+
 
 @dataclass(frozen=True)
 class RecommendQuery:
@@ -151,13 +154,13 @@ def eligible_items(
     """
     excluded = seen
     allowed: np.ndarray | None = None
-    if _is_per_user(exclude_items):
+    if is_per_user(exclude_items):
         more = read_item_lists(exclude_items, "exclude_items", schema, encoder, users)
         rows, codes = map(np.concatenate, zip(excluded.pairs(), more, strict=True))
         excluded = Ragged.from_pairs(rows, codes, len(users))
     elif exclude_items is not None:
         allowed = ~_mask(encoder, exclude_items)
-    if _is_per_user(items):
+    if is_per_user(items):
         rows, codes = read_item_lists(items, "items", schema, encoder, users)
         if allowed is not None:
             is_allowed = allowed[codes]
@@ -176,7 +179,8 @@ def eligible_items(
     return excluded, allowed, None
 
 
-def _is_per_user(items: Any) -> bool:
+def is_per_user(items: Any) -> bool:
+    """Return whether ``items`` has a list per user."""
     return isinstance(items, Mapping) or is_frame(items)
 
 
@@ -190,6 +194,9 @@ def _mask(encoder: IdEncoder, ids: Any) -> np.ndarray:
 
 def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
     """Read ``interest_weights``.
+
+    Only their ratios matter for the order. So that no score overflows or underflows, weights whose
+    highest of a user is above 1e30 or below 1e-30 are divided by it.
 
     Parameters
     ----------
@@ -213,7 +220,11 @@ def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
             f"interest_weights has values from {numbers.min():g} to {numbers.max():g}; they must "
             "be finite and at least 0, and at least one per user must be above 0"
         )
-    return numbers.astype(np.float32)
+    highest = numbers.max(1, keepdims=True)
+    is_extreme = (highest > MAX_WEIGHT) | (highest < 1 / MAX_WEIGHT)
+    scaled = np.where(is_extreme, numbers / highest, numbers)
+    # An interest with a tiny weight comes last, but it stays in use.
+    return np.where(numbers > 0, np.maximum(scaled, MIN_WEIGHT), 0).astype(np.float32)
 
 
 def read_quotas(quotas: Any, k: int, shape: tuple[int, int]) -> np.ndarray | str:
@@ -251,7 +262,7 @@ def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") ->
     n_users, K = shape
     try:
         numbers = np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.array(np.nan)  # its shape is not valid either
     if numbers.shape not in ((K,), (n_users, K)):
         raise InvalidInputError(
@@ -261,8 +272,10 @@ def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") ->
     return np.broadcast_to(numbers, shape)
 
 
-def warn_of_shortage(top: TopK, query: RecommendQuery, n_items: int) -> None:
+def warn_of_shortage(top: TopK, query: RecommendQuery, n_items: int, rows: str = "users") -> None:
     """Warn if users get fewer than ``k`` items: how many users, and why.
+
+    ``rows`` says what each row of ``top`` stands for.
 
     Warns
     -----
@@ -276,7 +289,7 @@ def warn_of_shortage(top: TopK, query: RecommendQuery, n_items: int) -> None:
     if query.limits:
         why += f" after {' and '.join(query.limits)}"
     warn(
-        f"{n_short} of {len(lengths)} users get fewer than k={query.k} items, the fewest "
+        f"{n_short} of {len(lengths)} {rows} get fewer than k={query.k} items, the fewest "
         f"{lengths.min()}: {why}; lower k, or allow more",
         ShortageWarning,
     )

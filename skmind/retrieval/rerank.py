@@ -11,7 +11,7 @@ from ..data.ragged import pair_keys
 from .base import TopK
 
 BLOCK_NUMBERS = 2**18  # numbers held at once: 1 MiB stays in the cache
-PADDING_VALUE = -10.0  # less than any weighted sum of a score and a distance
+PADDING_VALUE = -1e37  # less than any weighted sum of a score and a distance
 
 Cosines = Callable[[np.ndarray], np.ndarray]  # a place per row, (b,) → cosines to all, (b, M)
 

@@ -48,11 +48,12 @@ def test_lists_are_matched():
     pred = pd.DataFrame(
         {"user_id": list("zabbb"), "item_id": [5, 1, 7, 1, 5], "rank": [1, 1, 3, 1, 2]}
     )
-    relevance, n_relevant, user_ids = _inputs.match_lists(true, pred, 10, COLUMNS)
+    relevance, n_relevant, user_ids, *_ = _inputs.match_lists(true, pred, 10, COLUMNS)
     assert user_ids.tolist() == ["b", "a", "c"]
     assert n_relevant.tolist() == [2, 1, 1]  # an item counts once
     assert relevance.tolist() == [[True, True, False], [False] * 3, [False] * 3]
-    relevance, n_relevant, user_ids = _inputs.match_lists([[1, 5, 5], None], [[1], []], 10, COLUMNS)
+    matched = _inputs.match_lists([[1, 5, 5], None], [[1], []], 10, COLUMNS)
+    relevance, n_relevant, user_ids, *_ = matched
     assert user_ids is None
     assert n_relevant.tolist() == [2, 0]
     assert relevance.tolist() == [[True], [False]]

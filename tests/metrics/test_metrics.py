@@ -17,6 +17,7 @@ from skmind.exceptions import (
     UnknownIdError,
 )
 from skmind.metrics import (
+    average_popularity_at_k,
     coverage_at_k,
     evaluate,
     hit_rate_at_k,
@@ -24,16 +25,21 @@ from skmind.metrics import (
     map_at_k,
     mrr_at_k,
     ndcg_at_k,
+    novelty_at_k,
+    precision_at_k,
     recall_at_k,
+    serendipity_at_k,
 )
 
 BY_NAME = {
     "recall": recall_at_k,
+    "precision": precision_at_k,
     "hit_rate": hit_rate_at_k,
     "ndcg": ndcg_at_k,
     "mrr": mrr_at_k,
     "map": map_at_k,
 }
+WITHOUT_A_SHARE = ("hit_rate", "mrr", "precision")  # the number of relevant items doesn't matter
 ALL_METRICS = pytest.mark.parametrize("name", BY_NAME)
 
 
@@ -98,7 +104,8 @@ def test_equal_to_trec_eval(k):
         for u, items in enumerate(y_pred)
         if items
     }
-    measures = {f"recall.{k}", f"ndcg_cut.{k}", f"success.{k}", f"map_cut.{k}", "recip_rank"}
+    measures = {f"{name}.{k}" for name in ("recall", "P", "ndcg_cut", "success", "map_cut")}
+    measures |= {"recip_rank"}
     oracle = pytrec_eval.RelevanceEvaluator(qrel, measures).evaluate(run)
 
     def expected(measure, user):
@@ -106,7 +113,13 @@ def test_equal_to_trec_eval(k):
             return math.nan
         return oracle[str(user)][measure] if str(user) in oracle else 0.0
 
-    measure_of = {"recall": "recall", "hit_rate": "success", "ndcg": "ndcg_cut", "map": "map_cut"}
+    measure_of = {
+        "recall": "recall",
+        "precision": "P",
+        "hit_rate": "success",
+        "ndcg": "ndcg_cut",
+        "map": "map_cut",
+    }
     for name, function in BY_NAME.items():
         measure = f"{measure_of[name]}_{k}" if name in measure_of else "recip_rank"
         theirs = np.array([expected(measure, u) for u in range(len(y_true))])
@@ -155,7 +168,8 @@ def test_random_rankings_score_as_chance_and_no_more(k):
 @ALL_METRICS
 def test_perfect_ranking_scores_one_and_wrong_one_zero(name):
     y_true = [[1, 2], [3, 4]]
-    assert BY_NAME[name](y_true, [[2, 1, 9], [3, 4, 9]], k=3) == 1.0
+    best = 2 / 3 if name == "precision" else 1.0
+    assert BY_NAME[name](y_true, [[2, 1, 9], [3, 4, 9]], k=3) == best
     assert BY_NAME[name](y_true, [[3, 4, 9], [1, 2, 9]], k=3) == 0.0
 
 
@@ -163,7 +177,7 @@ def test_perfect_ranking_scores_one_and_wrong_one_zero(name):
 def test_items_that_were_never_recommendable_count_as_relevant(name):
     with_unknown = BY_NAME[name]([[1, 98, 99]], [[5, 1, 6]], k=3)
     alone = BY_NAME[name]([[1]], [[5, 1, 6]], k=3)
-    assert with_unknown == alone if name in ("hit_rate", "mrr") else with_unknown < alone
+    assert with_unknown == alone if name in WITHOUT_A_SHARE else with_unknown < alone
 
 
 @ALL_METRICS
@@ -171,6 +185,7 @@ def test_ideal_counts_k_items_even_if_the_list_is_shorter(name):
     y_true, y_pred = [list(range(10))], [[0, 1]]
     expected = {
         "recall": 0.2,
+        "precision": 0.4,
         "hit_rate": 1.0,
         "mrr": 1.0,
         "map": 2 / 5,
@@ -184,7 +199,8 @@ def test_ideal_counts_k_items_even_if_the_list_is_shorter(name):
 def test_enormous_k_costs_no_memory(name):
     y_true, y_pred = random_lists()
     function = BY_NAME[name]
-    assert function(y_true, y_pred, k=10**12) == function(y_true, y_pred, k=100)
+    if name != "precision":  # it divides by k
+        assert function(y_true, y_pred, k=10**12) == function(y_true, y_pred, k=100)
 
 
 # ------------------------------------------------------------------ users and repetitions
@@ -255,7 +271,7 @@ def test_all_forms_agree(name):
     for form in (padded, objects, objects.tolist(), pd.Series(y_pred), pl.Series(objects.tolist())):
         np.testing.assert_array_equal(function(y_true, form, k=7, per_user=True), expected)
     arrow = pa.array([[int(i) for i in items] for items in y_pred])
-    for form in (pd.Series(y_true, index=range(5, 5 + len(y_true))), [np.array(y) for y in y_true]):
+    for form in (pd.Series(y_true), [np.array(y) for y in y_true]):
         np.testing.assert_array_equal(function(form, arrow, k=7, per_user=True), expected)
 
     true, pred = frames(y_true, y_pred)
@@ -549,3 +565,211 @@ def test_diversity_errors(y_pred, kwargs, error, message):
     kwargs = {"item_vectors": np.eye(2), **kwargs}
     with pytest.raises(error, match=message):
         intra_list_diversity_at_k(y_pred, **kwargs)
+
+
+# ------------------------------------------------------------------ Series keyed by users
+
+
+@ALL_METRICS
+def test_two_series_are_matched_by_their_index(name):
+    y_true, y_pred = random_lists()
+    users = [f"u{number}" for number in range(len(y_true))]
+    true, pred = pd.Series(y_true, index=users), pd.Series(y_pred, index=users)
+    expected = BY_NAME[name](y_true, y_pred, k=5, per_user=True)
+    shuffled = pred.sample(frac=1, random_state=0)
+    np.testing.assert_array_equal(BY_NAME[name](true, shuffled, k=5, per_user=True), expected)
+    mean = evaluate(true, shuffled, f"{name}@5")[f"{name}@5"]
+    assert mean == pytest.approx(np.nanmean(expected))
+    numbered = pred.reset_index(drop=True).sample(frac=1, random_state=0)
+    by_number = BY_NAME[name](pd.Series(y_true), numbered, k=5, per_user=True)
+    np.testing.assert_array_equal(by_number, expected)
+    twice = pd.Series(y_true, index=[0] * 60), pd.Series(y_pred, index=[0] * 60)
+    np.testing.assert_array_equal(BY_NAME[name](*twice, k=5, per_user=True), expected)
+
+
+KEYED = pd.Series({"ann": ["tea"], "bob": ["rum"]})
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "message"),
+    [
+        (KEYED, KEYED.rename({"ann": "eve"}), "1 users in the index of y_true are not in .* 'ann'"),
+        (KEYED[:1], KEYED, "1 users in the index of y_pred are not in that of y_true, .* 'bob'"),
+        (KEYED, KEYED[:1], "1 users in the index of y_true are not in that of y_pred, .* 'bob'"),
+        (KEYED, KEYED.reset_index(drop=True), "2 users in the index of y_true are not in"),
+        (KEYED, KEYED.set_axis(["ann", "ann"]), "index of y_pred names the user 'ann' more than"),
+        (KEYED.set_axis([1, 1]), KEYED, "index of y_true names the user 1 more than once"),
+        (KEYED, KEYED.to_list(), "y_true is a Series whose index names .* 'ann'.* y_pred has no"),
+        (KEYED.to_list(), KEYED, "y_pred is a Series whose index names .* 'ann'.* y_true has no"),
+        (KEYED.set_axis([1, 0]), np.array([["a"], ["b"]]), "index names the users .* y_pred has"),
+    ],
+)
+def test_series_of_other_users_are_an_error(y_true, y_pred, message):
+    cure = r".*\.to_list\(\) on both to match them by position"
+    for call in (recall_at_k, evaluate):
+        with pytest.raises(InvalidInputError, match=message + cure):
+            call(y_true, y_pred)
+
+
+# ------------------------------------------------------------------ k far beyond the lists
+
+
+@ALL_METRICS
+@pytest.mark.parametrize("k", [10**9, 2**63 - 1])
+def test_a_large_k_costs_nothing(name, k):
+    y_true, y_pred = random_lists()
+    expected = BY_NAME[name](y_true, y_pred, k=30, per_user=True)
+    if name == "precision":
+        expected *= 30 / k
+    np.testing.assert_allclose(BY_NAME[name](y_true, y_pred, k=k, per_user=True), expected)
+    with pytest.raises(InvalidInputError, match=r"k=10{30} must be below 2\*\*63"):
+        BY_NAME[name](y_true, y_pred, k=10**30)
+    with pytest.raises(InvalidInputError, match=r"k=10{30} must be below 2\*\*63"):
+        evaluate(y_true, y_pred, f"{name}@{10**30}")
+
+
+# ------------------------------------------------------------------ popularity
+
+
+COUNTS = np.random.default_rng(5).integers(8, size=30) * np.arange(30)  # some 0, some equal
+
+
+@pytest.mark.parametrize("k", [1, 4, 30, 10**9])
+def test_novelty_and_popularity_equal_a_loop_over_the_lists(k):
+    _, y_pred = random_lists()
+    novelties, popularities = [], []
+    for items in y_pred:
+        if items[:k]:
+            shares = [max(COUNTS[item], 1) / COUNTS.sum() for item in items[:k]]
+            novelties.append(np.mean([-math.log2(share) for share in shares]))
+            popularities.append(np.mean([COUNTS[item] for item in items[:k]]))
+    novelty, popularity = pytest.approx(np.mean(novelties)), pytest.approx(np.mean(popularities))
+    assert 0 < len(novelties) < len(y_pred)
+    _, frame = frames(y_pred, y_pred)
+    order = np.random.default_rng(6).permutation(30)
+    for lists in (y_pred, frame):
+        for arguments in (
+            {"item_counts": COUNTS, "item_ids": range(30)},
+            {"item_counts": COUNTS[order].tolist(), "item_ids": order},
+            {"item_counts": pd.Series(COUNTS)[order]},
+            {"item_counts": pd.Series(COUNTS[order]), "item_ids": order},
+            {"item_counts": dict(enumerate(COUNTS))},
+        ):
+            assert novelty_at_k(lists, k=k, **arguments) == novelty
+            assert average_popularity_at_k(lists, k=k, **arguments) == popularity
+
+
+@pytest.mark.parametrize("k", [1, 4, 30])
+def test_serendipity_equals_a_loop_over_the_lists(k):
+    y_true, y_pred = random_lists()
+    frequent_first = sorted(set(COUNTS.tolist()) - {0}, reverse=True)
+    expected = []
+    for relevant, items in zip(y_true, y_pred, strict=True):
+        gain = 0.0
+        for rank, item in enumerate(items[:k], 1):
+            by_popularity = 0.0
+            if COUNTS[item]:
+                by_popularity = (30 + 1 - (1 + frequent_first.index(COUNTS[item]))) / 30
+            gain += (item in relevant) * max((30 + 1 - rank) / 30 - by_popularity, 0)
+        expected.append(gain / k if relevant else math.nan)
+    counts = pd.Series(COUNTS)
+    values = serendipity_at_k(y_true, y_pred, counts, k=k, per_user=True)
+    np.testing.assert_allclose(values, expected)
+    assert np.nanmax(values) > 0
+    mean = pytest.approx(np.nanmean(expected))
+    assert serendipity_at_k(y_true, y_pred, counts, k=k) == mean
+    true, pred = frames(y_true, y_pred)
+    assert serendipity_at_k(true, pred, COUNTS, item_ids=range(30), k=k) == mean
+
+
+def test_items_to_be_found_need_no_count():
+    assert serendipity_at_k([["tea", "new"]], [["tea"]], {"tea": 1, "rum": 2}, k=1) == 0.5
+
+
+ALL_OF_ITEMS = {
+    "n_items": 30,
+    "item_counts": COUNTS,
+    "item_vectors": np.random.default_rng(7).normal(size=(30, 4)),
+    "item_ids": range(30),
+}
+
+
+def test_evaluate_has_the_metrics_of_items():
+    y_true, y_pred = random_lists()
+    of_counts = {"item_counts": COUNTS, "item_ids": range(30)}
+    vectors = ALL_OF_ITEMS["item_vectors"]
+    expected = {
+        "coverage@3": coverage_at_k(y_pred, 30, k=3),
+        "ndcg@2": ndcg_at_k(y_true, y_pred, k=2),
+        "novelty@5": novelty_at_k(y_pred, k=5, **of_counts),
+        "average_popularity@5": average_popularity_at_k(y_pred, k=5, **of_counts),
+        "intra_list_diversity@4": intra_list_diversity_at_k(y_pred, vectors, k=4),
+        "serendipity@6": serendipity_at_k(y_true, y_pred, k=6, **of_counts),
+    }
+    found = evaluate(y_true, y_pred, list(expected), **ALL_OF_ITEMS)
+    assert found == expected
+    assert list(found) == list(expected)
+    assert evaluate(None, y_pred, "coverage@3", n_items=30) == {"coverage@3": found["coverage@3"]}
+    renamed = {"user_id": "u", "item_id": "i", "rank": "place"}
+    columns = {"user_col": "u", "item_col": "i", "rank_col": "place"}
+    true, pred = (frame.rename(columns=renamed) for frame in frames(y_true, y_pred))
+    by_frame = evaluate(true, pred, list(expected), **ALL_OF_ITEMS, **columns)
+    assert by_frame == pytest.approx(expected)
+
+
+def test_vectors_with_ids_in_their_index():
+    _, y_pred = random_lists()
+    vectors = pd.DataFrame(ALL_OF_ITEMS["item_vectors"])
+    expected = intra_list_diversity_at_k(y_pred, vectors.to_numpy(), k=4)
+    shuffled = vectors.sample(frac=1, random_state=0)
+    assert intra_list_diversity_at_k(y_pred, vectors, k=4) == pytest.approx(expected)
+    assert intra_list_diversity_at_k(y_pred, shuffled, k=4) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("coverage", "n_items"),
+        ("novelty", "item_counts"),
+        ("average_popularity", "item_counts"),
+        ("serendipity", "item_counts"),
+        ("intra_list_diversity", "item_vectors"),
+    ],
+)
+def test_evaluate_says_what_a_metric_needs(name, needed):
+    arguments = ALL_OF_ITEMS | {needed: None}
+    with pytest.raises(InvalidInputError, match=f"'{name}@5' needs {needed}=; for a fitted model"):
+        evaluate([[1]], [[1]], ["ndcg@2", f"{name}@5"], **arguments)
+
+
+@pytest.mark.parametrize(
+    ("counts", "item_ids", "error", "message"),
+    [
+        ([1, 2], None, InvalidInputError, "item_counts is a list without ids; set item_ids="),
+        (np.array([1, 2]), None, InvalidInputError, "item_counts is a ndarray without ids"),
+        ({"a": 1, "b": -1}, None, InvalidInputError, "one finite number of at least 0 per item"),
+        ({"a": 1, "b": np.nan}, None, InvalidInputError, "one finite number of at least 0 per"),
+        ({"a": "x"}, None, InvalidInputError, "item_counts must have the number of interactions"),
+        ({"a": 0, "b": 0}, None, InvalidInputError, "not all 0"),
+        ([[1, 2]], ["a"], InvalidInputError, "item_counts must have the number of interactions"),
+        ([1, 2], ["a"], InvalidInputError, "item_ids has 1 ids, 1 of them distinct, but item_coun"),
+        ({"a": 1}, None, UnknownIdError, "'b', which has no row in item_counts .* may be 0"),
+        ({1: 1}, None, IdTypeError, "item_ids are of the kind 'number' .* 'text'"),
+    ],
+)
+def test_bad_counts(counts, item_ids, error, message):
+    for function in (novelty_at_k, average_popularity_at_k):
+        with pytest.raises(error, match=message):
+            function([["a", "b"]], counts, item_ids=item_ids)
+    with pytest.raises(error, match=message):
+        serendipity_at_k([["a"]], [["a", "b"]], counts, item_ids=item_ids)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"), [(novelty_at_k, "novelty"), (average_popularity_at_k, "popularity")]
+)
+def test_popularity_of_no_recommendations(function, name):
+    with pytest.warns(NothingToScoreWarning, match=f"no recommendations; the {name} is nan"):
+        assert math.isnan(function([[], [None]], {"a": 1}))
+    with pytest.raises(InvalidInputError, match="k=0 must be an integer"):
+        function([["a"]], {"a": 1}, k=0)

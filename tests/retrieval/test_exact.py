@@ -3,7 +3,7 @@ import pytest
 
 from skmind.data.ragged import Ragged
 from skmind.retrieval import exact
-from skmind.retrieval.exact import ExactIndex, search_lists, top_k, winners
+from skmind.retrieval.exact import ExactIndex, score_pairs, search_lists, top_k, winners
 
 
 def grid(rng, *shape):
@@ -258,3 +258,29 @@ def test_one_long_list_does_not_widen_the_others(monkeypatch):
     vectors, queries, mask, _ = random_case(rng, sphere, 1000, B=30, masked=0)
     search_lists(vectors, queries, mask, 2, excluding([[1, 2]] * 29 + [range(1000)]))
     assert sorted(held) == [(1, 1000), (29, 2)]
+
+
+# ------------------------------------------------------------------ scores of all items, of pairs
+
+
+@pytest.mark.parametrize("tile", [None, 1])
+def test_scores_of_all_items_and_of_pairs(tile, monkeypatch):
+    if tile:
+        monkeypatch.setattr(exact, "TILE_PRODUCTS", tile)
+    rng = np.random.default_rng(0)
+    vectors, queries, mask, excluded = random_case(rng, sphere, 30, masked=0)
+    expected = np.full((len(queries), 30), -np.inf)
+    for row, column in np.ndindex(expected.shape):
+        for query, is_used in zip(queries[row], mask[row], strict=True):
+            if is_used:
+                expected[row, column] = max(expected[row, column], query @ vectors[column])
+    rows, items = rng.integers(len(queries), size=200), rng.integers(30, size=200)
+    mask[3] = False
+    expected[3] = -np.inf
+    found = score_pairs(vectors, queries, mask, rows, items)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected[rows, items], atol=1e-6)
+    used = mask.all(1)
+    scores = ExactIndex(vectors).score_all(queries[used], excluded.take(np.flatnonzero(used)))
+    expected[excluded.pairs()] = -np.inf
+    np.testing.assert_allclose(scores, expected[used], atol=1e-6)

@@ -121,8 +121,32 @@ def test_invalid_weights(weights):
         read_weights(weights, MASK.shape)
 
 
+@pytest.mark.parametrize("factor", [1e300, 1e31, 1e-31, 1e-50, 5e-324 * 2**60])
+def test_only_ratios_of_extreme_weights_count(factor):
+    found = read_weights(np.array([0, 0.5, 1.0]) * factor, MASK.shape)
+    np.testing.assert_allclose(found, [[0, 0.5, 1]] * 3)
+
+
+@pytest.mark.parametrize("weights", [[1e300, 1, 0], [1, 1e-300, 0], [1e30, 1e-30, 0]])
+def test_a_tiny_weight_keeps_its_interest_in_use(weights):
+    found = read_weights(weights, MASK.shape)
+    assert (np.isfinite(found).all(), (found[:, 0] > found[:, 1]).all()) == (True, True)
+    assert ((found[:, 1] > 0).all(), (found[:, 2] == 0).all()) == (True, True)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-6, 7.0, 1e30])
+def test_other_weights_stay_as_they_are(factor):
+    found = read_weights([[0, factor, 2 * factor], [1, 2, 3], [factor / 2] * 3], MASK.shape)
+    expected = np.array([[0, factor, 2 * factor], [1, 2, 3], [factor / 2] * 3])
+    for row, known in zip(found, expected, strict=True):
+        scale = row.max() / known.max()
+        assert scale == pytest.approx(1) or known.max() > 1e30 or known.max() < 1e-30
+        np.testing.assert_allclose(row, known * scale)
+
+
 @pytest.mark.parametrize(
-    "values", [1.0, [1, 1], [[1, 1, 1]] * 2, "high", [[1], [1, 2]], None, {"a": 1}]
+    "values",
+    [1.0, [1, 1], [[1, 1, 1]] * 2, "high", [[1], [1, 2]], None, {"a": 1}, [10**400, 1, 1]],
 )
 def test_invalid_shapes(values):
     with pytest.raises(InvalidInputError, match=r"interest_weights=.* = \(3,\) or .* = \(3, 3\)$"):
