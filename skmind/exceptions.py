@@ -55,6 +55,10 @@ class IgnoredDataWarning(SkmindWarning):
     """Columns or rows of the input are not used; the message names them."""
 
 
+class FeatureTypeWarning(SkmindWarning):
+    """A feature column is read as categories that are probably another type of values."""
+
+
 class InterestCollapseWarning(SkmindWarning):
     """The interests of a user are almost the same vector."""
 
