@@ -12,7 +12,7 @@ from scipy import sparse
 
 from .._checks import warn
 from ..exceptions import FeatureTypeWarning, IgnoredDataWarning, InvalidInputError
-from .feature_types import warn_of_lists, warn_of_values
+from .feature_types import first_value, warn_of_lists, warn_of_values
 from .ragged import pair_keys
 from .tables import factorize, id_kind, join_scalars, scalar_array, valid_text
 
@@ -420,14 +420,15 @@ def _encode_numbers(feature: Feature, column: pd.Series) -> _Block:
 
 def _encode_categories(feature: Feature, column: pd.Series) -> _Block:
     """Return 1/m in the columns of the m distinct categories of each row."""
-    column = column.reset_index(drop=True)
+    rows = np.arange(len(column))
     if feature.kind == "multiple":
-        column = _explode_lists(column)
+        column = _explode_lists(column.set_axis(rows))
+        rows = column.index.to_numpy(dtype=np.int64)
     codes, distinct = _factorize(feature.name, column)
     codes = _known_positions(feature, distinct)[codes]
     is_known = codes >= 0
     codes = codes[is_known]
-    rows = column.index.to_numpy(dtype=np.int64)[column.notna().to_numpy()][is_known]
+    rows = rows[column.notna().to_numpy()][is_known]
     if feature.kind == "category":
         return _Block(rows, codes, np.ones(len(rows)))
     # A category that occurs twice in a list counts once.
@@ -466,7 +467,7 @@ def _factorize(name: str, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     values = _present_values(name, column)
     if values.dtype.kind == "f" and (np.abs(values) >= MAX_EXACT_FLOAT).any():
         raise InvalidInputError(
-            f"feature column {name!r} has the category {np.abs(values).max()!r}, a float that may "
+            f"feature column {name!r} has the category {float(np.abs(values).max())!r}, a float that may "
             "stand for several integers; read the column as integers (Int64 in pandas)"
         )
     return factorize(_as_integers(values))
@@ -489,6 +490,8 @@ def _as_integers(values: np.ndarray) -> np.ndarray:
 def _positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the positions in a vocabulary of values that passed `_as_integers`, or -1."""
     known = _as_integers(known)
+    if known.dtype == values.dtype and np.array_equal(known, values):
+        return np.arange(len(known))
     parts = [pd.Series(part, dtype=part.dtype) for part in (known, values)]
     if known.dtype != values.dtype and not known.dtype.kind == values.dtype.kind == "M":
         parts = [part.astype(object) for part in parts]  # integers and floats compare exactly
@@ -506,8 +509,8 @@ def _known_positions(feature: Feature, values: np.ndarray) -> np.ndarray:
         if kinds[0] != kinds[1] or kinds[0] == "interval":
             warn(
                 f"fit has not seen any value of feature column {feature.name!r}, such as "
-                f"{values.tolist()[0]!r} ({kinds[1]}); fit saw values such as "
-                f"{feature.values.tolist()[0]!r} ({kinds[0]}). Convert them to the same type, and "
+                f"{first_value(values)!r} ({kinds[1]}); fit saw values such as "
+                f"{first_value(feature.values)!r} ({kinds[0]}). Convert them to the same type, and "
                 "cut intervals at the same bins",
                 FeatureTypeWarning,
             )
@@ -541,6 +544,8 @@ def _as_ordered(cell: Any) -> Any:
 
 def _present_values(name: str, column: pd.Series) -> np.ndarray:
     """Return the values that are not missing."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
+        return column.to_numpy()
     return scalar_array(column.dropna(), f"feature column {name!r}")
 
 
@@ -577,20 +582,21 @@ def _holds_vectors(column: pd.Series) -> bool:
     if not _has_lists(column):
         return False
     lists = (cell for cell in column if _is_list(cell) and not isinstance(cell, _SETS))
-    arrays = map(_cell_array, lists)
-    return any(array.dtype.kind == "f" and not np.isnan(array).all() for array in arrays)
+    return any(map(_has_floats, map(_cell_array, lists)))
+
+
+def _has_floats(array: np.ndarray) -> bool:
+    if array.dtype == object:
+        return pd.api.types.infer_dtype(array, skipna=True) in ("floating", "mixed-integer-float")
+    return array.dtype.kind == "f" and not np.isnan(array).all()
 
 
 def _cell_array(cell: Any) -> np.ndarray:
-    """Return a cell as an array, of floats if it is a list of numbers that has floats."""
+    """Return a cell as an array; one of two dimensions stands for what can't be converted."""
     try:
-        array = np.asarray(cell)
+        return np.asarray(cell)
     except (RuntimeError, TypeError, ValueError):  # lists in a list, or a tensor with a gradient
-        array = np.empty((0, 0), dtype=object)
-    kind = pd.api.types.infer_dtype(array, skipna=True) if array.dtype == object else ""
-    if array.ndim == 1 and kind in ("floating", "mixed-integer-float"):
-        return np.array([np.nan if pd.isna(value) else value for value in array], dtype=float)
-    return array
+        return np.empty((0, 0), dtype=object)
 
 
 def _vectors(name: str, column: pd.Series, length: int | None = None) -> np.ndarray:
@@ -603,23 +609,26 @@ def _vectors(name: str, column: pd.Series, length: int | None = None) -> np.ndar
     length : int or None, default=None
         Length of the vectors in ``fit``. None: the length of the first vector.
     """
-    source = "in fit"
+    source = "fit"
     rows = []
     vectors = []
     for row, cell in enumerate(column):
         vector = _cell_array(cell)
+        if vector.dtype == object and vector.ndim == 1:  # None becomes nan
+            vector = pd.Series(vector).infer_objects().to_numpy()
         if vector.shape == (0,) or (not vector.ndim and pd.isna(cell) is True):
             continue
         is_vector = vector.ndim == 1 and vector.dtype.kind in "iufb"
         if length is None and is_vector:
             length = len(vector)
-            source = f"in row {row}"
+            source = f"row {row}"
         if not is_vector or len(vector) != length:
-            received = f"{len(vector)} numbers" if is_vector else f"{cell!r:.60}"
+            expected = "" if length is None else f", of length {length} in {source}"
+            received = f"a vector of length {len(vector)}" if is_vector else f"{cell!r:.60}"
             raise InvalidInputError(
-                f"feature column {name!r} holds vectors of {length or 'the same number of'} floats "
-                f"{source}, but {received} in row {row}; give all vectors the same length, and "
-                "missing ones as None. Lists of categories must hold integers or text"
+                f"feature column {name!r} holds vectors of floats{expected}, but {received} in row "
+                f"{row}; give all vectors the same length, and missing ones as None. Lists of "
+                "categories must hold integers or text"
             )
         rows.append(row)
         vectors.append(vector)

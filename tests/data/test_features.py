@@ -316,7 +316,7 @@ def test_no_rows():
 # ------------------------------------------------------------------ extreme and invalid values
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3, 1e30])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3])
 def test_a_constant_number_has_the_scale_1(value):
     """Because of rounding, the standard deviation of equal numbers is not exactly 0."""
     cells = [value] * 7
@@ -332,9 +332,9 @@ def test_small_deviations_of_large_numbers_are_kept():
     assert feature.values.tolist() == [1.7e9 + 1, 1]
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39, -1e300])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e20, -1e39, 1e300])
 def test_infinite_numbers_raise(value):
-    message = "feature column 'f' is infinite, or too large, in row 1; replace"
+    message = r"feature column 'f' is infinite, or too large \(1e\+20 or more\), in row 1; replace"
     with pytest.raises(InvalidInputError, match=message):
         fit_transform([1.0, value, 2.0])
     with pytest.raises(InvalidInputError, match=message):
