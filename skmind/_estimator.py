@@ -364,8 +364,9 @@ class MINDRecommender(FittedRecommender):
             Features keyed by ``user_col`` and ``item_col``, one row per id. Text, category, bool
             and integer columns are categories, float columns are numbers, and cells with lists hold
             several categories at once. Lists or arrays of floats, all of the same length, are
-            vectors (embeddings): the same as one float column per number. Ids that occur only in such a table are known too: their
-            features make these items recommendable, and give these users recommendations.
+            vectors (embeddings): the same as one float column per number. Ids that occur only in
+            such a table are known too: their features make these items recommendable, and give
+            these users recommendations.
 
         Returns
         -------
