@@ -467,8 +467,8 @@ def _factorize(name: str, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     values = _present_values(name, column)
     if values.dtype.kind == "f" and (np.abs(values) >= MAX_EXACT_FLOAT).any():
         raise InvalidInputError(
-            f"feature column {name!r} has the category {np.abs(values).max():.0f} as a float, which "
-            "may stand for several integers; read the column as integers (Int64 in pandas)"
+            f"feature column {name!r} has the category {np.abs(values).max():.0f} as a float, "
+            "which may stand for several integers; read the column as integers (Int64 in pandas)"
         )
     return factorize(_as_integers(values))
 
