@@ -52,18 +52,22 @@ class Server:
     def features(self, user):
         """Return a user's feature vector, scaled by the number of features with a known value."""
         blocks = []
+        n_known = 0
         for feature in self.about["user_features"]:
             value = user.get(feature["name"])
             values = feature["values"]
-            if feature["kind"] == "number":
-                mean, deviation = values
-                block = [0, 0] if value is None else [(value - mean) / deviation, 1]
+            if feature["kind"] in ("number", "vector"):
+                means, scales = np.reshape(values, (-1, 2)).T
+                numbers = (np.array(np.nan if value is None else value, float) - means) / scales
+                known = ~np.isnan(numbers)
+                block = np.column_stack([np.where(known, numbers, 0), known]).ravel()
+                n_known += known.sum()
             else:
                 chosen = value if isinstance(value, list) else [value]
                 block = np.isin(np.array(values, object), np.array(chosen, object))
                 block = block / max(block.sum(), 1)
+                n_known += block.any()
             blocks.append(block)
-        n_known = sum(any(block) for block in blocks)
         return np.concatenate(blocks) / max(n_known, 1)
 
 

@@ -373,8 +373,10 @@ class MINDRecommender(FittedRecommender):
         users, items : frame or None
             Features keyed by ``user_col`` and ``item_col``, one row per id. Text, category, bool
             and integer columns are categories, float columns are numbers, and cells with lists hold
-            several categories at once. Ids that occur only in such a table are known too: their
-            features make these items recommendable, and give these users recommendations.
+            several categories at once. Lists or arrays of floats, all of the same length, are
+            vectors (embeddings): the same as one float column per number. Ids that occur only in
+            such a table are known too: their features make these items recommendable, and give
+            these users recommendations.
 
         Returns
         -------
@@ -383,8 +385,9 @@ class MINDRecommender(FittedRecommender):
         Raises
         ------
         InvalidInputError
-            If a column or id is missing, a time is missing or text, a feature is infinite, a
-            feature table has an id twice, or a file can't be read. The estimator does not change.
+            If a column or id is missing, a time is missing or text, a feature is infinite or 1e20
+            and more, vectors differ in length, a feature table has an id twice, or a file can't be
+            read. The estimator does not change.
         IdTypeError
             If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError
@@ -403,6 +406,9 @@ class MINDRecommender(FittedRecommender):
             If ``early_stopping=True`` and no user has three interactions.
         IgnoredDataWarning
             If a feature column has no values, or an array has columns that are not used.
+        FeatureTypeWarning
+            If a feature column of categories probably holds dates, numbers, joined lists or free
+            text, in tables of 50 rows and more.
         ExactSearchWarning
             If an approximate index was asked for and would not be faster; see ``search_k``.
         """

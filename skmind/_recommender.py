@@ -227,7 +227,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             - ``item_vectors.npy``: `item_embeddings_`; the graph reads this file too.
             - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`.
             - ``about.json``: ``max_history``, and the values that the columns of ``features``
-              stand for.
+              stand for: categories, in which True is 1, or the mean and the standard deviation of
+              each number of a number or vector, whose columns are its value and a 1.
 
         Raises
         ------

@@ -59,6 +59,10 @@ class TiedTimesWarning(SkmindWarning):
     """Events of a user have no times or equal times, so the order of their rows is not used."""
 
 
+class FeatureTypeWarning(SkmindWarning):
+    """A feature column is read as categories that are probably another type of values."""
+
+
 class InterestCollapseWarning(SkmindWarning):
     """The interests of a user are almost the same vector."""
 

@@ -210,3 +210,56 @@ def test_unknown_queries_get_the_interests_of_users_without_history():
         torch.testing.assert_close(used, alone[row].expand_as(used))
         assert not torch.allclose(usual[row, query, 0], alone[row])
     torch.testing.assert_close(interests.vectors[~unknown], usual[~unknown])
+
+
+# ------------------------------------------------------------------ types of feature columns
+
+
+def test_vectors_in_cells_make_new_items_found_as_float_columns_do(planted):
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(N_TOPICS, 8))
+    vectors = centers[planted.item_interest] + 0.2 * rng.normal(size=(N_ITEMS, 8))
+    cells = planted.topics[["item_id"]].assign(look=list(vectors))
+    columns = pd.DataFrame(vectors).add_prefix("look")
+    wide = pd.concat([planted.topics[["item_id"]], columns], axis=1)
+    recs = [MINDRecommender(**LEARNING).fit(planted.warm, items=table) for table in (cells, wide)]
+    np.testing.assert_allclose(recs[0].item_embeddings_, recs[1].item_embeddings_, atol=1e-5)
+    lists = [rec.recommend(recs[0].users_, k=3, items=COLD_ITEMS) for rec in recs]
+    assert matches(planted, lists[0]) == matches(planted, lists[1]) > 0.8
+
+
+FLAGS = {
+    "bool": lambda flags: flags,
+    "integer": lambda flags: flags.astype(int),
+    "boolean": lambda flags: flags.astype("boolean"),
+    "object": lambda flags: flags.astype(object),
+}
+
+
+@pytest.mark.parametrize("later", [*FLAGS, "float"])
+@pytest.mark.parametrize("first", FLAGS)
+def test_flags_of_any_type_are_the_same_feature(planted, tmp_path, first, later):
+    made = {**FLAGS, "float": lambda flags: flags.astype(float)}
+    users = pd.DataFrame({"user_id": range(N_USERS), "vip": planted.taste > 2})
+    items = pd.DataFrame({"item_id": range(N_ITEMS), "new": planted.item_interest > 2})
+    tables = [
+        {
+            "users": users.assign(vip=as_type(users.vip)),
+            "items": items.assign(new=as_type(items.new)),
+        }
+        for as_type in (made[first], made[later])
+    ]
+    settings = LEARNING | {"embedding_dim": 8, "max_epochs": 1}
+    X = planted.warm[:300]
+    rec = MINDRecommender(**settings).fit(X, **tables[0])
+    histories = {0: [1, 2], 7: []}
+    expected = rec.recommend_from_history(histories, users=tables[0]["users"], k=3)
+    rec.save(tmp_path / "model")
+    for model in (rec, MINDRecommender.load(tmp_path / "model")):
+        found = model.recommend_from_history(histories, users=tables[1]["users"], k=3)
+        pd.testing.assert_frame_equal(found, expected)
+    grown = [
+        MINDRecommender.load(tmp_path / "model").partial_fit(X[:20], **table).item_embeddings_
+        for table in tables
+    ]
+    np.testing.assert_array_equal(*grown)

@@ -44,6 +44,8 @@ def column_names(X: Any) -> list:
         raise InvalidInputError(
             "the columns of the table are a MultiIndex; flatten them to one level of names first"
         )
+    if isinstance(X, pd.DataFrame):
+        return X.columns.tolist()  # list() is slow where pandas stores text in Arrow arrays
     return list(X.column_names if hasattr(X, "column_names") else X.columns)
 
 
@@ -426,8 +428,8 @@ def _as_series(values: Any) -> pd.Series:
     """Return a column of any library, an array or a list as a Series with a fresh index."""
     if isinstance(values, pd.Series):
         return _to_native_endian(values.reset_index(drop=True))
-    if isinstance(values, np.ndarray):
-        return _infer_dtype(values)
+    if isinstance(values, np.ndarray):  # of two dimensions: a field of a structured array
+        return _infer_dtype(values if values.ndim == 1 else pd.Series(list(values)))
     if hasattr(values, "to_pylist"):  # pyarrow
         return values.to_pandas(integer_object_nulls=True)
     if hasattr(values, "null_count"):  # polars

@@ -18,7 +18,7 @@ MODEL_FORMAT = 1  # docs/persistence.md says when it changes
 RECORDED_LIBRARIES = ("skmind", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 SIDES = ("user", "item")
 INDEX_KINDS = ("exact", "annoy", "faiss")
-FEATURE_KINDS = ("category", "multiple", "number")
+FEATURE_KINDS = ("category", "multiple", "number", "vector")
 UNSAVED_PARAMETERS = ("checkpoint_dir",)  # only useful on the machine that fits
 SCALAR_TYPES = (str, int, float, bool)
 SIZE_LIMIT = 2**31  # sizes, seeds and numbers of trees are smaller
@@ -148,7 +148,7 @@ def _feature_specs(
         f"{prefix}.presence": ArraySpec(FLOAT32, (n_rows,)),
     }
     for i, feature in enumerate(features):
-        is_number = feature["kind"] == "number"
+        is_number = feature["kind"] in ("number", "vector")
         specs[f"{prefix}.vocabulary.{i}"] = ArraySpec(
             FLOAT64 if is_number else STORABLE_DTYPES,
             (feature["width"],),

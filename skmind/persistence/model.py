@@ -194,11 +194,14 @@ def _check_features(
     arrays: Mapping[str, np.ndarray], prefix: str, features: list[dict[str, Any]]
 ) -> None:
     """Check the vocabularies, the sparse matrix and the presence of the features of one side."""
+    max_presence = 0
     for i, feature in enumerate(features):
         values = arrays[f"{prefix}.vocabulary.{i}"]
-        if feature["kind"] != "number":
+        n_numbers = {"number": 1, "vector": len(values) // 2}.get(feature["kind"], 0)
+        max_presence += max(n_numbers, 1)
+        if not n_numbers:
             IdEncoder(values, f"value of {feature['name']!r},")  # raises for repeated values
-        elif len(values) != 2 or values[1] <= 0:
+        elif len(values) != 2 * n_numbers or (values[1::2] <= 0).any():
             raise ModelFileError(
                 f"the feature {feature['name']!r} has no mean and positive standard deviation"
             )
@@ -211,5 +214,5 @@ def _check_features(
     )
     matrix.check_format(full_check=True)
     presence = arrays[f"{prefix}.presence"]
-    if presence.min(initial=0) < 0 or presence.max(initial=0) > len(features):
-        raise ModelFileError(f"{prefix}.presence is not from 0 to {len(features)}")
+    if presence.min(initial=0) < 0 or presence.max(initial=0) > max_presence:
+        raise ModelFileError(f"{prefix}.presence is not from 0 to {max_presence}")

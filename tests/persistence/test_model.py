@@ -50,6 +50,7 @@ ITEMS = pd.DataFrame(
         "tags": [["x"], ["y", "x"], ["z"], None],
         "price": [1.5, None, 4.0, 8.0],
         "year": pd.to_datetime(["1999", "2001", "1999", None], format="%Y"),
+        "look": [[0.5, 1.0], None, [1.5, np.nan], [2.5, 0.0]],
     }
 )
 USERS = pd.DataFrame({"user_id": ["bob", "ann", "new"], "age": [30, 50, 30]})
@@ -640,12 +641,15 @@ FORGERIES = {
     ),
     "negative features": (with_array("item_features.indices", put(0, -1)), "holds no valid model"),
     "features back": (with_array("item_features.indptr", put(1, 10**6)), "holds no valid model"),
-    "presence": (with_array("item_features.presence", put(0, 5)), "presence is not from 0 to 4"),
+    "presence": (with_array("item_features.presence", put(0, 7)), "presence is not from 0 to 6"),
     "a category twice": (
         with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' occu"
     ),
     "no deviation": (
         with_array("item_features.vocabulary.2", put(1, 0)), "'price' has no mean and positive"
+    ),
+    "no deviation in a vector": (
+        with_array("item_features.vocabulary.4", put(3, 0)), "'look' has no mean and positive"
     ),
 }  # fmt: skip
 

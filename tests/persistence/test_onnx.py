@@ -43,6 +43,8 @@ USERS = pd.DataFrame(
         "age": [np.nan, *np.linspace(20, 60, 39)],
         "job": JOBS * 10,
         "likes": [LIKES[i % 3] for i in range(40)],
+        "vip": [True, False] * 20,
+        "taste": [None, *np.random.default_rng(0).normal(size=(39, 3)).tolist()],
     }
 )
 
@@ -162,11 +164,12 @@ def test_the_example_serves_odd_histories(with_features):
 
 def test_the_example_serves_user_features(with_features):
     people = [
-        {"age": 33.5, "job": "nurse", "likes": ["wood", "sea", "sky"]},
+        {"age": 33.5, "job": "nurse", "likes": ["wood", "sea", "sky"], "vip": 1},
         {"age": None, "job": "never heard of", "likes": []},
-        {"age": 58.0, "job": None, "likes": ["sea"]},
-        {"age": 40.0, "job": "pilot", "likes": None},
+        {"age": 58.0, "job": None, "likes": ["sea"], "vip": True, "taste": [0.5, 1, None]},
+        {"age": 40.0, "job": "pilot", "likes": None, "vip": 0.0, "taste": [0.5, 1, -2]},
     ]
+    people = [{"vip": None, "taste": None} | person for person in people]
     asked = [["3", "1"], ["3", "1"], ["2"], []]
     answers = checked_answers(with_features, asked, k=5, users=people)
     without_features = checked_answers(with_features, asked, k=5)
