@@ -17,11 +17,11 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 from ._checks import check_count, warn
 from ._model import FittedModel, Snapshot
-from ._recommender import FittedRecommender
+from ._recommender import RESULT_COLUMNS, FittedRecommender
 from .data.extend import append, grow
 from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
-from .data.prepare import Prepared, Schema, prepare
+from .data.prepare import Prepared, Schema, prepare, result_name
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device
 from .nn.encoder import SelfAttention
@@ -63,16 +63,20 @@ class MINDRecommender(FittedRecommender):
     Parameters
     ----------
     user_col, item_col : str or int, default="user_id", "item_id"
-        Columns of the ids, as a name or a position. In an array without column names, names stand
-        for the positions 0 and 1. Ids are scalars of any kind: numbers, text, dates.
+        Columns of the ids, as a name or a position. In an array without column names, and in
+        ``pandas.DataFrame(array)``, names stand for the positions 0 and 1. In a frame whose column
+        names are integers, an integer is a name. Results have the columns of the same names, or
+        "user_id" and "item_id" for integers; so a name can't be that of another column of results,
+        such as "score" or "rank". Ids are scalars of any kind: numbers, text, dates. Whole floats
+        stand for integers, below 2**53.
     time_col : str, int or None, default="timestamp"
         Column of the times, numbers or datetimes; in an array, a name stands for position 2 if
         there are three columns. None: the order of the rows is the order in time. Rows of equal
         time keep their order.
     user_features, item_features : list of str, or None, default=None
         Feature columns. They are read from the tables ``users`` and ``items`` of `fit`, or else
-        from its ``X``, where the newest row of each id counts. None: every column of the tables
-        except the ids.
+        from its ``X``, where the newest row of each id counts. Integers are names, and positions
+        only in an array ``X``. None: every column of the tables except the ids.
     min_item_count : int, default=1
         Minimum number of interactions of an item, at least 1. Items with fewer are left out.
     n_interests : int, default=4
@@ -373,8 +377,9 @@ class MINDRecommender(FittedRecommender):
         Raises
         ------
         InvalidInputError
-            If a column or id is missing, a time is missing or text, a feature is infinite, a
-            feature table has an id twice, or a file can't be read. The estimator does not change.
+            If a column or id is missing, a column name is there twice or is one of results, a time
+            is missing or text, a feature is infinite, a feature table has an id twice, a float
+            stands for several integer ids, or a file can't be read. The estimator does not change.
         IdTypeError
             If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError
@@ -393,6 +398,8 @@ class MINDRecommender(FittedRecommender):
             If ``early_stopping=True`` and no user has three interactions.
         IgnoredDataWarning
             If a feature column has no values, or an array has columns that are not used.
+        SkmindWarning
+            If an id is there both as text and as a number.
         ExactSearchWarning
             If an approximate index was asked for and would not be faster; see ``search_k``.
         """
@@ -533,8 +540,10 @@ class MINDRecommender(FittedRecommender):
         Parameters
         ----------
         X : frame, array or path
-            New interactions only, as in `fit`, with the same columns. They may be older than known
-            ones; at equal times they come after them. ``min_item_count`` does not apply.
+            New interactions only, as in `fit`. A frame needs the user, item and time columns; its
+            other columns, and their order, don't matter. Features that it lacks stay as they are,
+            or are missing for new ids. Interactions may be older than known ones; at equal times
+            they come after them. ``min_item_count`` does not apply.
         y : None
             Ignored.
         users, items : frame or None
@@ -639,6 +648,18 @@ class MINDRecommender(FittedRecommender):
         if len(set(columns)) < len(columns):
             given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
             raise InvalidInputError(f"{given}: each must name a different column")
+        for role in ("user_col", "item_col"):
+            if isinstance(roles[role], str) and roles[role] in RESULT_COLUMNS:
+                raise InvalidInputError(
+                    f"{role}={roles[role]!r} is the name of a column of results; rename it: "
+                    f"X.rename(columns={{{roles[role]!r}: {role[:4] + '_id'!r}}}), and set {role}="
+                )
+        if result_name(self.user_col, "user_id") == result_name(self.item_col, "item_id"):
+            raise InvalidInputError(
+                f"user_col={self.user_col!r} and item_col={self.item_col!r} would both be named "
+                f"{result_name(self.user_col, 'user_id')!r} in results, where positions are named "
+                "'user_id' and 'item_id'; name both columns"
+            )
         features = (self.user_features, self.item_features)
         names = [None if given is None else tuple(given) for given in features]
         return Schema(self.user_col, self.item_col, self.time_col, *names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -237,7 +238,7 @@ class Features:
             for i, feature in enumerate(self.encoder.features)
             if feature.kind != "number"
         }
-        if not isinstance(name, str | int) or name not in columns:
+        if not isinstance(name, str | Integral) or name not in columns:
             valid = f"one of {list(columns)}" if columns else "None, as fit was given none"
             raise InvalidInputError(
                 f"{parameter}={name!r} is not a feature of fit that holds categories, or lists of "
@@ -282,7 +283,7 @@ def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matri
 def _fit_feature(name: str, column: pd.Series) -> Feature:
     """Return the feature; its width is 0 if no row has a value."""
     if _has_lists(column):
-        return Feature(name, "multiple", _vocabulary(name, _explode_lists(column)))
+        return Feature(name, "multiple", _vocabulary(name, _explode_lists(name, column)))
     if column.dtype.kind != "f":
         return Feature(name, "category", _vocabulary(name, column))
     numbers = _numbers(name, column)
@@ -299,7 +300,7 @@ def _fit_feature(name: str, column: pd.Series) -> Feature:
 def _extend_vocabulary(feature: Feature, column: pd.Series) -> Feature:
     """Return a category feature that also knows the categories of ``column``."""
     if feature.kind == "multiple":
-        column = _explode_lists(column)
+        column = _explode_lists(feature.name, column)
     values = _vocabulary(feature.name, column)
     new = values[pd.Index(feature.values).get_indexer(values) < 0]
     if not len(new):
@@ -344,7 +345,7 @@ def _encode_categories(feature: Feature, column: pd.Series) -> sparse.csr_matrix
     shape = (len(column), feature.width)
     column = column.reset_index(drop=True)
     if feature.kind == "multiple":
-        column = _explode_lists(column)
+        column = _explode_lists(feature.name, column)
     column = column.dropna()
     codes = pd.Index(feature.values).get_indexer(_present_values(feature.name, column))
     is_known = codes >= 0
@@ -375,9 +376,9 @@ def _has_lists(column: pd.Series) -> bool:
     )
 
 
-def _explode_lists(column: pd.Series) -> pd.Series:
+def _explode_lists(name: str, column: pd.Series) -> pd.Series:
     """Return the values of all lists, each with the index of its list."""
-    with valid_text():
+    with valid_text(f"feature column {name!r}"):
         return column.astype(object).explode()
 
 

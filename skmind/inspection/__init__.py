@@ -210,7 +210,7 @@ def hits_by_interest(rec: Any, X: Any, *, k: int = 10, exclude_seen: bool = True
     users, items = IdEncoder(rec.users_, "user"), IdEncoder(rec.items_, "item")
 
     def keys(pairs: pd.DataFrame) -> np.ndarray:
-        codes = items.encode(pairs["item_id"])
+        codes = items.encode(pairs["item_id"], f"column {rec.item_col!r}")
         pair_keys = users.encode(pairs["user_id"]).astype(np.int64) * len(items) + codes
         return np.where(codes >= 0, pair_keys, -1)
 
@@ -600,7 +600,8 @@ def _known_pairs(rec: Any, X: Any) -> pd.DataFrame:
             for name, (parameter, column) in columns.items()
         }
     )
-    known = IdEncoder(rec.users_, "user").encode(pairs["user_id"]) >= 0
+    label = f"column {rec.user_col!r}"
+    known = IdEncoder(rec.users_, "user").encode(pairs["user_id"], label) >= 0
     if not known.any():
         raise InvalidInputError(
             f"none of the {pairs['user_id'].nunique()} users to test was in fit, so they have no "
