@@ -53,7 +53,7 @@ def read_histories(
         times = rows.times
     else:
         if isinstance(histories, Mapping | pd.Series):
-            keys, lists = _read_keys(histories, "histories")
+            keys, lists = _read_keys(histories, "the keys")
         else:
             lists = list(histories) if hasattr(histories, "__iter__") else [histories]
             keys = np.arange(len(lists))
@@ -96,7 +96,7 @@ def read_item_lists(
         If ids are of another kind than those of ``fit`` or of ``users``, or not scalars.
     """
     key_name = f"the keys of {parameter}"
-    item_name = None
+    item_name = None  # a list of ids
     if is_frame(lists):
         _check_named(lists, parameter, schema)
         owners, keys = pd.factorize(read_column(lists, schema, "user"))
@@ -104,7 +104,7 @@ def read_item_lists(
         key_name = schema.label(lists, "user")
         item_name = schema.label(lists, "item")
     else:
-        keys, entries = _read_keys(lists, parameter)
+        keys, entries = _read_keys(lists, key_name)
         owners, ids = _flatten(entries, parameter, "write {user: [id, id, ...]}")
     rows, distinct_users = pd.factorize(users)
     owners = IdEncoder(distinct_users, "user").encode(keys, key_name)[owners]
@@ -114,14 +114,14 @@ def read_item_lists(
     return Ragged(codes, offsets).take(rows).pairs()
 
 
-def _read_keys(lists: Mapping | pd.Series, parameter: str) -> tuple[np.ndarray, list]:
-    """Return the keys of a dict, or the index of a Series, and the lists."""
-    keys = id_array(list(lists.keys()), f"the keys of {parameter}")
+def _read_keys(lists: Mapping | pd.Series, name: str) -> tuple[np.ndarray, list]:
+    """Return the keys of a dict, or the index of a Series, and the lists; ``name`` is the keys."""
+    keys = id_array(list(lists.keys()), name)
     is_repeated = pd.Index(keys).duplicated()
     if is_repeated.any():
         raise InvalidInputError(
-            f"the index of {parameter} has {keys[is_repeated.argmax()]!r} more than once; give "
-            "each person one list"
+            f"{name} have {keys[is_repeated.argmax()]!r} more than once in the index of a Series; "
+            "give each person one list, or reset_index(drop=True) to number them"
         )
     return keys, list(lists.values() if isinstance(lists, Mapping) else lists)
 

@@ -50,28 +50,15 @@ class Schema(NamedTuple):
     item_features: tuple | None = None
 
     def for_table(self, X: Any) -> Schema:
-        """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2.
-
-        Raises
-        ------
-        InvalidInputError
-            If two roles have the same position.
-        """
+        """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2."""
         if not is_unnamed(X):
             return self
         third = 2 if X.shape[1] > 2 else None
-        schema = self._replace(
+        return self._replace(
             user=0 if isinstance(self.user, str) else self.user,
             item=1 if isinstance(self.item, str) else self.item,
             time=third if isinstance(self.time, str) else self.time,
         )
-        positions = [position for position in schema[:3] if position is not None]
-        if len(set(positions)) < len(positions):
-            raise InvalidInputError(
-                f"user_col={self.user!r}, item_col={self.item!r} and time_col={self.time!r} are the "
-                f"positions {positions} of a table without column names; set each to another one"
-            )
-        return schema
 
     def label(self, X: Any, role: str) -> str:
         """Return what the ids of one side are in messages: their column."""
@@ -139,6 +126,7 @@ def prepare(
     """
     if is_unnamed(X) and isinstance(schema.user, str):
         _warn_of_unread_columns(X, schema)
+    _check_distinct_columns(X, schema)
     times = read_times(X, schema)
     user_ids, user_codes = read_codes(X, schema, "user")
     item_ids, item_codes = read_codes(X, schema, "item")
@@ -218,6 +206,21 @@ def read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray
 def result_name(column: Any, default: str) -> str:
     """Return the name of a column in results: the user's name, or ``default`` for a position."""
     return column if isinstance(column, str) else default
+
+
+def _check_distinct_columns(X: Any, schema: Schema) -> None:
+    """Raise if a position and a name are the same column of ``X``."""
+    names = [] if is_unnamed(X) else column_names(X)
+    columns = [column for column in schema.for_table(X)[:3] if column is not None]
+    for i, column in enumerate(columns):
+        is_position = isinstance(column, Integral) and column not in names
+        if is_position and 0 <= column < len(names):  # others are not columns of X, or an array's
+            columns[i] = names[column]
+    if len(set(columns)) < len(columns):
+        raise InvalidInputError(
+            f"user_col={schema.user!r}, item_col={schema.item!r} and time_col={schema.time!r} are "
+            f"the columns {columns} of X; each must be a different column"
+        )
 
 
 def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
@@ -386,8 +389,7 @@ def table_ids(table: Any, key: Any, role: str) -> np.ndarray:
     is_repeated = pd.Index(ids).duplicated()
     if is_repeated.any():
         raise InvalidInputError(
-            f"{label} has the id {ids[is_repeated.argmax()]!r} more than once; "
-            "keep one row per id"
+            f"{label} has the id {ids[is_repeated.argmax()]!r} more than once; keep one row per id"
         )
     return ids
 

@@ -71,9 +71,7 @@ def check_unique_names(names: list) -> None:
         )
 
 
-def take_column(
-    X: Any, column: Any, parameter: str, *, may_be_position: bool = True
-) -> pd.Series:
+def take_column(X: Any, column: Any, parameter: str, *, may_be_position: bool = True) -> pd.Series:
     """Return a column of a frame or 2-D array as a Series with a fresh index.
 
     Parameters

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.ragged import Ragged, group_rows, pair_keys
-from ..data.tables import check_comparable, id_array, id_kind, is_frame, take_column
+from ..data.tables import id_array, id_kind, is_frame, take_column
 from ..exceptions import IdTypeError, InvalidInputError, UnknownIdError
 from ._core import METRIC_FUNCTIONS, relevance_matrix
 
@@ -215,8 +215,6 @@ def _joint_codes(
             f"the {name} are of the kind {kinds[0]!r} and the ids of y_pred of the kind "
             f"{kinds[1]!r}, so no id can match; convert one of them first"
         )
-    check_comparable(first, second, f"the {name}", "the ids of y_pred")
-    check_comparable(second, first, "y_pred", f"the {name}")
     first = _whole_floats_to_int(first)
     second = _whole_floats_to_int(second)
     if first.dtype.kind != second.dtype.kind:
