@@ -22,7 +22,14 @@ from .data.parquet import ParquetTable, is_path
 from .data.prepare import Schema, encode_column, profile_rows, read_rows, result_name
 from .data.ragged import Ragged
 from .data.scoring_task import scoring_task
-from .data.tables import check_unique_names, column_names, id_array, is_frame, is_unnamed
+from .data.tables import (
+    MAX_EXACT_FLOAT,
+    check_unique_names,
+    column_names,
+    id_array,
+    is_frame,
+    is_unnamed,
+)
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
 from .nn.inference import explain
@@ -580,10 +587,11 @@ output
         Returns
         -------
         ndarray of shape (n_rows, k)
-            Item ids, best first. Where fewer than ``k`` items are eligible, they are padded with
-            nan (float ids), NaT (datetimes), or None (all other ids, as objects), so that no id
-            changes; without padding, the dtype is that of `items_`. Users that ``fit`` has not seen
-            get the most frequent items.
+            Item ids, best first. Where fewer than ``k`` items are eligible, they are padded: float
+            ids with nan; integer ids with nan, as float64, if all of `items_` are below 2**53, so
+            that none changes; datetimes with NaT; all other ids, as objects, with None. Without
+            padding, the dtype is that of `items_`. Users that ``fit`` has not seen get the most
+            frequent items.
         """
         snapshot = self._fitted()
         model = snapshot.model
@@ -891,7 +899,11 @@ def _item_ids(snapshot: Snapshot, codes: np.ndarray) -> np.ndarray:
     is_padding = codes < 0
     if not is_padding.any():
         return ids
-    if ids.dtype.kind in "iub":
+    if ids.dtype.kind in "iu":
+        known = snapshot.model.items.ids  # not those of this call, so that every call has one dtype
+        is_exact = known.min() > -MAX_EXACT_FLOAT and known.max() < MAX_EXACT_FLOAT
+        ids = ids.astype(np.float64 if is_exact else object)
+    elif ids.dtype.kind == "b":
         ids = ids.astype(object)
     # numpy writes None into floats as nan, and into datetimes as NaT.
     ids[is_padding] = None

@@ -233,7 +233,7 @@ class Features:
             If there is no category feature of that name.
         """
         offsets = self.encoder.column_offsets.tolist()
-        columns = {
+        columns: dict[Any, slice] = {
             feature.name: slice(offsets[i], offsets[i + 1])
             for i, feature in enumerate(self.encoder.features)
             if feature.kind != "number"

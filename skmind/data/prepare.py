@@ -213,9 +213,10 @@ def _check_distinct_columns(X: Any, schema: Schema) -> None:
     names = [] if is_unnamed(X) else column_names(X)
     columns = [column for column in schema.for_table(X)[:3] if column is not None]
     for i, column in enumerate(columns):
-        is_position = isinstance(column, Integral) and column not in names
-        if is_position and 0 <= column < len(names):  # others are not columns of X, or an array's
-            columns[i] = names[column]
+        if isinstance(column, bool) or not isinstance(column, Integral) or column in names:
+            continue
+        if 0 <= int(column) < len(names):  # else an array's, or an error when it is read
+            columns[i] = names[int(column)]
     if len(set(columns)) < len(columns):
         raise InvalidInputError(
             f"user_col={schema.user!r}, item_col={schema.item!r} and time_col={schema.time!r} are "
@@ -229,9 +230,9 @@ def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
     ignored = [i for i in range(3, X.shape[1]) if i not in features]
     if ignored:
         warn(
-            f"the {'table' if is_frame(X) else 'array'} has {X.shape[1]} unnamed columns; 0, 1 and 2 are taken as user, item and "
-            f"time, and {ignored} are ignored. Pass a DataFrame, or set user_col, item_col and "
-            "time_col to positions.",
+            f"the {'table' if is_frame(X) else 'array'} has {X.shape[1]} unnamed columns; 0, 1 and "
+            f"2 are taken as user, item and time, and {ignored} are ignored. Pass a DataFrame, or "
+            "set user_col, item_col and time_col to positions.",
             IgnoredDataWarning,
         )
 

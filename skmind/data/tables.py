@@ -109,7 +109,7 @@ def has_column(X: Any, column: Any) -> bool:
     """Return whether ``X`` has a column of this name, or an array this position."""
     if is_frame(X):
         return column in column_names(X)
-    return isinstance(column, Integral) and 0 <= column < X.shape[1]
+    return isinstance(column, Integral) and 0 <= int(column) < X.shape[1]
 
 
 def _column_position(X: Any, column: Any, parameter: str, may_be_position: bool = True) -> int:
@@ -313,7 +313,7 @@ def check_comparable(ids: np.ndarray, others: np.ndarray, name: str, other_name:
         limit = MAX_EXACT_FLOAT
         if floats.dtype.kind == "f":
             limit = 2 ** (np.finfo(floats.dtype).nmant + 1)
-        large = [*numbers[(numbers >= limit) | (numbers <= -limit)][:1]]
+        large = numbers[(numbers >= limit) | (numbers <= -limit)][:1].tolist()
         if large:
             other_kind = "integers" if kind == "float" else "floats"
             raise InvalidInputError(
@@ -331,7 +331,7 @@ def _numbers_of(values: np.ndarray, types: tuple[type, ...]) -> np.ndarray:
 
 
 def _indexable_floats(values: np.ndarray, name: str) -> np.ndarray:
-    """Return ids, or times, as floats of 4 or 8 bytes, if they are others, which pandas can't index.
+    """Return floats of 2 or 16 bytes, which pandas can't index, as floats of 4 or 8 bytes.
 
     Raises
     ------
@@ -346,7 +346,7 @@ def _indexable_floats(values: np.ndarray, name: str) -> np.ndarray:
     is_lost &= ~np.isnan(values)
     if is_lost.any():
         raise InvalidInputError(
-            f"{name} has the {values.dtype} {values[is_lost][0]!r}, which "
+            f"{name} has the {values.dtype} {values[is_lost][0]}, which "
             f"{'stands for several integers' if is_half else 'float64 does not hold'}; read the "
             "column as int64, or convert it to text"
         )
@@ -593,7 +593,7 @@ def valid_text(name: str) -> Iterator[None]:
         yield
     except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"{name}: the text {error.object!r} has half of a surrogate pair, which no file can hold; "
-            "drop it, or replace the half by a question mark: "
+            f"{name}: the text {error.object!r} has half of a surrogate pair, which no file can "
+            "hold; drop it, or replace the half by a question mark: "
             "text.encode(errors='replace').decode()"
         ) from error
