@@ -901,7 +901,7 @@ def _item_ids(snapshot: Snapshot, codes: np.ndarray) -> np.ndarray:
         return ids
     if ids.dtype.kind in "iu":
         known = snapshot.model.items.ids  # not those of this call, so that every call has one dtype
-        is_exact = known.min() > -MAX_EXACT_FLOAT and known.max() < MAX_EXACT_FLOAT
+        is_exact = max(-int(known.min()), int(known.max())) < MAX_EXACT_FLOAT
         ids = ids.astype(np.float64 if is_exact else object)
     elif ids.dtype.kind == "b":
         ids = ids.astype(object)
