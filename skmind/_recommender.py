@@ -849,7 +849,8 @@ output
 
 def _has_positions(schema: Schema, names: list) -> bool:
     """Return whether a column is read by its position in a frame with these column names."""
-    return any(isinstance(column, Integral) and column not in names for column in schema[:3])
+    are_integers = any(isinstance(name, Integral) for name in names)
+    return not are_integers and any(isinstance(column, Integral) for column in schema[:3])
 
 
 # ------------------------------------------------------------------ codes → ids

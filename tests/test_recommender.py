@@ -533,3 +533,26 @@ def test_a_series_of_lists_is_keyed_by_its_index():
     np.testing.assert_array_equal(
         rec.interests_from_history(histories), rec.interests_from_history(histories.tolist())
     )
+
+
+def test_integer_names_of_a_log_are_names():
+    names = {"user_id": 10, "item_id": 0, "timestamp": 30}
+    table = LOG[["timestamp", "user_id", "item_id"]].rename(columns=names)
+    rec = tiny(table, user_col=10, item_col=0, time_col=30)
+    expected = tiny()
+    np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)
+    np.testing.assert_array_equal(rec.predict(table[[10]], k=3), expected.predict(LOG, k=3))
+    assert rec.score(table[[0, 10, 30]]) == expected.score(LOG)
+    with pytest.raises(InvalidInputError, match=r"no column 30; it has \[10, 0\]"):
+        rec.score(table[[10, 0]])
+
+
+def test_features_of_any_float():
+    table = pd.DataFrame({"item_id": range(15), "x": np.arange(15) / 8})
+    lists = [[value] for value in table["x"]]
+    expected = tiny(tables={"items": table.assign(many=lists)})
+    for dtype in ("float16", "longdouble"):
+        cells = [np.array(value, dtype) for value in lists]
+        other = table.astype({"x": dtype}).assign(many=cells)
+        rec = tiny(tables={"items": other})
+        np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)

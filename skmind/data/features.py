@@ -384,7 +384,10 @@ def _explode_lists(name: str, column: pd.Series) -> pd.Series:
 
 def _present_values(name: str, column: pd.Series) -> np.ndarray:
     """Return the values that are not missing."""
-    return scalar_array(column.dropna(), f"feature column {name!r}")
+    values = scalar_array(column.dropna(), f"feature column {name!r}")
+    if values.dtype in (np.float16, np.longdouble):
+        return values.astype(np.float64)  # pandas can't index others
+    return values
 
 
 def _numbers(name: str, column: pd.Series) -> np.ndarray:

@@ -120,8 +120,8 @@ def _read_keys(lists: Mapping | pd.Series, name: str) -> tuple[np.ndarray, list]
     is_repeated = pd.Index(keys).duplicated()
     if is_repeated.any():
         raise InvalidInputError(
-            f"{name} have {keys[is_repeated].tolist()[0]!r} more than once in the index of a Series; "
-            "give each person one list, or reset_index(drop=True) to number them"
+            f"{name} have {keys[is_repeated].tolist()[0]!r} more than once in the index of a "
+            "Series; give each person one list, or reset_index(drop=True) to number them"
         )
     return keys, list(lists.values() if isinstance(lists, Mapping) else lists)
 

@@ -288,7 +288,9 @@ def id_kind(values: np.ndarray) -> str:
     return {"string": "text", "mixed-integer": "mixed"}.get(kind, kind)
 
 
-def check_comparable(ids: np.ndarray, others: np.ndarray, name: str, other_name: str) -> None:
+def check_comparable(
+    ids: np.ndarray, others: np.ndarray, name: str, other_name: str, noun: str = ""
+) -> None:
     """Raise if an id is a float, and ``others`` are integers, or vice versa, and it is too large.
 
     From 2**53 on, a float64 stands for several integers; a float32 from 2**24 on.
@@ -296,7 +298,7 @@ def check_comparable(ids: np.ndarray, others: np.ndarray, name: str, other_name:
     Parameters
     ----------
     ids, others : ndarray, as `id_array` returns them
-    name, other_name : str
+    name, other_name, noun : str
         What they are, for the message.
 
     Raises
@@ -317,7 +319,7 @@ def check_comparable(ids: np.ndarray, others: np.ndarray, name: str, other_name:
         if large:
             other_kind = "integers" if kind == "float" else "floats"
             raise InvalidInputError(
-                f"{name} has the {kind} {large[0]!r}, but {other_name} are {other_kind}: from "
+                f"{name} has the {noun}{kind} {large[0]!r}, but {other_name} are {other_kind}: from "
                 f"{limit} on, a float stands for several integers. Convert both to int64, before "
                 "they are floats: missing values make integers floats, unless the dtype is 'Int64'"
             )
