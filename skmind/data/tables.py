@@ -320,8 +320,9 @@ def check_comparable(
             other_kind = "integers" if kind == "float" else "floats"
             raise InvalidInputError(
                 f"{name} has the {noun}{kind} {large[0]!r}, but {other_name} are {other_kind}: "
-                f"from {limit} on, a float stands for several integers. Convert both to int64, before "
-                "they are floats: missing values make integers floats, unless the dtype is 'Int64'"
+                f"from {limit} on, a float stands for several integers. Convert both to int64, "
+                "before they are floats: missing values make integers floats, unless the dtype is "
+                "'Int64'"
             )
 
 
