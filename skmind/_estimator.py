@@ -17,11 +17,11 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 from ._checks import check_count, warn
 from ._model import FittedModel, Snapshot
-from ._recommender import FittedRecommender
+from ._recommender import RESULT_COLUMNS, FittedRecommender
 from .data.extend import append, grow
 from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
-from .data.prepare import Prepared, Schema, prepare
+from .data.prepare import Prepared, Schema, prepare, result_name
 from .data.ties import TIE_ORDERS
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device
@@ -64,8 +64,12 @@ class MINDRecommender(FittedRecommender):
     Parameters
     ----------
     user_col, item_col : str or int, default="user_id", "item_id"
-        Columns of the ids, as a name or a position. In an array without column names, names stand
-        for the positions 0 and 1. Ids are scalars of any kind: numbers, text, dates.
+        Columns of the ids, as a name or a position. In an array without column names, and in
+        ``pandas.DataFrame(array)``, names stand for the positions 0 and 1. In a frame whose column
+        names are integers, an integer is a name. Results have the columns of the same names, or
+        "user_id" and "item_id" for integers; so a name can't be that of another column of results,
+        such as "score" or "rank". Ids are scalars of any kind: numbers, text, dates. Whole floats
+        stand for integers, below 2**53.
     time_col : str, int or None, default="timestamp"
         Column of the times, numbers or datetimes; in an array, a name stands for position 2 if
         there are three columns. None: there are no times.
@@ -77,8 +81,8 @@ class MINDRecommender(FittedRecommender):
         with a warning if there are no times, or if the rows of tied events look sorted by item.
     user_features, item_features : list of str, or None, default=None
         Feature columns. They are read from the tables ``users`` and ``items`` of `fit`, or else
-        from its ``X``, where the newest row of each id counts. None: every column of the tables
-        except the ids.
+        from its ``X``, where the newest row of each id counts. Integers are names, and positions
+        only in an array ``X``. None: every column of the tables except the ids.
     min_item_count : int, default=1
         Minimum number of interactions of an item, at least 1. Items with fewer are left out.
     n_interests : int, default=4
@@ -385,9 +389,10 @@ class MINDRecommender(FittedRecommender):
         Raises
         ------
         InvalidInputError
-            If a column or id is missing, a time is missing or text, a feature is infinite or 1e20
-            and more, vectors differ in length, a feature table has an id twice, or a file can't be
-            read. The estimator does not change.
+            If a column or id is missing, a column name is there twice or is one of results, a time
+            is missing or text, a feature is infinite or 1e20 and more, vectors differ in length, a
+            feature table has an id twice, a float stands for several integer ids, or a file can't
+            be read. The estimator does not change.
         IdTypeError
             If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError
@@ -409,6 +414,10 @@ class MINDRecommender(FittedRecommender):
         FeatureTypeWarning
             If a feature column of categories probably holds dates, numbers, joined lists or free
             text, in tables of 50 rows and more.
+        TiedTimesWarning
+            If there are no times, or the rows of events with equal times look sorted by item.
+        SkmindWarning
+            If an id is there both as text and as a number.
         ExactSearchWarning
             If an approximate index was asked for and would not be faster; see ``search_k``.
         """
@@ -550,8 +559,10 @@ class MINDRecommender(FittedRecommender):
         Parameters
         ----------
         X : frame, array or path
-            New interactions only, as in `fit`, with the same columns. They may be older than known
-            ones; at equal times they come after them. ``min_item_count`` does not apply.
+            New interactions only, as in `fit`. A frame needs the user, item and time columns; its
+            other columns, and their order, don't matter. Features that it lacks stay as they are,
+            or are missing for new ids. Interactions may be older than known ones; at equal times
+            they come after them. ``min_item_count`` does not apply.
         y : None
             Ignored.
         users, items : frame or None
@@ -656,6 +667,18 @@ class MINDRecommender(FittedRecommender):
         if len(set(columns)) < len(columns):
             given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
             raise InvalidInputError(f"{given}: each must name a different column")
+        for role in ("user_col", "item_col"):
+            if isinstance(roles[role], str) and roles[role] in RESULT_COLUMNS:
+                raise InvalidInputError(
+                    f"{role}={roles[role]!r} is the name of a column of results; rename it: "
+                    f"X.rename(columns={{{roles[role]!r}: {role[:4] + '_id'!r}}}), and set {role}="
+                )
+        if result_name(self.user_col, "user_id") == result_name(self.item_col, "item_id"):
+            raise InvalidInputError(
+                f"user_col={self.user_col!r} and item_col={self.item_col!r} would both be named "
+                f"{result_name(self.user_col, 'user_id')!r} in results, where positions are named "
+                "'user_id' and 'item_id'; name both columns"
+            )
         user_features = None if self.user_features is None else tuple(self.user_features)
         item_features = None if self.item_features is None else tuple(self.item_features)
         return Schema(

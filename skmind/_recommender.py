@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,10 +20,17 @@ from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
-from .data.prepare import profile_rows, read_column, read_rows, result_name
+from .data.prepare import Schema, encode_column, profile_rows, read_rows, result_name
 from .data.ragged import Ragged
 from .data.scoring_task import scoring_task
-from .data.tables import column_names, id_array, is_frame
+from .data.tables import (
+    MAX_EXACT_FLOAT,
+    check_unique_names,
+    column_names,
+    id_array,
+    is_frame,
+    is_unnamed,
+)
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
 from .nn.inference import explain
@@ -38,6 +46,11 @@ from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
 MAX_PADDED_PLACES = 2**26  # places of arrays wider than the catalogue: 1 GiB
+# Columns of results, beside those of the ids.
+RESULT_COLUMNS = frozenset(
+    "score rank interest similar_item_id history_item_id weight contribution history_length "
+    "item_count".split()
+)
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -113,7 +126,11 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self._snapshot
 
     def _check_table(self, X: Any, *, reset: bool = False) -> Any:
-        """Return ``X`` as a frame or a 2-D array with the columns of ``fit``."""
+        """Return ``X`` as a frame, or as a 2-D array with the columns of ``fit``.
+
+        A frame needs the columns that are read, which their reader checks. Positions only mean the
+        same columns if all columns are those of ``fit``.
+        """
         if is_path(X):
             X = ParquetTable(X)
         if isinstance(X, list | tuple):
@@ -125,6 +142,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 "the table of interactions is a dict; pass a DataFrame (pandas.DataFrame(X)), a "
                 "2-D array, or a list of rows"
             )
+        if is_unnamed(X) and not reset:
+            self._check_positions(X)
         if not is_frame(X):
             return validate_data(
                 self,
@@ -134,11 +153,29 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 ensure_min_features=2 if reset else 1,
                 reset=reset,
             )
-        if len(column_names(X)) and not len(X):
+        names = column_names(X)
+        if names and not len(X):
             raise InvalidInputError("the table of interactions has no rows; pass at least one")
-        named = X.head() if isinstance(X, ParquetTable) else X
-        validate_data(self, named, skip_check_array=True, reset=reset)
+        if reset:
+            check_unique_names(names)
+        if reset or is_unnamed(X) or _has_positions(self._model.schema, names):
+            named = X.head() if isinstance(X, ParquetTable) else X
+            validate_data(self, named, skip_check_array=True, reset=reset)
         return X
+
+    def _check_positions(self, X: Any) -> None:
+        """Raise if ``fit`` had named columns that are elsewhere than those of ``X`` are read."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is None or X.ndim != 2 or X.shape[1] != len(names):
+            return
+        schema = self._model.schema
+        read = schema.for_table(X)[:3]
+        for column, position in zip(schema[:3], read, strict=True):
+            if isinstance(column, str) and names[position] != column:
+                raise InvalidInputError(
+                    f"X has no column names, so that column {position} is read as {column!r}, but "
+                    f"fit saw the columns {names.tolist()}; pass a DataFrame with names"
+                )
 
     # files
 
@@ -248,7 +285,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         Parameters
         ----------
-        X : frame or array with the columns of ``fit``
+        X : frame with the user column, or array with the columns of ``fit``
+            With ``transform_history="past"``, a frame needs the item and time columns too. Other
+            columns, and their order, don't matter in a frame.
 
         Returns
         -------
@@ -268,8 +307,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             interests = self._past_interests(snapshot, X)
         else:
             model = snapshot.model
-            ids = read_column(X, model.schema, "user")
-            codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
+            users = encode_column(X, model.schema, model.users)
+            codes, rows = np.unique(users, return_inverse=True)
             interests = self._encode_users(snapshot, codes)[0][rows]
         return interests.reshape(len(interests), -1)
 
@@ -282,7 +321,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 "transform_history='past' needs times: set time_col to a column of X and fit again"
             )
         config = model.config
-        users = model.users.encode(rows.users)
+        users = model.users.encode(rows.users, model.schema.label(X, "user"))
         known = np.flatnonzero(users >= 0)
         ends = model.interactions.ends_before(users[known], rows.times[known])
         histories = model.interactions.before(ends, users[known], config.max_history)
@@ -369,11 +408,11 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Items per user, at least 1.
         exclude_seen : bool, default=True
             Leave out the items that the user interacted with in ``fit``.
-        items : list or array of ids, dict of lists, frame, or None
-            Recommend only these items; unknown ones are ignored. A dict of lists, by user id, or a
-            frame with the user and item columns of ``fit`` has a list per user. Users without an
-            entry in it get no items.
-        exclude_items : list or array of ids, dict of lists, frame, or None
+        items : list or array of ids, dict or Series of lists, frame, or None
+            Recommend only these items; unknown ones are ignored. A dict of lists, by user id, a
+            Series of lists whose index has the user ids, or a frame with the user and item columns
+            of ``fit`` has a list per user. Users without an entry in it get no items.
+        exclude_items : list or array of ids, dict or Series of lists, frame, or None
             Never recommend these items; lists per user as with ``items``.
         unknown : {"popular", "error", "drop"}, default="popular"
             What happens to users that ``fit`` has not seen. "popular": they get the most frequent
@@ -412,7 +451,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         DataFrame, or (ndarray, ndarray) of shape (n_users, k)
             Columns user, item, ``score`` (cosine, times weight), ``rank`` (from 1) and
             ``interest``; users in the order asked, with exactly ``k`` rows each unless fewer items
-            are eligible. As arrays: ids, padded with nan or None, and scores, padded with -inf.
+            are eligible. As arrays: ids, padded as in `predict`, and scores, padded with -inf.
 
         Raises
         ------
@@ -486,21 +525,23 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         Parameters
         ----------
-        histories : list of lists, dict of lists, or frame
-            Item ids, oldest first, as a list per person; or interactions with the columns of
-            ``fit``. Items that ``fit`` has not seen are ignored. People without a known item get
-            the most frequent items.
+        histories : list of lists, dict or Series of lists, or frame
+            Item ids, oldest first, as a list per person; or interactions with the user, item and
+            time columns of ``fit``. The index of a Series (``groupby().agg(list)``) has the keys.
+            Items that ``fit`` has not seen are ignored. People without a known item get the most
+            frequent items.
         users : frame or None
-            Features of the people, keyed by ``user_col``: the keys of the dict, the user ids of the
-            frame, or the positions 0, 1, … in the list. Values that ``fit`` has not seen count as
-            missing.
+            Features of the people, keyed by ``user_col``: the keys of the dict, the index of the
+            Series, the user ids of the frame, or the positions 0, 1, … in the list. Values that
+            ``fit`` has not seen count as missing.
         k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by, \
 output
             As in `recommend`.
 
         Returns
         -------
-        As `recommend`; users are the keys of the dict, ids of the frame or positions in the list.
+        As `recommend`; users are the keys of the dict, the index of the Series, ids of the frame or
+        positions in the list.
         """
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)
@@ -548,22 +589,25 @@ output
 
         Parameters
         ----------
-        X : frame or array with the columns of ``fit``
+        X : frame with the user column, or array with the columns of ``fit``
         k : int, default=10
             Items per row, at least 1.
 
         Returns
         -------
         ndarray of shape (n_rows, k)
-            Item ids, best first; nan or None where fewer than ``k`` items are eligible. Users that
-            ``fit`` has not seen get the most frequent items.
+            Item ids, best first. Where fewer than ``k`` items are eligible, they are padded: float
+            ids with nan; integer ids with nan, as float64, if all of `items_` are below 2**53, so
+            that none changes; datetimes with NaT; all other ids, as objects, with None. Without
+            padding, the dtype is that of `items_`. Users that ``fit`` has not seen get the most
+            frequent items.
         """
         snapshot = self._fitted()
         model = snapshot.model
         check_count(k, "k")
-        ids = read_column(self._check_table(X), model.schema, "user")
-        _check_padding(k, len(ids), len(model.items))
-        codes, rows = np.unique(model.users.encode(ids), return_inverse=True)
+        users = encode_column(self._check_table(X), model.schema, model.users)
+        _check_padding(k, len(users), len(model.items))
+        codes, rows = np.unique(users, return_inverse=True)
         query = self._query(snapshot, codes, model.interactions.take(codes), k=k)
         top = self._retrieve(snapshot, *self._encode_users(snapshot, codes), query)
         return _item_ids(snapshot, top.widened(query.k).codes)[rows]
@@ -815,7 +859,7 @@ output
 
         Parameters
         ----------
-        X : frame or array with the columns of ``fit``
+        X : frame with the user, item and time columns, or array with the columns of ``fit``
         k : int, default=10
             Recommendations per user, at least 1. Above 100, and for an exact index always, ranks
             are those of exact search. ``len(items_)`` or more ranks among all items; that takes
@@ -867,9 +911,10 @@ output
         snapshot = self._fitted()
         model = snapshot.model
         check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
-        rows = read_rows(self._check_table(X), model.schema)
-        users = model.users.encode(rows.users)
-        items = model.items.encode(rows.items)
+        X = self._check_table(X)
+        rows = read_rows(X, model.schema)
+        users = model.users.encode(rows.users, model.schema.label(X, "user"))
+        items = model.items.encode(rows.items, model.schema.label(X, "item"))
         task = scoring_task(
             rows,
             users,
@@ -914,7 +959,7 @@ output
 
         Parameters
         ----------
-        X : frame or array with the columns of ``fit``
+        X : frame with the user, item and time columns, or array with the columns of ``fit``
         y : None
             Ignored.
         sample_weight : array of shape (n_rows,) or None
@@ -938,6 +983,12 @@ output
         """
         targets = self.target_ranks(X, SCORE_K, sample_weight=sample_weight)
         return mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
+
+
+def _has_positions(schema: Schema, names: list) -> bool:
+    """Return whether a column is read by its position in a frame with these column names."""
+    are_integers = any(isinstance(name, Integral) for name in names)
+    return not are_integers and any(isinstance(column, Integral) for column in schema[:3])
 
 
 # ------------------------------------------------------------------ codes → ids
@@ -992,14 +1043,19 @@ def _check_padding(k: Any, n_rows: int, n_items: int) -> None:
 
 
 def _item_ids(snapshot: Snapshot, codes: np.ndarray) -> np.ndarray:
-    """Return the ids of item codes; nan, NaT or None for -1."""
+    """Return the ids of item codes; nan, NaT or None for -1, so that no id changes."""
     ids = snapshot.model.items.ids[codes]
     is_padding = codes < 0
     if not is_padding.any():
         return ids
-    if ids.dtype.kind in "iufb":
-        return np.where(is_padding, np.nan, ids.astype(np.float64))
-    ids[is_padding] = np.datetime64("NaT") if ids.dtype.kind == "M" else None
+    if ids.dtype.kind in "iu":
+        known = snapshot.model.items.ids  # not those of this call, so that every call has one dtype
+        is_exact = max(-int(known.min()), int(known.max())) < MAX_EXACT_FLOAT
+        ids = ids.astype(np.float64 if is_exact else object)
+    elif ids.dtype.kind == "b":
+        ids = ids.astype(object)
+    # numpy writes None into floats as nan, and into datetimes as NaT.
+    ids[is_padding] = None
     return ids
 
 

@@ -22,7 +22,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from ._checks import check_count
-from .data.tables import id_array, is_frame, take_column, time_array
+from .data.tables import id_array, is_frame, is_unnamed, take_column, time_array
 from .exceptions import InvalidInputError
 
 __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]
@@ -573,7 +573,7 @@ def _read_times(X: Any, time_col: Hashable | None) -> np.ndarray:
 
 
 def _is_array(X: Any) -> bool:
-    """Return whether ``X`` is a 2-D array; False for a frame.
+    """Return whether ``X`` is a 2-D array, or the frame of one; False for other frames.
 
     Raises
     ------
@@ -581,7 +581,7 @@ def _is_array(X: Any) -> bool:
         If it is neither.
     """
     if is_frame(X):
-        return False
+        return is_unnamed(X)
     if not isinstance(X, np.ndarray) or X.ndim != 2:
         shape = f" of shape {X.shape}" if isinstance(X, np.ndarray) else ""
         raise InvalidInputError(

@@ -19,6 +19,7 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from skmind import MINDRecommender
+from skmind._recommender import RESULT_COLUMNS
 from skmind.datasets import make_interactions
 from skmind.exceptions import (
     IdTypeError,
@@ -299,6 +300,35 @@ FIT = {
         *fit(X, user_features=["color"]),
         "no column 'color'; it has .* set user_features= to one of these",
     ),
+    # column names
+    "column twice": (
+        *fit(pd.concat([X, X[["item_id"]]], axis=1)),
+        "more than one column 'item_id'",
+    ),
+    "unused column twice": (
+        *fit(pd.concat([X, X[["item_id"]] * 2, X], axis=1).set_axis([*"abcdabe"], axis=1)),
+        "more than one column 'a', 'b'",
+    ),
+    **{
+        f"{role} named {name}": (
+            *fit(X.rename(columns={f"{role}_id": name}), **{f"{role}_col": name}),
+            rf"^{role}_col='{name}' is the name of a column of results; rename it: X.rename\(",
+        )
+        for role in ("user", "item")
+        for name in sorted(RESULT_COLUMNS)
+    },
+    "two names of results": (
+        *fit(X.set_axis(["item_id", "x", "timestamp"], axis=1), user_col="item_id", item_col=1),
+        "user_col='item_id' and item_col=1 would both be named 'item_id' in results",
+    ),
+    "a position and its name": (
+        *fit(X, user_col=1),
+        r"user_col=1, item_col='item_id' and time_col='timestamp' are the columns \['item_id', 'it",
+    ),
+    "one position twice": (
+        *fit(X.to_numpy(), user_col=1),
+        r"user_col=1, item_col='item_id' and time_col='timestamp' are the columns \[1, 1, 2\] of",
+    ),
     # device
     "no such device": (
         *fit(X, device="gpu"),
@@ -307,7 +337,10 @@ FIT = {
 }
 
 
-NO_TEXT = r"the text '.*ud[c8][80]0' has half of a surrogate pair, which no file .*; drop it, or"
+NO_TEXT = (
+    r"^(feature )?(column|the list|the keys)\b.*: the text '.*ud[c8][80]0' has half of a surrogate "
+    "pair, which no file .*; drop it, or"
+)
 
 
 @pytest.mark.parametrize("column", ["user_id", "item_id"])
@@ -455,7 +488,7 @@ NOT_A_SHARE = "^diversity={} must be a number from 0 to 1"
 NO_CATEGORY = "^diversity_by={} is not a feature of fit that holds .* lists of them; use {}$"
 NOT_LISTS = r"histories must hold a list of item ids per person, got {}; for one person write \[\["
 NOT_KNOWN = "items= has 2 ids, none of which was in fit; name at least one that is in items_, or"
-NO_MATCH = "(?s)feature names should match those that were passed during fit.*{}"
+REPEATED = pd.concat([X, X[["user_id"]]], axis=1)
 BAD_WEIGHT = (
     f"sample_weight must have one finite number of at least 0 for each of the {N} rows of X"
 )
@@ -696,9 +729,13 @@ INVALID_CALLS = [
         for method in ("transform", "predict", "score", "target_ranks")
         for table, error, match, model in (
             (X.head(0), InvalidInputError, NO_ROWS, "ints"),
-            (X.drop(columns="user_id"), ValueError, NO_MATCH.format("missing:\n- user_id"), "ints"),
-            (X.drop(columns="item_id"), ValueError, NO_MATCH.format("missing:\n- item_id"), "ints"),
-            (X.assign(note=1), ValueError, NO_MATCH.format("unseen at fit time:\n- note"), "ints"),
+            (
+                X.drop(columns="user_id"),
+                InvalidInputError,
+                MISSING_COLUMN.format("user_id", "user"),
+                "ints",
+            ),
+            (REPEATED, InvalidInputError, "more than one column 'user_id'; it has", "ints"),
             (X.to_numpy()[:, :2], ValueError, "X has 2 features, .* is expecting 3 feat", "array"),
             (X.assign(z=1).to_numpy(), ValueError, "X has 4 features, .* is expecting 3", "array"),
             (np.zeros((2, 3, 2)), ValueError, "dim 3, while dim <= 2 is required", "array"),

@@ -253,10 +253,14 @@ def test_as_arrays(fitted):
 
 IDS = {
     "int": (lambda ids: ids, np.float64),
+    "small int": (lambda ids: ids.astype("int8"), np.float64),
+    "long int": (lambda ids: ids + 2**53, object),
+    "negative int": (lambda ids: -ids - 2**53, object),
+    "unsigned": (lambda ids: ids.astype("uint64") + np.uint64(2**63 + 1), object),
     "float": (lambda ids: ids / 2, np.float64),
     "text": (lambda ids: ids.map("i{:02d}".format), object),
     "date": (lambda ids: pd.to_datetime(ids, unit="D"), "datetime64[ns]"),
-    "bool": (lambda ids: ids > 20, np.float64),
+    "bool": (lambda ids: ids > 20, object),
     "mixed": (lambda ids: ids.where(ids > 20, ids.astype(str)), object),
 }
 
@@ -281,6 +285,10 @@ def test_who_asks_for_more_than_there_is_gets_what_there_is(X, kind):
     padding = np.arange(1000) >= n_left[:, None]
     np.testing.assert_array_equal(pd.isna(ids), padding)
     np.testing.assert_array_equal(np.isneginf(scores), padding)
+    assert {*ids[~padding].tolist()} <= {*rec.items_.tolist()}  # Python compares every digit
+    if n_left.any():
+        again = rec.recommend([0], k=1, items=ids[~padding], exclude_seen=False)
+        assert again["item_id"].isin(rec.items_).all()  # these ids are taken back
     predicted = rec.predict(table, k=n_items + 3)
     assert predicted.shape == (len(table), n_items + 3)
     assert pd.isna(predicted[:, -3:]).all()

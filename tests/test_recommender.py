@@ -9,6 +9,8 @@ from threading import Barrier
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from skmind import MINDRecommender
@@ -19,8 +21,10 @@ from skmind.exceptions import (
     InvalidInputError,
     ShortageWarning,
     SkmindError,
+    SkmindWarning,
     UnknownIdError,
 )
+from skmind.model_selection import LeaveLastOut, TemporalSplit, UserKFold
 from skmind.retrieval.calibration import Plan
 
 SMALL = {"embedding_dim": 8, "max_epochs": 1, "random_state": 0}
@@ -486,3 +490,196 @@ def test_diversity_of_high_weights_never_prefers_padding(fitted):
         k=10, items=list(range(12)), exclude_seen=False, interest_weights=[1e6] * 4, diversity=0.1
     )
     assert (found.groupby("user_id").size() == 10).all()
+
+
+# ------------------------------------------------------------------ tables after fit
+
+LOG = pd.DataFrame(
+    {
+        "user_id": np.repeat(np.arange(12), 6),
+        "item_id": np.random.default_rng(0).integers(15, size=72),
+        "timestamp": np.arange(72),
+    }
+)
+TINY = {"n_interests": 2, "embedding_dim": 8, "max_epochs": 1, "random_state": 0}
+
+
+def tiny(X=LOG, tables=None, **params):
+    return MINDRecommender(**TINY | params).fit(X, **tables or {})
+
+
+ANSWERS = {  # method → the columns that it uses, and what it returns
+    "predict": (["user_id"], lambda rec, X: rec.predict(X, k=3)),
+    "transform": (["user_id"], lambda rec, X: rec.transform(X)),
+    "score": (["user_id", "item_id", "timestamp"], lambda rec, X: rec.score(X)),
+    "target_ranks": (["user_id", "item_id", "timestamp"], lambda rec, X: rec.target_ranks(X)),
+    "recommend_from_history": (
+        ["user_id", "item_id", "timestamp"],
+        lambda rec, X: rec.recommend_from_history(X, k=3),
+    ),
+    "items=": (["user_id", "item_id"], lambda rec, X: rec.recommend([1], k=1, items=X)),
+    "add_interactions": (
+        ["user_id", "item_id", "timestamp"],
+        lambda rec, X: rec.add_interactions(X).recommend(k=3),
+    ),
+    "partial_fit": (
+        ["user_id", "item_id", "timestamp"],
+        lambda rec, X: rec.partial_fit(X).item_embeddings_,
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ANSWERS)
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_only_the_columns_that_are_used_are_needed(method, make):
+    columns, ask = ANSWERS[method]
+    whole = LOG.assign(rating=3, note="x")
+    expected = ask(tiny(whole), make(whole))
+    for part in (LOG[columns[::-1]], LOG.assign(more=1, user=2)[["more", *columns, "user"]]):
+        found = ask(tiny(whole), make(part))
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+    for column in columns:
+        with pytest.raises(InvalidInputError, match=f"no column '{column}'"):
+            ask(tiny(whole), make(LOG.drop(columns=column)))
+
+
+def test_a_table_read_by_position_needs_all_columns_of_fit():
+    rec = tiny(user_col=0, item_col=1, time_col=2)
+    with pytest.raises(ValueError, match="feature names should match"):
+        rec.predict(LOG[["item_id", "user_id", "timestamp"]])
+    with pytest.raises(ValueError, match="feature names should match"):
+        rec.predict(LOG[["user_id"]])
+
+
+def test_an_array_with_the_columns_of_fit_elsewhere_raises():
+    rec = tiny(LOG[["timestamp", "item_id", "user_id"]])
+    for X in (LOG.to_numpy(), pd.DataFrame(LOG.to_numpy())):
+        with pytest.raises(InvalidInputError, match="column 0 is read as 'user_id', but fit saw"):
+            rec.predict(X)
+
+
+@pytest.mark.parametrize("method", [m for m in ANSWERS if m not in ("items=", "partial_fit")])
+def test_the_frame_of_an_array_is_read_as_the_array(method):
+    _, ask = ANSWERS[method]
+    array = LOG.to_numpy()
+    frame = pd.DataFrame(array)
+    rec = tiny(frame)
+    np.testing.assert_array_equal(rec.item_embeddings_, tiny(array).item_embeddings_)
+    if method == "recommend_from_history":  # may be a list of items per row
+        with pytest.raises(InvalidInputError, match="histories is a table without column names"):
+            ask(rec, frame)
+        return
+    found = ask(rec, frame)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(ask(tiny(array), array)))
+    for splitter in (LeaveLastOut(), TemporalSplit(1), UserKFold(2)):
+        for a, b in zip(splitter.split(frame), splitter.split(array), strict=True):
+            np.testing.assert_array_equal(a[0], b[0])
+            np.testing.assert_array_equal(a[1], b[1])
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+@pytest.mark.parametrize("names", [[0, 1, 2], [2, 0, 1], [2022, 2023, 2024]])
+@pytest.mark.parametrize("chosen", [False, True])
+def test_integers_in_a_feature_table_are_names(side, names, chosen):
+    ids = pd.Series(range(15), name=f"{side}_id")
+    parts = pd.DataFrame(np.random.default_rng(0).normal(size=(15, 3)), columns=names)
+    models = []
+    for part in (parts, parts.add_prefix("c")):
+        table = pd.concat([ids, part], axis=1)
+        params = {f"{side}_features": part.columns.tolist()} if chosen else {}
+        rec = tiny(tables={f"{side}s": table}, **params)
+        rec.partial_fit(LOG[:5], **{f"{side}s": table}).partial_fit(LOG[5:9])
+        models.append(rec)
+        with pytest.raises(InvalidInputError, match="no column"):
+            rec.partial_fit(LOG[:5], **{f"{side}s": table.iloc[:, :3]})
+    np.testing.assert_array_equal(models[0].item_embeddings_, models[1].item_embeddings_)
+    pd.testing.assert_frame_equal(models[0].recommend(k=3), models[1].recommend(k=3))
+
+
+def test_an_integer_that_may_be_a_name_or_a_position_raises():
+    table = pd.DataFrame({"item_id": range(15), 0: 1.0})
+    with pytest.raises(InvalidInputError, match="item_features names 0, which is both a column of"):
+        tiny(LOG.to_numpy(), {"items": table}, item_features=[0])
+    table = pd.DataFrame({0: 1.0, 1: range(15)})
+    with pytest.raises(InvalidInputError, match="may be in its first column, or in 1, which is"):
+        tiny(LOG.to_numpy(), {"items": table}, item_col=1)
+
+
+def test_float_ids_of_a_feature_table():
+    long = LOG.assign(item_id=LOG["item_id"] + 2**53 + 1)
+    rec = tiny(long, {"items": pd.DataFrame({"item_id": [7.0], "genre": ["a"]})})
+    assert rec.items_.tolist() == [7, *sorted(long["item_id"].unique())]
+    large = pd.DataFrame({"item_id": [2.0**53], "genre": ["a"]})
+    message = "column 'item_id' of the items table has the float 9007199254740992.0"
+    with pytest.raises(InvalidInputError, match=message):
+        tiny(long, {"items": large})
+    with pytest.raises(InvalidInputError, match=message):
+        rec.partial_fit(long[:5], items=large)
+    small = tiny(LOG.astype({"item_id": "int8"}), {"items": large.assign(item_id=[300.0])})
+    assert 300 in small.items_.tolist()
+
+
+@pytest.mark.parametrize("method", ["predict", "score", "add_interactions", "partial_fit"])
+def test_float_ids_that_stand_for_several_integers_raise(method):
+    long = LOG.assign(user_id=LOG["user_id"] + 2**53 + 1)
+    rec = tiny(long)
+    floats = long.astype({"user_id": float})
+    with pytest.raises(InvalidInputError, match="column 'user_id' has the float 900719925474099"):
+        getattr(rec, method)(floats)
+    with pytest.raises(InvalidInputError, match="the list of user ids has the float 900719925474"):
+        rec.recommend(floats["user_id"])
+
+
+def test_a_number_and_its_text_in_one_column_are_warned_of():
+    users = LOG["user_id"].astype(object).where(LOG["user_id"] != 4, "3")
+    with pytest.warns(SkmindWarning, match="1 user ids are there both as text and .* such as '3'"):
+        rec = tiny(LOG.assign(user_id=users))
+    with pytest.warns(SkmindWarning, match="2 user ids are there both as text and as numbers"):
+        rec.add_interactions(LOG[:2].assign(user_id=["5", "x"]))
+
+
+def test_small_floats_in_every_method():
+    X = LOG.astype("float16")
+    rec = tiny(X)
+    exact = tiny(LOG)
+    assert rec.score(X) == exact.score(LOG)
+    np.testing.assert_array_equal(rec.predict(X, k=3), exact.predict(LOG, k=3))
+    found = rec.recommend_from_history([X["item_id"][:3]], k=3)["item_id"].tolist()
+    assert found == exact.recommend_from_history([LOG["item_id"][:3]], k=3)["item_id"].tolist()
+
+
+def test_a_series_of_lists_is_keyed_by_its_index():
+    rec = tiny()
+    histories = pd.Series([[1, 2], [3]], index=[501, 17])
+    found = rec.recommend_from_history(histories, k=1, items=pd.Series([[4], [5]], [17, 501]))
+    assert found[["user_id", "item_id"]].to_numpy().tolist() == [[501, 5], [17, 4]]
+    lists = LOG.groupby("user_id")["item_id"].agg(list)
+    expected = rec.recommend([7, 3], k=3, exclude_items=lists.to_dict(), exclude_seen=False)
+    found = rec.recommend([7, 3], k=3, exclude_items=lists[::-1], exclude_seen=False)
+    pd.testing.assert_frame_equal(found, expected)
+    np.testing.assert_array_equal(
+        rec.interests_from_history(histories), rec.interests_from_history(histories.tolist())
+    )
+
+
+def test_integer_names_of_a_log_are_names():
+    names = {"user_id": 10, "item_id": 0, "timestamp": 30}
+    table = LOG[["timestamp", "user_id", "item_id"]].rename(columns=names)
+    rec = tiny(table, user_col=10, item_col=0, time_col=30)
+    expected = tiny()
+    np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)
+    np.testing.assert_array_equal(rec.predict(table[[10]], k=3), expected.predict(LOG, k=3))
+    assert rec.score(table[[0, 10, 30]]) == expected.score(LOG)
+    with pytest.raises(InvalidInputError, match=r"no column 30; it has \[10, 0\]"):
+        rec.score(table[[10, 0]])
+
+
+def test_features_of_any_float():
+    table = pd.DataFrame({"item_id": range(15), "x": np.arange(15) / 8})
+    lists = [[value] for value in table["x"]]
+    expected = tiny(tables={"items": table.assign(many=lists)})
+    for dtype in ("float16", "longdouble"):
+        cells = [np.array(value, dtype) for value in lists]
+        other = table.astype({"x": dtype}).assign(many=cells)
+        rec = tiny(tables={"items": other})
+        np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,11 @@ from .prepare import (
     read_codes,
     read_times,
     table_ids,
+    table_label,
+    warn_of_number_as_text,
 )
 from .ragged import count
-from .tables import column_names, is_frame, take_column
+from .tables import column_names, has_column, take_column
 from .ties import mix_ties
 
 
@@ -108,7 +109,7 @@ def append(prepared: Prepared, X: Any, schema: Schema) -> Prepared:
         prepared.users, prepared.user_features, None, schema, X=X, times=times
     )
     encoder, codes = read_codes(X, schema, "item")
-    item_codes = prepared.items.encode(encoder.ids)[codes]
+    item_codes = prepared.items.encode(encoder.ids, schema.label(X, "item"))[codes]
     is_known = item_codes >= 0
     if not is_known.all():
         first = encoder.ids[codes[[is_known.argmin()]]].tolist()[0]
@@ -153,25 +154,27 @@ def _read_side(
     are_features_chosen = getattr(schema, parameter) is not None
 
     encoder, codes = read_codes(X, schema, role)
-    ids = known.extended(encoder.ids)
+    ids = known.extended(encoder.ids, schema.label(X, role))
     codes = ids.encode(encoder.ids)[codes]
     in_table = []
     if table is not None:
         ids_of_table = table_ids(table, key, role)
-        ids = ids.extended(ids_of_table)
+        ids = ids.extended(ids_of_table, table_label(table, key, role))
         table_codes = ids.encode(ids_of_table)
         in_table = column_names(table)
         if not are_features_chosen:
             _warn_of_new_columns({*in_table} - {key_column(table, key)}, features, role)
 
+    if len(ids) > len(known):
+        warn_of_number_as_text(ids)
     newest_rows = NewestRows(X, None, codes, times)
     columns = {}
     for feature in features.encoder.features:
         name: Any = feature.name
-        in_X = isinstance(name, Integral) or (is_frame(X) and name in column_names(X))
-        may_use_X = are_features_chosen and in_X
+        may_use_X = are_features_chosen and has_column(X, name)
         if table is not None and (name in in_table or not may_use_X):
-            columns[name] = Column(take_column(table, name, parameter), table_codes)
+            values = take_column(table, name, parameter, may_be_position=False)
+            columns[name] = Column(values, table_codes)
         elif may_use_X:
             columns[name] = newest_rows.take(name, parameter)
     return ids, codes, columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -245,12 +246,12 @@ class Features:
             If there is no category feature of that name.
         """
         offsets = self.encoder.column_offsets.tolist()
-        columns = {
+        columns: dict[Any, slice] = {
             feature.name: slice(offsets[i], offsets[i + 1])
             for i, feature in enumerate(self.encoder.features)
             if not feature.is_numeric
         }
-        if not isinstance(name, str | int) or name not in columns:
+        if not isinstance(name, str | Integral) or name not in columns:
             valid = f"one of {list(columns)}" if columns else "None, as fit was given none"
             raise InvalidInputError(
                 f"{parameter}={name!r} is not a feature of fit that holds categories, or lists of "
@@ -299,7 +300,7 @@ def _fit_feature(name: str, column: pd.Series) -> Feature:
         return Feature(name, "vector", np.concatenate([_mean_and_scale(x) for x in numbers.T]))
     if _has_lists(column):
         warn_of_lists(name, column)
-        return Feature(name, "multiple", _vocabulary(name, _explode_lists(column)))
+        return Feature(name, "multiple", _vocabulary(name, _explode_lists(name, column)))
     if column.dtype.kind != "f":
         return Feature(name, "category", _vocabulary(name, column))
     numbers = _numbers(name, column)
@@ -322,7 +323,7 @@ def _mean_and_scale(numbers: np.ndarray) -> np.ndarray:
 def _extend_vocabulary(feature: Feature, column: pd.Series) -> Feature:
     """Return a category feature that also knows the categories of ``column``."""
     if feature.kind == "multiple":
-        column = _explode_lists(column)
+        column = _explode_lists(feature.name, column)
     _, distinct = _factorize(feature.name, column)
     new = _sorted(distinct[_known_positions(feature, distinct) < 0])
     if not len(new):
@@ -422,7 +423,7 @@ def _encode_categories(feature: Feature, column: pd.Series) -> _Block:
     """Return 1/m in the columns of the m distinct categories of each row."""
     rows = np.arange(len(column))
     if feature.kind == "multiple":
-        column = _explode_lists(column.set_axis(rows))
+        column = _explode_lists(feature.name, column.set_axis(rows))
         rows = column.index.to_numpy(dtype=np.int64)
     codes, distinct = _factorize(feature.name, column)
     codes = _known_positions(feature, distinct)[codes]
@@ -525,9 +526,9 @@ def _has_lists(column: pd.Series) -> bool:
     return column.dtype.kind not in "iufbMm" and any(map(_is_list, column))
 
 
-def _explode_lists(column: pd.Series) -> pd.Series:
+def _explode_lists(name: str, column: pd.Series) -> pd.Series:
     """Return the values of all lists, each with the index of its list."""
-    with valid_text():
+    with valid_text(f"feature column {name!r}"):
         cells = map(_as_ordered, column)
         return pd.Series(list(cells), index=column.index, dtype=object).explode()
 
@@ -546,7 +547,10 @@ def _present_values(name: str, column: pd.Series) -> np.ndarray:
     """Return the values that are not missing."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
         return column.to_numpy()
-    return scalar_array(column.dropna(), f"feature column {name!r}")
+    values = scalar_array(column.dropna(), f"feature column {name!r}")
+    if values.dtype in (np.float16, np.longdouble):
+        return values.astype(np.float64)  # pandas can't index others
+    return values
 
 
 # ------------------------------------------------------------------ numbers of a column

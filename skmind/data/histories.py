@@ -14,7 +14,7 @@ from .ids import IdEncoder
 from .interactions import Interactions
 from .prepare import Schema, read_column, read_rows
 from .ragged import Ragged, group_rows
-from .tables import id_array, is_frame
+from .tables import id_array, is_frame, is_unnamed
 from .ties import mix_ties
 
 
@@ -25,7 +25,7 @@ def read_histories(
 
     Parameters
     ----------
-    histories : list of lists, dict of lists, or frame
+    histories : list of lists, dict or Series of lists, or frame
         Item ids, oldest first; or a table of interactions.
     schema : Schema
     items : IdEncoder
@@ -33,27 +33,28 @@ def read_histories(
     Returns
     -------
     keys : ndarray of shape (n_histories,)
-        Positions in the list, keys of the dict, or user ids of the frame.
+        Positions in the list, keys of the dict, index of the Series, or user ids of the frame.
     histories : Interactions
         One user per key.
 
     Raises
     ------
     InvalidInputError
-        If a history is not a list, or an id is missing.
+        If a history is not a list, an id is missing, a Series has a key twice, or a frame has no
+        column names.
     IdTypeError
         If the item ids are of another kind than those of ``fit``, or an id is not a scalar.
     """
     times = None
     if is_frame(histories):
+        _check_named(histories, "histories", schema)
         rows = read_rows(histories, schema)
         owners, keys = pd.factorize(rows.users)
-        codes = items.encode(rows.items)
+        codes = items.encode(rows.items, schema.label(histories, "item"))
         times = rows.times
     else:
-        if isinstance(histories, Mapping):
-            keys = id_array(list(histories), "the keys")
-            lists = list(histories.values())
+        if isinstance(histories, Mapping | pd.Series):
+            keys, lists = _read_keys(histories, "the keys")
         else:
             lists = list(histories) if hasattr(histories, "__iter__") else [histories]
             keys = np.arange(len(lists))
@@ -74,7 +75,7 @@ def read_item_lists(
 
     Parameters
     ----------
-    lists : dict of lists, or frame
+    lists : dict or Series of lists, or frame
         Item ids by user id; or a table with the user and item columns of ``fit``.
     parameter : str
         The parameter that ``lists`` was given as, for messages.
@@ -93,22 +94,49 @@ def read_item_lists(
     Raises
     ------
     InvalidInputError
-        If an entry of the dict is not a list, an id is missing, or the frame has no such column.
+        If an entry is not a list, an id is missing, a Series has a key twice, or the frame has no
+        such column.
     IdTypeError
         If ids are of another kind than those of ``fit`` or of ``users``, or not scalars.
     """
+    key_name = f"the keys of {parameter}"
+    item_name = None  # a list of ids
     if is_frame(lists):
+        _check_named(lists, parameter, schema)
         owners, keys = pd.factorize(read_column(lists, schema, "user"))
         ids: Any = read_column(lists, schema, "item")
+        key_name = schema.label(lists, "user")
+        item_name = schema.label(lists, "item")
     else:
-        keys = id_array(list(lists), f"the keys of {parameter}")
-        owners, ids = _flatten(list(lists.values()), parameter, "write {user: [id, id, ...]}")
+        keys, entries = _read_keys(lists, key_name)
+        owners, ids = _flatten(entries, parameter, "write {user: [id, id, ...]}")
     rows, distinct_users = pd.factorize(users)
-    owners = IdEncoder(distinct_users, "user").encode(keys)[owners]
-    codes = items.encode(ids)
+    owners = IdEncoder(distinct_users, "user").encode(keys, key_name)[owners]
+    codes = items.encode(ids, item_name)
     is_known = (codes >= 0) & (owners >= 0)
     offsets, (codes,) = group_rows(owners[is_known], len(distinct_users), [codes[is_known]])
     return Ragged(codes, offsets).take(rows).pairs()
+
+
+def _read_keys(lists: Mapping | pd.Series, name: str) -> tuple[np.ndarray, list]:
+    """Return the keys of a dict, or the index of a Series, and the lists; ``name`` is the keys."""
+    keys = id_array(list(lists.keys()), name)
+    is_repeated = pd.Index(keys).duplicated()
+    if is_repeated.any():
+        raise InvalidInputError(
+            f"{name} have {keys[is_repeated].tolist()[0]!r} more than once in the index of a "
+            "Series; give each person one list, or reset_index(drop=True) to number them"
+        )
+    return keys, list(lists.values() if isinstance(lists, Mapping) else lists)
+
+
+def _check_named(table: Any, parameter: str, schema: Schema) -> None:
+    """Raise if a table may be interactions as well as one list per row."""
+    if is_unnamed(table) and isinstance(schema.user, str):
+        raise InvalidInputError(
+            f"{parameter} is a table without column names; name its columns if it has "
+            "interactions, or write table.to_numpy().tolist() if each row is a list of items"
+        )
 
 
 def _flatten(lists: list, parameter: str, advice: str) -> tuple[np.ndarray, list]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..exceptions import IdTypeError, InvalidInputError
-from .tables import factorize, id_array, id_kind, join_scalars
+from .tables import check_comparable, factorize, id_array, id_kind, join_scalars
 
 UNKNOWN_CODE = -1
 # Ids are merged when more than this many wait per merged id: all merges then take linear time.
@@ -98,34 +98,38 @@ class IdEncoder:
             part[:] = part_ranks[part]
         return cls(distinct[order], name), codes
 
-    def extended(self, ids: np.ndarray) -> IdEncoder:
+    def extended(self, ids: np.ndarray, name: str | None = None) -> IdEncoder:
         """Return an encoder that also knows ``ids``.
 
         Known ids keep their codes; new ids follow them, in the order that `fit` gives them.
 
         Raises
         ------
-        IdTypeError
-            If the ids are of another kind than the known ones.
+        InvalidInputError, IdTypeError
+            As `encode`.
         """
-        new = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
+        new = IdEncoder.fit(ids[self.encode(ids, name) < 0], self.name)[0].ids
         if not len(new):
             return self
-        # A missing value turns a column of integers into floats.
-        if self.ids.dtype.kind in "iu" and new.dtype.kind == "f" and (new % 1 == 0).all():
-            new = new.astype(self.ids.dtype)
-        return IdEncoder(join_scalars(self.ids, new, f"{self.name} ids"), self.name)
+        return IdEncoder(join_ids(self.ids, new, f"{self.name} ids"), self.name)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def encode(self, ids: Any) -> np.ndarray:
+    def encode(self, ids: Any, name: str | None = None) -> np.ndarray:
         """Return the codes of ``ids``, int32 of the same length; `UNKNOWN_CODE` for unknown ids.
+
+        Parameters
+        ----------
+        ids : sequence of scalars
+        name : str or None, default=None
+            What the ids are, for messages ("column 'user_id'"). None: a list of ids.
 
         Raises
         ------
         InvalidInputError
-            If an id is missing, or ``ids`` is a single id instead of a list.
+            If an id is missing, ``ids`` is a single id instead of a list, or an id is a float that
+            stands for several integers and the fitted ids are integers.
         IdTypeError
             If the ids are of another kind than the fitted ones, so that none can be known.
         """
@@ -134,10 +138,19 @@ class IdEncoder:
                 f"{self.name} ids must be a list or array, not the single value {ids!r}; "
                 f"write [{ids!r}]"
             )
-        values = id_array(ids, f"the list of {self.name} ids")
-        if len(values):
-            self._check_kind(values)
-        return self._index.get_indexer(values).astype(np.int32)
+        name = name or f"the list of {self.name} ids"
+        values = id_array(ids, name)
+        if not len(values) or not len(self.ids):
+            return np.full(len(values), UNKNOWN_CODE, dtype=np.int32)
+        self._check_kind(values)
+        check_comparable(values, self.ids, name, f"the {self.name} ids of fit")
+        codes = np.full(len(values), UNKNOWN_CODE, dtype=np.int32)
+        is_valid = np.ones(len(values), dtype=bool)
+        if values.dtype.kind == "f" and self.ids.dtype.kind in "iu":  # pandas would compare floats
+            is_valid = values % 1 == 0
+            values = values[is_valid].astype(np.int64)
+        codes[is_valid] = self._index.get_indexer(values)
+        return codes
 
     def _check_kind(self, values: np.ndarray) -> None:
         kind = id_kind(values)
@@ -146,6 +159,13 @@ class IdEncoder:
                 f"{self.name} ids are of kind {kind} (such as {values[0]!r}) but fit saw ids of "
                 f"kind {self._kind} (such as {self.ids[0]!r}); convert them to the same type"
             )
+
+
+def join_ids(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
+    """Return comparable ids, one after the other; whole floats become integers if the first are."""
+    if first.dtype.kind in "iu" and second.dtype.kind == "f" and (second % 1 == 0).all():
+        second = second.astype(np.int64)  # a missing value turns a column of integers into floats
+    return join_scalars(first, second, name)
 
 
 class _IdMerger:

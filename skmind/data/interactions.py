@@ -9,6 +9,7 @@ import numpy as np
 
 from ..exceptions import InvalidInputError
 from .ragged import Ragged, group_rows, span_places
+from .tables import check_comparable
 
 PADDING = -1
 
@@ -115,7 +116,9 @@ class Interactions(Ragged):
         return low
 
     def _check_kind(self, times: np.ndarray) -> None:
-        """Raise if one side has dates as times and the other numbers."""
+        """Raise if one side has dates as times and the other numbers, or they can't be compared."""
+        if self.times is not None:
+            check_comparable(times, self.times, "the table", "the times of fit", "time, as ")
         if self.times is not None and (times.dtype.kind == "M") != (self.times.dtype.kind == "M"):
             raise InvalidInputError(
                 f"the times are of type {times.dtype} but fit saw {self.times.dtype}; convert them "
@@ -141,7 +144,8 @@ class Interactions(Ragged):
         Raises
         ------
         InvalidInputError
-            If one side has dates and the other numbers as times.
+            If one side has dates and the other numbers as times, or one has floats and the other
+            integers that a float doesn't hold.
         """
         if times is not None:
             self._check_kind(times)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,15 +14,16 @@ from scipy import sparse
 from .._checks import warn
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .features import Column, FeatureEncoder, Features
-from .ids import IdEncoder
+from .ids import IdEncoder, join_ids
 from .interactions import Interactions
 from .ragged import count, group_rows
 from .tables import (
     column_names,
+    has_column,
     id_array,
     id_parts,
     is_frame,
-    join_scalars,
+    is_unnamed,
     take_cells,
     take_column,
     time_column,
@@ -58,7 +60,7 @@ class Schema(NamedTuple):
 
     def for_table(self, X: Any) -> Schema:
         """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2."""
-        if is_frame(X):
+        if not is_unnamed(X):
             return self
         third = 2 if X.shape[1] > 2 else None
         return self._replace(
@@ -66,6 +68,10 @@ class Schema(NamedTuple):
             item=1 if isinstance(self.item, str) else self.item,
             time=third if isinstance(self.time, str) else self.time,
         )
+
+    def label(self, X: Any, role: str) -> str:
+        """Return what the ids of one side are in messages: their column."""
+        return f"column {getattr(self.for_table(X), role)!r}"
 
 
 class Rows(NamedTuple):
@@ -124,9 +130,12 @@ def prepare(
     -----
     IgnoredDataWarning
         If nothing reads a column of an array, or a feature column has no value.
+    SkmindWarning
+        If an id is there both as a number and as text.
     """
-    if not is_frame(X) and isinstance(schema.user, str):
+    if is_unnamed(X) and isinstance(schema.user, str):
         _warn_of_unread_columns(X, schema)
+    _check_distinct_columns(X, schema)
     times = read_times(X, schema)
     user_ids, user_codes = read_codes(X, schema, "user")
     item_ids, item_codes = read_codes(X, schema, "item")
@@ -179,6 +188,28 @@ def read_column(X: Any, schema: Schema, role: str) -> np.ndarray:
     return id_array(take_column(X, column, f"{role}_col"), f"column {column!r}")
 
 
+def encode_column(X: Any, schema: Schema, encoder: IdEncoder) -> np.ndarray:
+    """Return the codes of the ids of one side of a table of interactions, as `IdEncoder.encode`."""
+    role = encoder.name
+    return encoder.encode(read_column(X, schema, role), schema.label(X, role))
+
+
+def warn_of_number_as_text(encoder: IdEncoder) -> None:
+    """Warn if an id is there both as a number and as text, since these are two ids."""
+    if encoder.ids.dtype != object:
+        return
+    numbers = [value for value in encoder.ids if not isinstance(value, str | bytes)]
+    spellings = {str(number) for number in numbers}
+    spellings |= {str(int(number)) for number in numbers if isinstance(number, float)}
+    twins = [value for value in encoder.ids if isinstance(value, str) and value in spellings]
+    if twins:
+        warn(
+            f"{len(twins)} {encoder.name} ids are there both as text and as numbers, such as "
+            f"{str(twins[0])!r}; they are different ids. If they are the same, convert the column "
+            "to one type"
+        )
+
+
 def read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
     """Return an encoder fitted on `read_column`, and the codes of the rows, int32."""
     column = getattr(schema.for_table(X), role)
@@ -190,15 +221,31 @@ def result_name(column: Any, default: str) -> str:
     return column if isinstance(column, str) else default
 
 
-def _warn_of_unread_columns(X: np.ndarray, schema: Schema) -> None:
-    """Warn of the columns of an array that nothing reads."""
+def _check_distinct_columns(X: Any, schema: Schema) -> None:
+    """Raise if a position and a name are the same column of ``X``."""
+    names = [] if is_unnamed(X) else column_names(X)
+    columns = [column for column in schema.for_table(X)[:3] if column is not None]
+    for i, column in enumerate(columns):
+        if isinstance(column, bool) or not isinstance(column, Integral) or column in names:
+            continue
+        if 0 <= int(column) < len(names):  # else an array's, or an error when it is read
+            columns[i] = names[int(column)]
+    if len(set(columns)) < len(columns):
+        raise InvalidInputError(
+            f"user_col={schema.user!r}, item_col={schema.item!r} and time_col={schema.time!r} are "
+            f"the columns {columns} of X; each must be a different column"
+        )
+
+
+def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
+    """Warn of the columns of a table without column names that nothing reads."""
     features = [*(schema.user_features or ()), *(schema.item_features or ())]
     ignored = [i for i in range(3, X.shape[1]) if i not in features]
     if ignored:
         warn(
-            f"the array has {X.shape[1]} unnamed columns; 0, 1 and 2 are taken as user, item and "
-            f"time, and {ignored} are ignored. Pass a DataFrame, or set user_col, item_col and "
-            "time_col to positions.",
+            f"the {'table' if is_frame(X) else 'array'} has {X.shape[1]} unnamed columns; 0, 1 and "
+            f"2 are taken as user, item and time, and {ignored} are ignored. Pass a DataFrame, or "
+            "set user_col, item_col and time_col to positions.",
             IgnoredDataWarning,
         )
 
@@ -264,7 +311,8 @@ class NewestRows:
     def take(self, column: Any, parameter: str) -> Column:
         """Return a feature column; ``parameter`` is the one that chose it, for messages."""
         rows = self.places if self.rows is None else self.rows[self.places]
-        return Column(take_cells(self.X, column, rows, parameter), self.codes[self.places])
+        cells = take_cells(self.X, column, rows, parameter, may_be_position=False)
+        return Column(cells, self.codes[self.places])
 
 
 def _prepare_side(
@@ -289,16 +337,25 @@ def _prepare_side(
     in_table = []
     table_codes = codes[:0]
     if table is not None:
-        encoder, codes, table_codes = _add_ids(encoder, codes, table_ids(table, key, role))
+        ids = table_ids(table, key, role)
+        encoder, codes, table_codes = _add_ids(encoder, codes, ids, table_label(table, key, role))
         in_table = column_names(table)
     if names is None:
         names = tuple(name for name in in_table if name != key_column(table, key))
 
+    warn_of_number_as_text(encoder)
     newest_rows = NewestRows(X, rows, codes, times)
     columns = {}
     for name in names:
         if name in in_table:
-            columns[name] = Column(take_column(table, name, parameter), table_codes)
+            is_chosen = getattr(schema, parameter) is not None
+            if is_chosen and isinstance(name, Integral) and is_unnamed(X) and has_column(X, name):
+                raise InvalidInputError(
+                    f"{parameter} names {name!r}, which is both a column of the {role}s table and "
+                    "a position of X; name the columns of the table by text"
+                )
+            values = take_column(table, name, parameter, may_be_position=False)
+            columns[name] = Column(values, table_codes)
             continue
         if table is not None and is_frame(X) and name not in column_names(X):
             raise InvalidInputError(
@@ -310,11 +367,11 @@ def _prepare_side(
 
 
 def _add_ids(
-    encoder: IdEncoder, codes: np.ndarray, ids: np.ndarray
+    encoder: IdEncoder, codes: np.ndarray, ids: np.ndarray, label: str
 ) -> tuple[IdEncoder, np.ndarray, np.ndarray]:
     """Return an encoder that also knows ``ids``, the new ``codes``, and the codes of ``ids``."""
-    encoder.encode(ids)  # raises if they are of another kind, since none would match
-    all_ids = join_scalars(encoder.ids, ids, f"{encoder.name} ids")
+    encoder.encode(ids, label)  # raises if they are of another kind, since none would match
+    all_ids = join_ids(encoder.ids, ids, f"{encoder.name} ids")
     joint_encoder, all_codes = IdEncoder.fit(all_ids, encoder.name)
     code_of_old = all_codes[: len(encoder)]
     return joint_encoder, code_of_old[codes], all_codes[len(encoder) :]
@@ -341,19 +398,40 @@ def table_ids(table: Any, key: Any, role: str) -> np.ndarray:
     if not is_frame(table):
         raise InvalidInputError(f"{name} must be a DataFrame, got {type(table).__name__}")
     column = key_column(table, key)
-    ids = id_array(take_column(table, column, f"{role}_col"), f"column {column!r} of {name}")
+    label = table_label(table, key, role)
+    ids = id_array(take_column(table, column, f"{role}_col", may_be_position=False), label)
     is_repeated = pd.Index(ids).duplicated()
     if is_repeated.any():
         raise InvalidInputError(
-            f"column {column!r} of {name} has the id {ids[is_repeated.argmax()]!r} more than once; "
-            "keep one row per id"
+            f"{label} has the id {ids[is_repeated.argmax()]!r} more than once; keep one row per id"
         )
     return ids
 
 
+def table_label(table: Any, key: Any, role: str) -> str:
+    """Return what the ids of a feature table are in messages: their column."""
+    return f"column {key_column(table, key)!r} of the {role}s table"
+
+
 def key_column(table: Any, key: Any) -> Any:
-    """Return the id column of a feature table: named as in the interactions, or else its first."""
-    return key if isinstance(key, str) else column_names(table)[0]
+    """Return the id column of a feature table: named as in the interactions, or else its first.
+
+    Raises
+    ------
+    InvalidInputError
+        If the column of the interactions is a position, and a column of the table has this name
+        but is not its first.
+    """
+    if isinstance(key, str):
+        return key
+    names = column_names(table)
+    if key in names and names[0] != key:
+        raise InvalidInputError(
+            f"the ids of the table with the columns {names} may be in its first column, or in "
+            f"{key!r}, which is the column of X; move this column to the front, or name the "
+            "columns by text"
+        )
+    return names[0]
 
 
 def profile_rows(
@@ -375,9 +453,10 @@ def profile_rows(
     InvalidInputError, IdTypeError
         As `table_ids` and `FeatureEncoder.transform`, or if a feature column is missing.
     """
-    rows = ids.encode(table_ids(table, schema.user, "user"))
-    columns = {
-        feature.name: Column(take_column(table, feature.name, "user_features"), rows)
-        for feature in encoder.features
-    }
+    key = schema.user
+    rows = ids.encode(table_ids(table, key, "user"), table_label(table, key, "user"))
+    columns = {}
+    for feature in encoder.features:
+        values = take_column(table, feature.name, "user_features", may_be_position=False)
+        columns[feature.name] = Column(values, rows)
     return encoder.transform(columns, len(ids)).matrix

@@ -15,6 +15,9 @@ from ..exceptions import IdTypeError, InvalidInputError
 PART_ROWS = 2**19  # rows of a column that are converted together
 MAX_SLOTS_PER_ID = 4  # up to this size, a look-up table of integer ids is faster than a hash table
 _NUMBER_KINDS = {"integer", "floating", "mixed-integer-float", "decimal"}
+_INTEGERS = (int, np.integer)
+_FLOATS = (float, np.floating)
+MAX_EXACT_FLOAT = 2**53  # a float64 stands for one integer below this, and for several above it
 _ADVICE_IF_MISSING = {
     "ids": "drop these rows or give them an id",
     "times": "drop these rows, or set time_col=None to use row order",
@@ -28,6 +31,17 @@ def is_frame(X: Any) -> bool:
     """Return whether ``X`` has named columns: pandas, polars, pyarrow or a structured array."""
     is_structured = isinstance(X, np.ndarray) and X.dtype.names is not None
     return is_structured or hasattr(X, "columns") or hasattr(X, "column_names")
+
+
+def is_unnamed(X: Any) -> bool:
+    """Return whether the columns of ``X`` have positions only: an array, or the frame of one."""
+    if not is_frame(X):
+        return True
+    if not isinstance(X, pd.DataFrame) or isinstance(X.columns, pd.MultiIndex):
+        return False
+    names = list(X.columns)
+    are_integers = all(isinstance(name, _INTEGERS) and name is not False for name in names)
+    return are_integers and names == list(range(len(names))) and len(names) > 0
 
 
 def column_names(X: Any) -> list:
@@ -49,41 +63,67 @@ def column_names(X: Any) -> list:
     return list(X.column_names if hasattr(X, "column_names") else X.columns)
 
 
-def take_column(X: Any, column: Any, parameter: str) -> pd.Series:
+def check_unique_names(names: list) -> None:
+    """Raise `InvalidInputError` if two columns of a table have the same name."""
+    repeated = sorted({name for name in names if names.count(name) > 1}, key=str)
+    if repeated:
+        raise InvalidInputError(
+            f"the table has more than one column {', '.join(map(repr, repeated))}; it has {names}. "
+            "Rename the columns, or drop all but one."
+        )
+
+
+def take_column(X: Any, column: Any, parameter: str, *, may_be_position: bool = True) -> pd.Series:
     """Return a column of a frame or 2-D array as a Series with a fresh index.
 
     Parameters
     ----------
     X : frame or ndarray of shape (n_rows, n_columns)
     column : str or int
-        A name, or a position. Integers are always positions, also if the names are integers.
+        A name, or a position in an array. In a frame, an integer is a name if the frame has
+        integers as names, else a position.
     parameter : str
         The parameter that chose the column, for the message.
+    may_be_position : bool, default=True
+        False: in a frame, integers are never positions.
 
     Raises
     ------
     InvalidInputError
         If ``X`` has no such column or more than one, or a text is not valid Unicode.
     """
-    return _as_series(_raw_column(X, _column_position(X, column, parameter)))
+    position = _column_position(X, column, parameter, may_be_position)
+    return _as_series(_raw_column(X, position, column), f"column {column!r}")
 
 
-def take_cells(X: Any, column: Any, rows: np.ndarray, parameter: str) -> pd.Series:
+def take_cells(
+    X: Any, column: Any, rows: np.ndarray, parameter: str, *, may_be_position: bool = True
+) -> pd.Series:
     """Return these rows of `take_column`, indexed by their positions in ``rows``."""
-    position = _column_position(X, column, parameter)
+    name = f"column {column!r}"
+    position = _column_position(X, column, parameter, may_be_position)
     if _is_read_in_parts(X):
-        return _as_series(X.take(position, rows))
-    return _as_series(_as_series(_raw_column(X, position)).iloc[rows])
+        return _as_series(X.take(position, rows), name)
+    return _as_series(_as_series(_raw_column(X, position, column), name).iloc[rows], name)
 
 
-def _column_position(X: Any, column: Any, parameter: str) -> int:
+def has_column(X: Any, column: Any) -> bool:
+    """Return whether ``X`` has a column of this name, or an array this position."""
+    if is_frame(X):
+        return column in column_names(X)
+    return isinstance(column, Integral) and 0 <= int(column) < X.shape[1]
+
+
+def _column_position(X: Any, column: Any, parameter: str, may_be_position: bool = True) -> int:
     if not is_frame(X):
         return _check_position(column, X.shape[1], parameter, f"{X.shape[1]} columns")
     names = column_names(X)
-    if isinstance(column, Integral):
+    is_integer = isinstance(column, Integral)
+    n_found = 0 if isinstance(column, bool) else names.count(column)
+    if is_integer and may_be_position and not any(isinstance(name, Integral) for name in names):
         return _check_position(column, len(names), parameter, f"the columns {names}")
-    if names.count(column) != 1:
-        problem = "no column" if column not in names else "more than one column"
+    if n_found != 1:
+        problem = "more than one column" if n_found else "no column"
         raise InvalidInputError(
             f"the table has {problem} {column!r}; it has {names}. "
             f"Rename the column or set {parameter}= to one of these."
@@ -106,10 +146,10 @@ def _is_read_in_parts(X: Any) -> bool:
     return hasattr(X, "parts")
 
 
-def _raw_column(X: Any, position: int) -> Any:
-    """Return a column in the type of the library of the table."""
+def _raw_column(X: Any, position: int, column: Any) -> Any:
+    """Return a column in the type of the library of the table; ``column`` is for messages."""
     if not is_frame(X):
-        return _infer_dtype(X[:, position])
+        return _infer_dtype(X[:, position], f"column {column!r}")
     if isinstance(X, pd.DataFrame):
         return X.iloc[:, position]
     return X[position if hasattr(X, "column_names") else column_names(X)[position]]
@@ -141,7 +181,7 @@ def id_array(ids: Any, name: str) -> np.ndarray:
         )
     values = scalar_array(ids, name, "id")
     _check_present(values, name, "ids")
-    return values
+    return _indexable_floats(values, name)
 
 
 def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -168,7 +208,9 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
     """
     name = f"column {column!r}"
     missing = _MissingCounter(name, "ids")
-    for part in _column_parts(X, _column_position(X, column, parameter), name):
+    for part in _column_parts(X, _column_position(X, column, parameter), column):
+        if getattr(part.dtype, "numpy_dtype", part.dtype) in (np.float16, np.longdouble):
+            part = _indexable_floats(scalar_array(part, name, "id"), name)
         try:
             codes, distinct = factorize(part)
         except (TypeError, NotImplementedError):  # lists can't be hashed; the next line says so
@@ -183,16 +225,18 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
     missing.check()
 
 
-def _column_parts(X: Any, position: int, name: str) -> Iterator[pd.Series | np.ndarray]:
-    """Yield a column in parts of at most `PART_ROWS` rows."""
+def _column_parts(X: Any, position: int, column: Any) -> Iterator[pd.Series | np.ndarray]:
+    """Yield a column in parts of at most `PART_ROWS` rows; ``column`` is for messages."""
+    name = f"column {column!r}"
     if _is_read_in_parts(X):
-        yield from map(_as_series, X.parts(position))
+        yield from (_as_series(part, name) for part in X.parts(position))
         return
-    values = _raw_column(X, position)
+    values = _raw_column(X, position, column)
     if hasattr(values, "slice"):  # pyarrow and polars: all parts have the same type
-        yield from (_as_series(values.slice(start, PART_ROWS)) for start in _part_starts(values))
+        for start in _part_starts(values):
+            yield _as_series(values.slice(start, PART_ROWS), name)
         return
-    values = _as_series(values)
+    values = _as_series(values, name)
     rows = values.iloc
     # Mixed objects are converted as a whole, since the type of each part depends on its values.
     cells = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
@@ -246,6 +290,74 @@ def id_kind(values: np.ndarray) -> str:
     return {"string": "text", "mixed-integer": "mixed"}.get(kind, kind)
 
 
+def check_comparable(
+    ids: np.ndarray, others: np.ndarray, name: str, other_name: str, noun: str = ""
+) -> None:
+    """Raise if an id is a float, and ``others`` are integers, or vice versa, and it is too large.
+
+    From 2**53 on, a float64 stands for several integers; a float32 from 2**24 on.
+
+    Parameters
+    ----------
+    ids, others : ndarray, as `id_array` returns them
+    name, other_name, noun : str
+        What they are, for the message.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if ids.dtype == object and id_kind(ids) == "text":
+        return
+    for types, other_types, kind in ((_FLOATS, _INTEGERS, "float"), (_INTEGERS, _FLOATS, "int")):
+        numbers = _numbers_of(ids, types)
+        if not len(numbers) or not len(_numbers_of(others, other_types)):
+            continue
+        floats = ids if kind == "float" else others
+        limit = MAX_EXACT_FLOAT
+        if floats.dtype.kind == "f":
+            limit = 2 ** (np.finfo(floats.dtype).nmant + 1)
+        large = numbers[(numbers >= limit) | (numbers <= -limit)][:1].tolist()
+        if large:
+            other_kind = "integers" if kind == "float" else "floats"
+            raise InvalidInputError(
+                f"{name} has the {noun}{kind} {large[0]!r}, but {other_name} are {other_kind}: "
+                f"from {limit} on, a float stands for several integers. Convert both to int64, "
+                "before they are floats: missing values make integers floats, unless the dtype is "
+                "'Int64'"
+            )
+
+
+def _numbers_of(values: np.ndarray, types: tuple[type, ...]) -> np.ndarray:
+    """Return the values of these types."""
+    if values.dtype == object:
+        return np.array([value for value in values if isinstance(value, types)], dtype=object)
+    return values if issubclass(values.dtype.type, types) else values[:0]
+
+
+def _indexable_floats(values: np.ndarray, name: str) -> np.ndarray:
+    """Return floats of 2 or 16 bytes, which pandas can't index, as floats of 4 or 8 bytes.
+
+    Raises
+    ------
+    InvalidInputError
+        If that changes a value, or an id of 2 bytes stands for several integers.
+    """
+    if values.dtype.kind != "f" or values.dtype.itemsize in (4, 8):
+        return values
+    is_half = values.dtype.itemsize == 2
+    converted = values.astype(np.float32 if is_half else np.float64)
+    is_lost = abs(values) >= 2**11 if is_half else converted != values
+    is_lost &= ~np.isnan(values)
+    if is_lost.any():
+        raise InvalidInputError(
+            f"{name} has the {values.dtype} {values[is_lost][0]}, which "
+            f"{'stands for several integers' if is_half else 'float64 does not hold'}; read the "
+            "column as int64, or convert it to text"
+        )
+    return converted
+
+
 # ------------------------------------------------------------------ times
 
 
@@ -258,15 +370,13 @@ def time_column(X: Any, column: Any, parameter: str) -> np.ndarray:
     times = np.empty(0)
     start = 0
     for part in X.parts(_column_position(X, column, parameter)):
-        values = _to_numpy(_as_series(part))
+        values = _to_numpy(_as_series(part, name), name)
         missing.add(_is_missing(values))
         if missing.n_missing:
             continue
         values = _convert_times(values, name)
         if not start:
             times = np.empty(len(X), dtype=values.dtype)
-        # A later part may need floats: unsigned integers that are too large for int64.
-        times = times.astype(np.promote_types(times.dtype, values.dtype), copy=False)
         times[start : start + len(values)] = values
         start += len(values)
     missing.check()
@@ -286,10 +396,10 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
     Raises
     ------
     InvalidInputError
-        If a time is missing, infinite, neither a number nor a date, or outside the years 1678 to
-        2261.
+        If a time is missing, infinite, neither a number nor a date, outside the years 1678 to 2261,
+        or a number that int64 or float64 doesn't hold.
     """
-    values = _to_numpy(_as_series(times))
+    values = _to_numpy(_as_series(times, name), name)
     _check_present(values, name, "times")
     return _convert_times(values, name)
 
@@ -299,15 +409,23 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
     kind = pd.api.types.infer_dtype(values)
     if kind in ("datetime64", "datetime", "date"):
         return _to_nanoseconds(values, name)
+    is_too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
+    if is_too_large or (values.dtype == object and kind in ("integer", "mixed-integer-float")):
+        raise InvalidInputError(
+            f"{name} has times such as {max(values, key=abs)!r}, which can't all be int64 or all "
+            "be float64 without loss; convert it to datetimes, or subtract the first time"
+        )
     if values.dtype.kind not in "iuf":
         example = f", such as {values[0]!r}," if len(values) else ""
         raise InvalidInputError(
             f"{name} has values of type {kind}{example} but must be numeric or datetime; "
             "convert it first (pandas.to_datetime)"
         )
-    is_too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
-    dtype = np.float64 if values.dtype.kind == "f" or is_too_large else np.int64
-    return values.astype(dtype, copy=False)
+    if values.dtype.kind == "f":
+        if values.dtype.itemsize > 8:
+            values = _indexable_floats(values, name)
+        return values.astype(np.float64, copy=False)
+    return values.astype(np.int64, copy=False)
 
 
 def _to_nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
@@ -389,7 +507,7 @@ def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
     IdTypeError
         If a value is not a scalar.
     """
-    array = _to_numpy(_as_series(values))
+    array = _to_numpy(_as_series(values, name), name)
     if array.dtype == object and pd.api.types.infer_dtype(array) in ("mixed", "mixed-integer"):
         for value in array:
             has_parts = hasattr(value, "__len__") and not isinstance(value, str | bytes)
@@ -408,14 +526,14 @@ def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray
     return scalar_array(pd.concat(both), name)
 
 
-def _to_numpy(values: pd.Series) -> np.ndarray:
+def _to_numpy(values: pd.Series, name: str) -> np.ndarray:
     """Return a Series as an array of numbers, datetimes in UTC, or Python objects."""
     if isinstance(values.dtype, pd.CategoricalDtype) and not values.isna().any():
         values = values.astype(values.dtype.categories.dtype)
     if isinstance(values.dtype, pd.SparseDtype):
         values = values.astype(values.dtype.subtype)
     if values.isna().any() or values.dtype.kind not in "iufbMm":
-        values = _infer_dtype(values.astype(object))
+        values = _infer_dtype(values.astype(object), name)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
     if values.dtype.kind in "iufbMm":
@@ -424,12 +542,15 @@ def _to_numpy(values: pd.Series) -> np.ndarray:
     return values.to_numpy(dtype=object)
 
 
-def _as_series(values: Any) -> pd.Series:
-    """Return a column of any library, an array or a list as a Series with a fresh index."""
+def _as_series(values: Any, name: str) -> pd.Series:
+    """Return a column of any library, an array or a list as a Series with a fresh index.
+
+    ``name`` is what the values are, for messages.
+    """
     if isinstance(values, pd.Series):
         return _to_native_endian(values.reset_index(drop=True))
     if isinstance(values, np.ndarray):  # of two dimensions: a field of a structured array
-        return _infer_dtype(values if values.ndim == 1 else pd.Series(list(values)))
+        return _infer_dtype(values if values.ndim == 1 else pd.Series(list(values)), name)
     if hasattr(values, "to_pylist"):  # pyarrow
         return values.to_pandas(integer_object_nulls=True)
     if hasattr(values, "null_count"):  # polars
@@ -437,19 +558,25 @@ def _as_series(values: Any) -> pd.Series:
         if values.dtype.is_nested() or would_be_floats:
             return pd.Series(values.to_list(), dtype=object)
         return pd.Series(values.to_numpy())
-    return _infer_dtype(pd.Series(list(values), dtype=object))
+    return _infer_dtype(pd.Series(list(values), dtype=object), name)
 
 
-def _infer_dtype(values: pd.Series | np.ndarray) -> pd.Series:
+def _infer_dtype(values: pd.Series | np.ndarray, name: str) -> pd.Series:
     """Return a Series; objects that all have one type become a column of that type.
+
+    Integers that a float doesn't hold stay objects beside floats.
 
     Raises
     ------
     InvalidInputError
         If a text is not valid Unicode; pandas and files would fail on it later.
     """
-    with valid_text():
+    with valid_text(name):
         inferred = pd.Series(_to_native_endian(values)).infer_objects()
+        if inferred.dtype.kind == "f" and values.dtype == object:
+            integers = (value for value in values if isinstance(value, _INTEGERS))
+            if any(abs(int(value)) > MAX_EXACT_FLOAT for value in integers):
+                return pd.Series(values)
         if inferred.dtype == object:
             for value in inferred:
                 if isinstance(value, str):
@@ -465,13 +592,13 @@ def _to_native_endian(values: Any) -> Any:
 
 
 @contextmanager
-def valid_text() -> Iterator[None]:
-    """Convert `UnicodeEncodeError` to `InvalidInputError`."""
+def valid_text(name: str) -> Iterator[None]:
+    """Convert `UnicodeEncodeError` to `InvalidInputError`; ``name`` is what has the text."""
     try:
         yield
     except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"the text {error.object!r} has half of a surrogate pair, which no file can hold; "
-            "drop it, or replace the half by a question mark: "
+            f"{name}: the text {error.object!r} has half of a surrogate pair, which no file can "
+            "hold; drop it, or replace the half by a question mark: "
             "text.encode(errors='replace').decode()"
         ) from error

@@ -196,7 +196,8 @@ def hits_by_interest(rec: Any, X: Any, *, k: int = 10, exclude_seen: bool = True
     item_encoder = IdEncoder(rec.items_, "item")
 
     def codes(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        return user_encoder.encode(pairs["user_id"]), item_encoder.encode(pairs["item_id"])
+        codes = item_encoder.encode(pairs["item_id"], f"column {rec.item_col!r}")
+        return user_encoder.encode(pairs["user_id"]), codes
 
     relevant_codes = codes(relevant)
     users = relevant["user_id"].unique()
@@ -339,7 +340,8 @@ def pairs_of_known_users(rec: Any, X: Any) -> pd.DataFrame:
             for name, (parameter, column) in columns.items()
         }
     )
-    is_known = IdEncoder(rec.users_, "user").encode(pairs["user_id"]) >= 0
+    label = f"column {rec.user_col!r}"
+    is_known = IdEncoder(rec.users_, "user").encode(pairs["user_id"], label) >= 0
     if not is_known.any():
         raise InvalidInputError(
             f"none of the {pairs['user_id'].nunique()} users to test was in fit, so they have no "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .._checks import check_count, check_real, warn
 from ..data.features import FeatureValues
@@ -181,6 +182,8 @@ def eligible_items(
 
 def is_per_user(items: Any) -> bool:
     """Return whether ``items`` has a list per user."""
+    if isinstance(items, pd.Series):
+        return len(items) > 0 and pd.api.types.is_list_like(items.iloc[0])
     return isinstance(items, Mapping) or is_frame(items)
 
 

@@ -29,7 +29,7 @@ FORMS = {
     "lists": LISTS,
     "tuples": tuple(map(tuple, LISTS)),
     "arrays": [np.array(history, dtype=object) for history in LISTS],
-    "Series of lists": pd.Series(LISTS, index=[9, 9, 1, 0]),
+    "Series of lists": pd.Series(LISTS),
     "Series": [pd.Series(history, dtype=object) for history in LISTS],
     "polars": pl.Series(LISTS),
     "generator": (history for history in LISTS),
@@ -49,6 +49,13 @@ def test_a_list_of_histories(histories):
 def test_a_dict_of_histories(keys):
     by_key = dict(zip(keys, LISTS, strict=True))
     read_keys, interactions = read_histories(by_key, SCHEMA, ITEMS)
+    assert read_keys.tolist() == keys
+    assert as_lists(interactions) == CODES
+
+
+@pytest.mark.parametrize("keys", [["x", "y", "z", "w"], [7, 3, 5, 2**53 + 1]])
+def test_a_series_of_histories_is_keyed_by_its_index(keys):
+    read_keys, interactions = read_histories(pd.Series(LISTS, index=keys), SCHEMA, ITEMS)
     assert read_keys.tolist() == keys
     assert as_lists(interactions) == CODES
 
@@ -116,6 +123,9 @@ def test_a_single_history_raises(one, container):
         (pa.array([["a"]]), IdTypeError, "item ids has the id .* of type StringScalar"),
         ({("x", 1): ["a"]}, IdTypeError, "the keys has the id .* of type tuple"),
         ({None: ["a"]}, InvalidInputError, "the keys has 1 missing"),
+        (pd.Series([["a"], ["b"]], [9, 9]), InvalidInputError, "the keys have 9 more than once"),
+        (pd.Series(["a"], [9]), InvalidInputError, "histories must hold a list of item ids per"),
+        (pd.DataFrame([["a", "b", 1]]), InvalidInputError, "histories is a table without col"),
         (pd.DataFrame({"user": [1], "item": ["a"]}), InvalidInputError, "no column 'time'"),
     ],
 )
@@ -147,6 +157,14 @@ def test_item_lists_equal_those_of_a_loop(seed, as_table):
     if as_table:
         pairs = [(user, item) for user, ids in by_user.items() for item in ids]
         lists = pd.DataFrame(pairs, columns=["user", "item"])
+    else:
+        as_series = pd.Series(by_user)
+        for parts in zip(
+            read_item_lists(lists, "items", SCHEMA, items, users),
+            read_item_lists(as_series, "items", SCHEMA, items, users),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(*parts)
     rows, codes = read_item_lists(lists, "items", SCHEMA, items, users)
     assert codes.dtype == np.int32
     assert list(zip(rows.tolist(), codes.tolist(), strict=True)) == expected
@@ -160,6 +178,8 @@ def test_item_lists_equal_those_of_a_loop(seed, as_table):
         ({"x": [None]}, InvalidInputError, "the list of item ids has 1 missing"),
         ({1: ["a"]}, IdTypeError, "user ids are of kind number .* kind text"),
         ({None: ["a"]}, InvalidInputError, "the keys of items has 1 missing"),
+        (pd.Series([["a"]] * 2, ["x", "x"]), InvalidInputError, "keys of items have 'x' more than"),
+        (pd.DataFrame([["a", "b"]]), InvalidInputError, "items is a table without column names"),
         (pd.DataFrame({"user": ["x"]}), InvalidInputError, "no column 'item'.* item_col="),
     ],
 )

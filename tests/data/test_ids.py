@@ -206,3 +206,61 @@ def test_an_extended_encoder_keeps_its_codes():
     assert text.extended(np.array(["c", "a"], dtype=object)).ids.tolist() == ["b", "a", "c"]
     with pytest.raises(IdTypeError, match="ids are of kind number"):
         text.extended(np.array([1]))
+
+
+# ------------------------------------------------------------------ integers and floats
+
+LONG = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("fitted", "ids", "codes"),
+    [
+        (np.array([1, 300]), np.array([300.0, 7.0, 1.5]), [1, -1, -1]),
+        (np.array([LONG, LONG + 1]), np.array([3.0, 0.5]), [-1, -1]),
+        (np.array([3, 5], np.int8), np.array([300.0, 5.0]), [-1, 1]),
+        (np.array([3, 5], np.uint64), np.array([-1.0, 5.0]), [-1, 1]),
+        (np.array([3, 5], np.int64), np.array([2**64 - 1, 5], np.uint64), [-1, 1]),
+        (np.array([3.0, 5.0]), np.array([5, 4]), [1, -1]),
+        (np.array([3.0, 5.0], np.float32), [5, 2**24 - 1], [1, -1]),
+        (np.array([3.0, 2.0**60]), np.array([2.0**60]), [1]),
+        (np.array([3, 5]), np.array([5, 3], np.float16), [1, 0]),
+        (np.array([3, 5]), np.array([5, 3], np.longdouble), [1, 0]),
+        (np.array(["3", 3], dtype=object), [3.0, "3"], [1, 0]),
+    ],
+)
+def test_whole_floats_stand_for_integers(fitted, ids, codes):
+    assert IdEncoder(fitted, "user").encode(ids).tolist() == codes
+
+
+@pytest.mark.parametrize(
+    ("fitted", "ids", "kind", "limit"),
+    [
+        (np.array([LONG, 3]), [float(LONG), 1.0], "float 9007199254740992.0", 2**53),
+        (np.array([3]), [-(2.0**53)], "float -9007199254740992.0", 2**53),
+        (np.array([3]), np.array([2.0**24], np.float32), "float 16777216.0", 2**24),
+        (np.array([3], np.uint64), [2.0**63], r"float 9.223372036854776e\+18", 2**53),
+        (np.array([2**70, 1], dtype=object), [2.0**70], "float", 2**53),
+        (np.array([LONG, 3]), np.array([LONG, 2.0**60], dtype=object), "float", 2**53),
+        (np.array([3.0]), [LONG], "int 9007199254740993", 2**53),
+        (np.array([3.0], np.float32), [2**24], "int 16777216", 2**24),
+    ],
+)
+def test_floats_that_stand_for_several_integers_raise(fitted, ids, kind, limit):
+    message = f"^column 'u' has the {kind}.*, but the user ids of fit are .*s: from {limit} on,"
+    for call in (IdEncoder.encode, IdEncoder.extended):
+        with pytest.raises(InvalidInputError, match=message):
+            call(IdEncoder(fitted, "user"), id_array(ids, "u"), "column 'u'")
+
+
+@pytest.mark.parametrize("known", [np.int8, np.int16, np.uint8, np.int64, np.uint64])
+def test_new_whole_floats_are_not_narrowed(known):
+    encoder = IdEncoder(np.array([1, 44], known), "item").extended(np.array([300.0, 44.0, -1.0]))
+    assert encoder.ids.tolist() == [1, 44, -1, 300]
+    assert {type(value) for value in encoder.ids.tolist()} == {int}
+
+
+def test_new_ids_of_another_number_type_keep_every_digit():
+    for new in (np.array([7.0]), np.array([7.5])):
+        encoder = IdEncoder(np.array([LONG, LONG - 1]), "item").extended(new)
+        assert encoder.ids.tolist() == [LONG, LONG - 1, new[0]]

@@ -276,3 +276,21 @@ def test_since_takes_the_users_of_marked_events_and_what_they_come_after():
     assert recent.offsets.tolist() == [0, 4, 7]
     users, recent = log.since(marked[::-1] & False, 2)
     assert users.tolist() == recent.items.tolist() == []
+
+
+@pytest.mark.parametrize(("known", "new"), [("int64", "float64"), ("float64", "int64")])
+def test_times_beyond_2_to_the_53_are_integers_or_floats_only(known, new):
+    codes = np.zeros(2, dtype=np.int32)
+    large = np.array([2**60, 2**60 + 512])
+    log = Interactions.from_codes(codes, codes, large.astype(known), 1)
+    with pytest.raises(
+        InvalidInputError, match="the table has the time, as .*, but the times of f"
+    ):
+        log.extended(codes, codes, large.astype(new), 1)
+    with pytest.raises(
+        InvalidInputError, match="the table has the time, as .*, but the times of f"
+    ):
+        log.ends_before(codes, large.astype(new))
+    small = Interactions.from_codes(codes, codes, np.array([1, 3]).astype(known), 1)
+    merged, _ = small.extended(codes, codes, np.array([2, 4]).astype(new), 1)
+    assert merged.times.tolist() == [1, 2, 3, 4]

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from skmind import MINDRecommender
 from skmind.data.parquet import ParquetTable, is_path
 from skmind.data.prepare import Schema, prepare
+from skmind.data.tables import id_parts, take_cells, take_column
 from skmind.exceptions import IdTypeError, InvalidInputError
 
 SCHEMA = Schema("user", "item", "time")
@@ -162,15 +163,6 @@ def test_names_with_dots_and_columns_that_are_folders(tmp_path):
     check_equal(prepare(X, schema), prepare(twice, schema))
 
 
-def test_times_are_floats_in_all_parts_if_one_part_needs_floats(tmp_path):
-    times = pa.array([3, 2**63 + 2**40, 1, 2**64 - 1, 2], pa.uint64())
-    table = pa.table({"user": [1, 1, 2, 2, 1], "item": [1, 2, 3, 4, 5], "time": times})
-    pq.write_table(table, tmp_path / "log.parquet", row_group_size=1)
-    prepared = prepare(ParquetTable(tmp_path), SCHEMA)
-    assert prepared.interactions.times.dtype == np.float64
-    check_equal(prepared, prepare(table.to_pandas(), SCHEMA))
-
-
 # ------------------------------------------------------------------ errors
 
 MISSING = {"user": "ids", "item": "ids", "time": "times"}
@@ -310,11 +302,66 @@ def test_the_other_methods_read_files_too(fitted):
     np.testing.assert_array_equal(past.transform(folder), past.transform(frame))
 
 
-def test_files_with_other_columns_than_fit_raise(fitted, tmp_path):
+def test_files_need_only_the_columns_that_are_used(fitted, tmp_path):
     rec = fitted[-1]
-    write(log().drop_columns("shop"), tmp_path)
-    with pytest.raises(ValueError, match="(?s)feature names should match.*shop"):
-        rec.transform(tmp_path)
+    write(log().select(["time", "user"]), tmp_path)
+    np.testing.assert_array_equal(rec.transform(tmp_path), rec.transform(log()))
+    with pytest.raises(InvalidInputError, match="no column 'item'"):
+        rec.score(tmp_path)
+
+
+# Files of one column each, and the ids or times that both together have; or the message.
+TIMES = [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2)]
+MIXED = {
+    "int64, double": (pa.array([1, 3]), pa.array([2.0]), [1, 3, 2]),
+    "long int64, double": (pa.array([2**53 + 1]), pa.array([2.0]), "'x' differs in .* one type"),
+    "double, long int64": (pa.array([2.0]), pa.array([2**53 + 1]), "'x' differs in .* one type"),
+    "int64, uint64": (pa.array([-1]), pa.array([7], pa.uint64()), [-1, 7]),
+    "int64, long uint64": (pa.array([1]), pa.array([2**63], pa.uint64()), "'x' differs in .* one"),
+    "text, dictionary": (pa.array(["a"]), pa.array(["b"]).dictionary_encode(), ["a", "b"]),
+    "dictionary, text": (pa.array(["a"]).dictionary_encode(), pa.array(["b"]), ["a", "b"]),
+    "two zones": (
+        pa.array(TIMES[:1], pa.timestamp("us", "UTC")),
+        pa.array(TIMES[1:], pa.timestamp("us", "Europe/Berlin")),
+        TIMES,
+    ),
+    "zone, no zone": (
+        pa.array(TIMES, pa.timestamp("us", "UTC")),
+        pa.array(TIMES, pa.timestamp("us")),
+        "Field x has incompatible types.* folder of files whose columns have the same types",
+    ),
+    "int64, text": (pa.array([1]), pa.array(["b"]), "Field x has incompatible types: int64 vs str"),
+}
+
+
+@pytest.mark.parametrize("mixture", MIXED)
+def test_files_whose_types_differ(tmp_path, mixture):
+    *columns, expected = MIXED[mixture]
+    for i, column in enumerate(columns):
+        pq.write_table(pa.table({"x": column}), tmp_path / f"{i}.parquet")
+    readers = [
+        lambda X: [id for _, ids in id_parts(X, "x", "user_col") for id in pd.Index(ids).tolist()],
+        lambda X: take_column(X, "x", "item_features").tolist(),
+        lambda X: take_cells(X, "x", np.arange(len(X)), "item_features").tolist(),
+    ]
+    for read in readers:
+        if isinstance(expected, str):
+            with pytest.raises(InvalidInputError, match=expected):
+                read(ParquetTable(tmp_path))
+        else:
+            found = pd.Series(read(ParquetTable(tmp_path)))
+            found = found.dt.tz_localize(None) if found.dtype.kind == "M" else found
+            assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_repeated_column_name_in_a_file_raises(tmp_path, place):
+    repeated = pa.Table.from_arrays([pa.array([1])] * 2, names=["x", "x"])
+    for i in range(2):
+        table = repeated if i == place else pa.table({"x": [1]})
+        pq.write_table(table, tmp_path / f"{i}.parquet")
+    with pytest.raises(InvalidInputError, match="more than one column 'x'.* Rename"):
+        ParquetTable(tmp_path)
 
 
 def test_files_without_rows_raise(tmp_path):

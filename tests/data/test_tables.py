@@ -13,10 +13,12 @@ from skmind.data.ids import IdEncoder
 from skmind.data.tables import (
     column_names,
     factorize,
+    has_column,
     id_array,
     id_kind,
     id_parts,
     is_frame,
+    is_unnamed,
     scalar_array,
     take_cells,
     take_column,
@@ -85,13 +87,49 @@ def test_columns_of_an_array_get_their_own_type():
     assert take_column(array, 2, "time_col").dtype == np.float64
 
 
-def test_an_integer_is_a_position_even_if_names_are_integers_or_repeated():
-    assert take_column(pd.DataFrame({5: [1], 0: [2]}), 0, "user_col").tolist() == [1]
+def test_an_integer_is_a_name_where_names_are_integers_else_a_position():
+    years = pd.DataFrame([[1, 2, 3]], columns=[2022, 0, "a"])
+    assert take_column(years, 0, "user_col").tolist() == [2]
+    assert take_column(years, np.int64(2022), "user_col").tolist() == [1]
+    for absent in (1, 2, False, True):
+        with pytest.raises(
+            InvalidInputError, match=rf"no column {absent}; it has \[2022, 0, 'a'\]"
+        ):
+            take_column(years, absent, "user_col")
     repeated = pd.DataFrame([[1, 2]], columns=["a", "a"])
     assert take_column(repeated, 1, "user_col").tolist() == [2]
     assert take_column(pa.Table.from_pandas(pd.DataFrame({"a": [1]})), 0, "x").tolist() == [1]
     arrow = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     assert take_column(arrow, 1, "user_col").tolist() == [2]
+
+
+@EVERY_FRAME
+def test_an_integer_is_no_position_where_only_names_are_asked_for(make):
+    frame = make(COLUMNS)
+    with pytest.raises(InvalidInputError, match="no column 0"):
+        take_column(frame, 0, "item_features", may_be_position=False)
+    assert not has_column(frame, 0)
+    assert has_column(frame, "user")
+    assert has_column(np.zeros((1, 2)), 1)
+    assert not has_column(np.zeros((1, 2)), 2)
+
+
+@pytest.mark.parametrize(
+    ("X", "expected"),
+    [
+        (np.zeros((1, 2)), True),
+        (pd.DataFrame(np.zeros((1, 2))), True),
+        (pd.DataFrame(np.zeros((1, 3)))[[0, 1]], True),
+        (pd.DataFrame(np.zeros((1, 2)))[[1, 0]], False),
+        (pd.DataFrame(np.zeros((1, 2)), columns=["0", "1"]), False),
+        (pd.DataFrame(np.zeros((1, 2)), columns=[False, True]), False),
+        (pd.DataFrame(np.zeros((1, 2)), columns=[0.0, 1.0]), False),
+        (pd.DataFrame(), False),
+        (pl.DataFrame(np.zeros((1, 2))), False),
+    ],
+)
+def test_which_tables_have_positions_only(X, expected):
+    assert is_unnamed(X) == expected
 
 
 @EVERY_FRAME
@@ -309,11 +347,39 @@ def test_ids_that_are_not_scalars_raise(part, others):
 
 
 def test_text_that_is_not_unicode_raises():
-    message = r"the text 'b.ud800' has half of a surrogate pair.*; drop it, or replace the half by"
+    message = (
+        r"^x: the text 'b.ud800' has half of a surrogate pair.*; drop it, or replace the half by"
+    )
     for values in (["a", "b\ud800"], np.array(["a", "b\ud800"], dtype=object)):
         with pytest.raises(InvalidInputError, match=message):
             id_array(values, "x")
     assert id_array(["a", "b\ud800".encode(errors="replace").decode()], "x").tolist() == ["a", "b?"]
+
+
+@pytest.mark.parametrize("make", [pd.Series, lambda ids: pd.DataFrame({"x": ids})])
+def test_small_and_long_floats_are_exact_or_refused(make):
+    def read(ids):
+        table = make(ids)
+        if isinstance(table, pd.Series):
+            return id_array(table, "column 'x'")
+        return pd.Index(next(id_parts(table, "x", "user_col"))[1]).to_numpy()
+
+    assert read(np.array([3, 2047], np.float16)).dtype == np.float32
+    assert read(np.array([3, 2**62], np.longdouble)).dtype == np.float64
+    with pytest.raises(InvalidInputError, match="'x' has the float16 .*2048.* stands for several"):
+        read(np.array([3, 2048], np.float16))
+    with pytest.raises(
+        InvalidInputError, match="'x' has the .*, which float64 does not hold; read"
+    ):
+        read(np.array([3, 2**62 + 1], np.longdouble))
+    with pytest.raises(InvalidInputError, match="column 'x' has 1 missing or infinite ids"):
+        read(np.array([3, np.nan], np.float16))
+
+
+def test_integers_beside_floats_keep_every_digit():
+    ids = [2**53 + 1, 2**53, 0.5]
+    assert id_array(ids, "x").tolist() == ids
+    assert id_array([1, 0.5], "x").dtype == np.float64
 
 
 def test_a_multiindex_has_no_ids():
@@ -426,9 +492,32 @@ def test_nanoseconds_as_integers_keep_every_digit():
     assert time_array(pd.Series([2**62 + 1]), "x").tolist() == [2**62 + 1]
 
 
-def test_unsigned_times_beyond_int64_keep_their_order():
-    times = time_array(pd.Series([2**63 + 2**20, 5], dtype="uint64"), "x")
-    assert times[0] > times[1] > 0
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.Series([2**63 + 2**20, 5], dtype="uint64"),
+        pd.Series([2**64, 5], dtype=object),
+        pd.Series([2**53 + 1, 0.5], dtype=object),
+        pl.Series([2**63, 5], dtype=pl.UInt64),
+    ],
+)
+def test_times_that_neither_int64_nor_float64_holds_raise(times):
+    message = "^x has times such as 9007199254740993|^x has times such as .*subtract the first time"
+    with pytest.raises(InvalidInputError, match=message):
+        time_array(times, "x")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "longdouble", "uint8", "uint64"])
+def test_times_of_every_number_type(dtype):
+    times = time_array(pd.Series(np.array([3, 1, 2], dtype=dtype)), "x")
+    assert times.dtype in (np.int64, np.float64)
+    assert times.tolist() == [3, 1, 2]
+
+
+def test_times_of_long_doubles_keep_every_digit():
+    times = np.array([2**53 + 1, 2**53], dtype=np.longdouble)
+    with pytest.raises(InvalidInputError, match="x has the .* which float64 does not hold; read"):
+        time_array(pd.Series(times), "x")
 
 
 @pytest.mark.parametrize("values", [[], [dt.date(2020, 1, 1)][:0]])
