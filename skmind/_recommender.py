@@ -20,7 +20,7 @@ from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable, is_path
-from .data.prepare import Schema, encode_column, profile_rows, read_rows, result_name
+from .data.prepare import Schema, encode_column, profile_rows, read_column, read_rows, result_name
 from .data.ragged import Ragged
 from .data.scoring_task import scoring_task
 from .data.tables import (
