@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 
 from ._checks import check_count, check_option
+from .data.formats import as_table
 from .data.ragged import pair_keys
 from .exceptions import InvalidInputError
 from .metrics._core import values_per_user
@@ -201,6 +202,7 @@ def compare(
     n_resamples = check_count(n_resamples, "n_resamples")
     rng = check_random_state(random_state)
     options = {"unseen_users": unseen_users, "exclude_seen": exclude_seen}
+    X = as_table(X)  # a reader can be read only once
     a = _index_by_event(_rank_targets(model_a, X, metrics, **options))
     b = _index_by_event(_rank_targets(model_b, X, metrics, **options))
     if not len(a) or len(a) != len(b) or not b.index.isin(a.index).all():

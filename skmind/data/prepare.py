@@ -13,6 +13,7 @@ from scipy import sparse
 from .._checks import warn
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .features import Column, FeatureEncoder, Features
+from .formats import check_columns, check_log, feature_table
 from .ids import IdEncoder
 from .interactions import Interactions
 from .ragged import count, group_rows
@@ -48,9 +49,17 @@ class Schema(NamedTuple):
     item_features: tuple | None = None
 
     def for_table(self, X: Any) -> Schema:
-        """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2."""
+        """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2.
+
+        Raises
+        ------
+        InvalidInputError
+            If the names become positions and ``X`` looks like a matrix of users × items.
+        """
         if is_frame(X):
             return self
+        if isinstance(self.user, str):
+            check_log(X, [*(self.user_features or ()), *(self.item_features or ())])
         third = 2 if X.shape[1] > 2 else None
         return self._replace(
             user=0 if isinstance(self.user, str) else self.user,
@@ -116,6 +125,9 @@ def prepare(
     IgnoredDataWarning
         If nothing reads a column of an array, or a feature column has no value.
     """
+    check_roles(X, schema)
+    users = feature_table(users, "user")
+    items = feature_table(items, "item")
     if not is_frame(X) and isinstance(schema.user, str):
         _warn_of_unread_columns(X, schema)
     times = read_times(X, schema)
@@ -150,8 +162,21 @@ def read_rows(X: Any, schema: Schema) -> Rows:
     IdTypeError
         If an id is not a scalar.
     """
+    check_roles(X, schema)
     times = read_times(X, schema)
     return Rows(read_column(X, schema, "user"), read_column(X, schema, "item"), times)
+
+
+def check_roles(X: Any, schema: Schema, roles: tuple = ("user", "item", "time")) -> None:
+    """Check that a table of interactions has the columns of these roles.
+
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As `check_columns`.
+    """
+    schema = schema.for_table(X)
+    check_columns(X, {f"{role}_col": getattr(schema, role) for role in roles})
 
 
 def read_times(X: Any, schema: Schema) -> np.ndarray | None:
@@ -162,6 +187,7 @@ def read_times(X: Any, schema: Schema) -> np.ndarray | None:
 
 def read_column(X: Any, schema: Schema, role: str) -> np.ndarray:
     """Return the checked ids of one side ("user" or "item") of a table of interactions."""
+    check_roles(X, schema, (role,))
     column = getattr(schema.for_table(X), role)
     return id_array(take_column(X, column, f"{role}_col"), f"column {column!r}")
 
@@ -320,14 +346,13 @@ def table_ids(table: Any, key: Any, role: str) -> np.ndarray:
     Raises
     ------
     InvalidInputError
-        If ``table`` isn't a frame or has no key column, or an id is missing or repeated.
+        If ``table`` has no key column, or an id is missing or repeated.
     IdTypeError
         If an id is not a scalar.
     """
     name = f"the {role}s table"
-    if not is_frame(table):
-        raise InvalidInputError(f"{name} must be a DataFrame, got {type(table).__name__}")
     column = key_column(table, key)
+    check_columns(table, {f"{role}_col": column}, name)
     ids = id_array(take_column(table, column, f"{role}_col"), f"column {column!r} of {name}")
     is_repeated = pd.Index(ids).duplicated()
     if is_repeated.any():
@@ -362,6 +387,7 @@ def profile_rows(
     InvalidInputError, IdTypeError
         As `table_ids` and `FeatureEncoder.transform`, or if a feature column is missing.
     """
+    table = feature_table(table, "user")
     rows = ids.encode(table_ids(table, schema.user, "user"))
     columns = {
         feature.name: Column(take_column(table, feature.name, "user_features"), rows)

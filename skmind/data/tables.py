@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -72,6 +73,17 @@ def take_cells(X: Any, column: Any, rows: np.ndarray, parameter: str) -> pd.Seri
     if _is_read_in_parts(X):
         return _as_series(X.take(position, rows))
     return _as_series(_as_series(_raw_column(X, position)).iloc[rows])
+
+
+def first_cell(X: Any, position: int) -> Any:
+    """Return the first cell of a column of a frame in memory, if it has rows, as in `take_column`.
+
+    None for a `ParquetTable`, of which nothing is read.
+    """
+    if _is_read_in_parts(X) or not len(X):
+        return None
+    values = _raw_column(X, position)
+    return _as_series(values.iloc[:1] if isinstance(values, pd.Series) else values[:1]).iloc[0]
 
 
 def _column_position(X: Any, column: Any, parameter: str) -> int:
@@ -301,11 +313,23 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
         example = f", such as {values[0]!r}," if len(values) else ""
         raise InvalidInputError(
             f"{name} has values of type {kind}{example} but must be numeric or datetime; "
-            "convert it first (pandas.to_datetime)"
+            f"convert it first ({_time_conversion(values)})"
         )
     is_too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
     dtype = np.float64 if values.dtype.kind == "f" or is_too_large else np.int64
     return values.astype(dtype, copy=False)
+
+
+def _time_conversion(values: np.ndarray) -> str:
+    """Return the call that converts times which are neither numbers nor dates."""
+    text = values[0].strip() if len(values) and isinstance(values[0], str) else ""
+    if re.fullmatch(r"(19|20)\d{6}", text):
+        return 'pandas.to_datetime, with format="%Y%m%d"'
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", text, re.IGNORECASE):
+        return "pandas.to_numeric"
+    if re.match(r"\d{1,2}[./ -]\d{1,2}[./ -]\d{2,4}", text):
+        return "pandas.to_datetime, with dayfirst=True or dayfirst=False"
+    return "pandas.to_datetime"
 
 
 def _to_nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
@@ -395,7 +419,8 @@ def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
                 # scikit-learn's checks look for "argument must be a string, number".
                 raise IdTypeError(
                     f"{name} has the {noun} {value!r} of type {type(value).__name__}, but the "
-                    "argument must be a string, number or date per row; join its parts to a string"
+                    "argument must be a string, number or date per row; join its parts to a "
+                    "string, or give each its own row (DataFrame.explode)"
                 )
     return array
 

@@ -21,8 +21,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import metrics
 from .._checks import check_count, warn
+from ..data.formats import as_table
 from ..data.ids import IdEncoder
-from ..data.tables import id_array, is_frame, take_column
+from ..data.parquet import ParquetTable
+from ..data.prepare import Schema, check_roles, read_column
+from ..data.tables import id_array, is_frame
 from ..exceptions import InterestCollapseWarning, InvalidInputError
 from ..metrics._inputs import parse_metrics
 from ..model_selection import LeaveLastOut
@@ -164,7 +167,7 @@ def hits_by_interest(rec: Any, X: Any, *, k: int = 10, exclude_seen: bool = True
     Parameters
     ----------
     rec : fitted MINDRecommender
-    X : frame (pandas, polars, pyarrow table) with the user and item columns of ``fit``
+    X : frame (pandas, polars, pyarrow) or path with the user and item columns of ``fit``
         What users did after ``fit``, such as the test rows of
         :class:`~skmind.model_selection.LeaveLastOut`. Rows of users that ``fit`` has not seen are
         dropped: they get what is popular, which no interest won.
@@ -258,7 +261,7 @@ def interest_curve(
     estimator : MINDRecommender
         Cloned for each fit; its own ``n_interests`` is not used. An int as its ``random_state``
         makes the curve repeatable.
-    X : frame (pandas, polars, pyarrow table)
+    X : frame (pandas, polars, pyarrow) or path
         Interactions with the columns of the estimator.
     n_interests : sequence of distinct int, default=(1, 2, 4, 8)
         Numbers of interests, each at least 1; the first is what others are compared with.
@@ -305,7 +308,7 @@ def interest_curve(
     [[1, 'recall@10', 50], [2, 'recall@10', 50]]
     """
     sizes = _check_sizes(n_interests)
-    _check_frame(X)
+    X = _read_frame(X)
     ((name, k),) = parse_metrics([metric]).values()
     folds = list(_splitter(cv, estimator).split(X))
     curve, first = [], None
@@ -592,12 +595,13 @@ def _recommendations(
 
 def _known_pairs(rec: Any, X: Any) -> pd.DataFrame:
     """Users (known to ``rec``) and items of the rows of ``X``."""
-    _check_frame(X)
-    columns = {"user_id": ("user_col", rec.user_col), "item_id": ("item_col", rec.item_col)}
+    X = _read_frame(X)
+    schema = Schema(rec.user_col, rec.item_col, None)
+    check_roles(X, schema, ("user", "item"))
     pairs = pd.DataFrame(
         {
-            name: id_array(take_column(X, column, parameter), f"column {column!r}")
-            for name, (parameter, column) in columns.items()
+            "user_id": read_column(X, schema, "user"),
+            "item_id": read_column(X, schema, "item"),
         }
     )
     known = IdEncoder(rec.users_, "user").encode(pairs["user_id"]) >= 0
@@ -609,12 +613,14 @@ def _known_pairs(rec: Any, X: Any) -> pd.DataFrame:
     return pairs[known]
 
 
-def _check_frame(X: Any) -> None:
-    if not is_frame(X):
+def _read_frame(X: Any) -> Any:
+    frame = as_table(X)
+    if not is_frame(frame):
         raise InvalidInputError(
             f"X is a {type(X).__name__}; give a table (pandas, polars, pyarrow) with the columns "
             "of the estimator"
         )
+    return frame
 
 
 def _check_sizes(n_interests: Any) -> list[int]:
@@ -640,6 +646,8 @@ def _splitter(cv: Any, estimator: Any) -> Any:
 
 def _rows(X: Any, positions: np.ndarray) -> Any:
     """Rows of a frame of any library."""
+    if isinstance(X, ParquetTable):
+        return X.take_rows(positions)
     if isinstance(X, pd.DataFrame):
         return X.iloc[positions]
     return X.take(positions) if hasattr(X, "column_names") else X[positions]

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._checks import check_count, check_real, warn
 from ..data.features import FeatureValues
+from ..data.formats import as_frame
 from ..data.histories import read_item_lists
 from ..data.ids import IdEncoder
 from ..data.prepare import Prepared, Schema
@@ -17,6 +18,8 @@ from ..data.ragged import Ragged
 from ..data.tables import is_frame
 from ..exceptions import InvalidInputError, ShortageWarning, UnknownIdError
 from .base import TopK
+
+_MATRIX_TO_DICT = "give lists by user: dict(zip(users, {0}.tolil().rows))"
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,8 @@ def eligible_items(
     UnknownIdError
         If ``items`` is one list for all users and no item of it is known.
     """
+    items = as_frame(items, "items", _MATRIX_TO_DICT)
+    exclude_items = as_frame(exclude_items, "exclude_items", _MATRIX_TO_DICT)
     excluded = seen
     allowed: np.ndarray | None = None
     if _is_per_user(exclude_items):
