@@ -368,10 +368,12 @@ class MINDRecommender(FittedRecommender):
 
         Parameters
         ----------
-        X : frame (pandas, polars, pyarrow table), array of shape (n_interactions, n_columns), path
-            One row per interaction; never changed. A path names a Parquet file, or a folder of
-            them, which are read in the order of their names; a list of files is possible too. Files
-            are never held in memory as a whole, and need ``pip install skmind[parquet]``.
+        X : frame (pandas, polars, pyarrow), array of shape (n_interactions, n_columns), path
+            One row per interaction; never changed. Frames of other libraries that export Arrow data
+            (duckdb relations, record batch readers) are read with pyarrow. A list of rows is read
+            like an array. A path names a Parquet file, or a folder of them, which are read in the
+            order of their names; a list of files, or a pyarrow dataset, is possible too. Files are
+            never held in memory as a whole, and need ``pip install skmind[parquet]``.
         y : None
             Ignored.
         users, items : frame or None
@@ -392,7 +394,9 @@ class MINDRecommender(FittedRecommender):
             If a column or id is missing, a column name is there twice or is one of results, a time
             is missing or text, a feature is infinite or 1e20 and more, vectors differ in length, a
             feature table has an id twice, a float stands for several integer ids, or a file can't
-            be read. The estimator does not change.
+            be read; if ``X`` or a feature table is not in memory as a table, or ``X`` may be a
+            matrix of users × items or a list of sessions. The message says how to convert it. The
+            estimator does not change.
         IdTypeError
             If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError

@@ -16,10 +16,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checks import check_count, check_option, warn
 from ._model import FittedModel, Snapshot
+from .data.formats import as_table
 from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
-from .data.parquet import ParquetTable, is_path
+from .data.parquet import ParquetTable
 from .data.prepare import Schema, encode_column, profile_rows, read_column, read_rows, result_name
 from .data.ragged import Ragged
 from .data.scoring_task import scoring_task
@@ -57,6 +58,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     """Everything that a recommender answers after ``fit``; `MINDRecommender` adds the fitting."""
 
     _snapshot: Snapshot
+    user_col: Hashable
     n_jobs: int | None
     transform_history: str
     device: str
@@ -131,17 +133,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         A frame needs the columns that are read, which their reader checks. Positions only mean the
         same columns if all columns are those of ``fit``.
         """
-        if is_path(X):
-            X = ParquetTable(X)
-        if isinstance(X, list | tuple):
-            X = np.array(X, dtype=object)  # keeps the kind of each id
+        X = as_table(X, may_be_sessions=reset and isinstance(self.user_col, str))
         if isinstance(X, np.ndarray) and X.dtype.names:
             X = pd.DataFrame(X)
-        if type(X) is dict:  # some sparse matrices are dicts by inheritance
-            raise InvalidInputError(
-                "the table of interactions is a dict; pass a DataFrame (pandas.DataFrame(X)), a "
-                "2-D array, or a list of rows"
-            )
         if is_unnamed(X) and not reset:
             self._check_positions(X)
         if not is_frame(X):
@@ -166,7 +160,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _check_positions(self, X: Any) -> None:
         """Raise if ``fit`` had named columns that are elsewhere than those of ``X`` are read."""
         names = getattr(self, "feature_names_in_", None)
-        if names is None or X.ndim != 2 or X.shape[1] != len(names):
+        if names is None or np.ndim(X) != 2 or X.shape[1] != len(names):
             return
         schema = self._model.schema
         read = schema.for_table(X)[:3]

@@ -1,8 +1,8 @@
 """Interactions → (train, test) row positions, in scikit-learn's cross-validation protocol.
 
 The splitters read the user and time columns from ``X``, so they need no ``groups``. They can be
-passed as ``cv`` to ``cross_validate``, ``GridSearchCV`` and similar functions. ``X`` is a pandas or
-polars frame, a pyarrow table, or a 2-D array. An array has no column names, so the default names
+passed as ``cv`` to ``cross_validate``, ``GridSearchCV`` and similar functions. ``X`` is any table
+that ``fit`` takes. An array or a list of rows has no column names, so the default names
 mean the positions 0 (user), 1 (item) and 2 (time; without a third column the order of the rows is
 the order in time). The row positions of each part are ascending.
 """
@@ -22,6 +22,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from ._checks import check_count
+from .data.formats import as_table, check_columns, check_log
 from .data.tables import id_array, is_frame, is_unnamed, take_column, time_array
 from .exceptions import InvalidInputError
 
@@ -52,6 +53,16 @@ class _InteractionSplitter(BaseCrossValidator):
         int
         """
         return self.n_splits
+
+    def _read_table(self, X: Any) -> Any:
+        """Return ``X`` as a frame or array with the columns of the splitter."""
+        columns = {name: value for name, value in vars(self).items() if name.endswith("_col")}
+        has_default = not {_DEFAULT_USER_COL, _DEFAULT_TIME_COL}.isdisjoint(columns.values())
+        X = as_table(X, may_be_sessions=has_default)
+        if _is_array(X) and has_default:
+            check_log(X)
+        check_columns(X, columns)
+        return X
 
 
 class LeaveLastOut(_InteractionSplitter):
@@ -118,8 +129,8 @@ class LeaveLastOut(_InteractionSplitter):
 
         Parameters
         ----------
-        X : frame or ndarray of shape (n_rows, n_columns)
-            The interactions.
+        X : frame, array of shape (n_rows, n_columns), list of rows or path
+            The interactions, as in ``fit``.
         y, groups : object, default=None
             Ignored.
 
@@ -134,6 +145,7 @@ class LeaveLastOut(_InteractionSplitter):
             If a column is missing or has missing values, or if no user has so many rows that the
             oldest fold has a test row and a training row.
         """
+        X = self._read_table(X)
         users, row_counts = _read_users(X, self.user_col)
         times = _read_times(X, self.time_col)
         max_rows = row_counts.max(initial=0)
@@ -292,8 +304,8 @@ class TemporalSplit(_InteractionSplitter):
 
         Parameters
         ----------
-        X : frame or ndarray of shape (n_rows, n_columns)
-            The interactions.
+        X : frame, array of shape (n_rows, n_columns), list of rows or path
+            The interactions, as in ``fit``.
         y, groups : object, default=None
             Ignored.
 
@@ -309,6 +321,7 @@ class TemporalSplit(_InteractionSplitter):
             few distinct times for the windows, if a window has no test or no training row, or if
             ``test_size``, ``test_start`` or ``gap`` is of another kind than the times.
         """
+        X = self._read_table(X)
         times = _read_times(X, self.time_col)
         if not len(times) and not _is_share(self.test_size):
             raise InvalidInputError("the table has no rows; give at least two")
@@ -427,8 +440,8 @@ class UserKFold(_InteractionSplitter):
 
         Parameters
         ----------
-        X : frame or ndarray of shape (n_rows, n_columns)
-            The interactions.
+        X : frame, array of shape (n_rows, n_columns), list of rows or path
+            The interactions, as in ``fit``.
         y, groups : object, default=None
             Ignored.
 
@@ -443,6 +456,7 @@ class UserKFold(_InteractionSplitter):
             If the user column is missing or has missing values, or if there are fewer users than
             ``n_splits``.
         """
+        X = self._read_table(X)
         users, row_counts = _read_users(X, self.user_col)
         n_users = len(row_counts)
         if n_users < self.n_splits:
@@ -568,7 +582,7 @@ def _read_times(X: Any, time_col: Hashable | None) -> np.ndarray:
     if _is_array(X) and time_col == _DEFAULT_TIME_COL:
         column = 2 if X.shape[1] > 2 else None
     if column is None:
-        return np.arange(X.shape[0])
+        return np.arange(len(X))
     return time_array(take_column(X, column, "time_col"), f"column {column!r}")
 
 

@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 
 from ._checks import check_count, check_option
+from .data.formats import as_table
 from .data.ragged import pair_keys
 from .exceptions import InvalidInputError
 from .metrics._core import (
@@ -232,6 +233,7 @@ def compare(
     n_resamples = check_count(n_resamples, "n_resamples")
     rng = check_random_state(random_state)
     options = {"unseen_users": unseen_users, "exclude_seen": exclude_seen}
+    X = as_table(X)  # a reader can be read only once
     a, b = (
         _index_by_event(recommender.target_ranks(table, k, **options))
         for recommender, table in (_find_recommender(model, X) for model in (model_a, model_b))

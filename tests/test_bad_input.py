@@ -138,6 +138,9 @@ TEXT_TIME = (
 )
 POSITION = r"{}={} is not a column of the table, which has {}; give a position from 0 to 2"
 NO_ROWS = "the table of interactions has no rows; pass at least one"
+NO_SPARSE = (
+    r"is a sparse matrix .*give one row per interaction: .*\.tocoo.*DataFrame.*time_col=None"
+)
 NO_TABLE = "(?s)Expected 2D array, got {} array instead.*Reshape your data"
 
 FIT = {
@@ -251,12 +254,8 @@ FIT = {
         "dim 3, while dim <= 2 is required",
         ValueError,
     ),
-    "rows of unequal length": (*fit([[1, 2, 3], [1, 2]]), NO_TABLE.format("1D"), ValueError),
-    "a sparse matrix": (
-        *fit(sparse.csr_matrix(X.to_numpy())),
-        "dense data is required. Use '.toarr",
-        TypeError,
-    ),
+    "rows of unequal length": (*fit([[1, 2, 3], [1, 2]]), "list of rows of unequal length"),
+    "a sparse matrix": (*fit(sparse.csr_matrix(X.to_numpy())), NO_SPARSE),
     "complex numbers": (*fit(X.to_numpy() * 1j), "Complex data not supported", ValueError),
     # feature tables
     "item twice": (
@@ -739,7 +738,7 @@ INVALID_CALLS = [
             (X.to_numpy()[:, :2], ValueError, "X has 2 features, .* is expecting 3 feat", "array"),
             (X.assign(z=1).to_numpy(), ValueError, "X has 4 features, .* is expecting 3", "array"),
             (np.zeros((2, 3, 2)), ValueError, "dim 3, while dim <= 2 is required", "array"),
-            (sparse.csr_matrix(X.to_numpy()), TypeError, "dense data is required. Use", "array"),
+            (sparse.csr_matrix(X.to_numpy()), InvalidInputError, NO_SPARSE, "array"),
             (two_levels(X), InvalidInputError, "are a MultiIndex; flatten them", "ints"),
             (with_value(X, "user_id", None), InvalidInputError, NO_ID.format("user_id"), "ints"),
             ({"user_id": [1]}, InvalidInputError, "is a dict; pass a DataFrame", "ints"),

@@ -5,6 +5,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow import dataset
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, cross_validate
 
@@ -94,6 +96,10 @@ def test_every_kind_of_table_gives_the_same_positions(splitter):
         "arrow": pa.Table.from_pandas(X),
         "structured": X.to_records(index=False),
         "array": X.to_numpy(),
+        "list of rows": X.to_numpy().tolist(),
+        "list of tuples": [*X.itertuples(index=False, name=None)],
+        "batch": pa.Table.from_pandas(X).to_batches()[0],
+        "dataset": dataset.dataset(pa.Table.from_pandas(X)),
         "objects": X.astype({"user_id": str}).to_numpy(dtype=object),
         "positions": X.set_axis([0, 1, 2], axis=1),
     }
@@ -552,7 +558,9 @@ def test_bad_parameters(build, message):
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        ([[1, 2, 3]], "X is a list; give a table"),
+        ([[1, 2, 3], [1, 2]], "X is a list of rows of unequal length"),
+        (np.random.default_rng(0).integers(2, size=(20, 30)), "look like a matrix of users"),
+        (sparse.eye(3), "X is a sparse matrix"),
         (np.arange(5), r"X is a ndarray of shape \(5,\); give a table"),
         (pd.Series([1, 2]), "X is a Series; give a table"),
         (None, "X is a NoneType"),

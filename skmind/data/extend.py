@@ -10,11 +10,13 @@ import numpy as np
 from .._checks import warn
 from ..exceptions import IgnoredDataWarning
 from .features import Column, Features
+from .formats import feature_table
 from .ids import IdEncoder
 from .prepare import (
     NewestRows,
     Prepared,
     Schema,
+    check_roles,
     key_column,
     read_codes,
     read_times,
@@ -60,6 +62,9 @@ def grow(
     IgnoredDataWarning
         If a feature table has columns that ``fit`` did not learn, unless features were chosen.
     """
+    check_roles(X, schema)
+    users = feature_table(users, "user")
+    items = feature_table(items, "item")
     times = read_times(X, schema)
     user_ids, user_codes, user_columns = _read_side(
         prepared.users, prepared.user_features, users, schema, X=X, times=times
@@ -104,6 +109,7 @@ def append(prepared: Prepared, X: Any, schema: Schema) -> Prepared:
     IgnoredDataWarning
         If rows have unknown items.
     """
+    check_roles(X, schema)
     times = read_times(X, schema)
     user_ids, user_codes, user_columns = _read_side(
         prepared.users, prepared.user_features, None, schema, X=X, times=times

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ..exceptions import InvalidInputError
+from .formats import as_frame, check_item_lists
 from .ids import IdEncoder
 from .interactions import Interactions
-from .prepare import Schema, read_column, read_rows
+from .prepare import Schema, check_roles, read_column, read_rows
 from .ragged import Ragged, group_rows
 from .tables import id_array, is_frame, is_unnamed
 from .ties import mix_ties
@@ -46,6 +47,8 @@ def read_histories(
         If the item ids are of another kind than those of ``fit``, or an id is not a scalar.
     """
     times = None
+    histories = as_frame(histories, "histories")
+    check_item_lists(histories, "histories")
     if is_frame(histories):
         _check_named(histories, "histories", schema)
         rows = read_rows(histories, schema)
@@ -103,6 +106,7 @@ def read_item_lists(
     item_name = None  # a list of ids
     if is_frame(lists):
         _check_named(lists, parameter, schema)
+        check_roles(lists, schema, ("user", "item"))
         owners, keys = pd.factorize(read_column(lists, schema, "user"))
         ids: Any = read_column(lists, schema, "item")
         key_name = schema.label(lists, "user")

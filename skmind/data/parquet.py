@@ -1,10 +1,11 @@
-"""Parquet files → a table of interactions that is read column by column, in parts."""
+"""Parquet files and other Arrow data → tables that `tables` reads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,18 @@ from ..exceptions import InvalidInputError
 from .tables import PART_ROWS, check_unique_names
 
 _DATASET_FORMAT = {"format": "parquet", "partitioning": "hive"}
+# Calls that read files of other formats, by the ending of their names.
+_READERS = {
+    ".arrow": "pandas.read_feather({})",
+    ".csv": "pandas.read_csv({})",
+    ".feather": "pandas.read_feather({})",
+    ".json": "pandas.read_json({})",
+    ".jsonl": "pandas.read_json({}, lines=True)",
+    ".tsv": "pandas.read_csv({}, sep='\\t')",
+    ".txt": "pandas.read_csv({})",
+    ".xlsx": "pandas.read_excel({})",
+}
+_COMPRESSED = {".bz2", ".gz", ".xz", ".zip", ".zst"}
 
 
 def is_path(X: Any) -> bool:
@@ -21,14 +34,80 @@ def is_path(X: Any) -> bool:
     return len(paths) > 0 and all(isinstance(path, str | os.PathLike) for path in paths)
 
 
+def reader_call(path: Any) -> str:
+    """Return the call that reads a file, or the first of several, as its name suggests."""
+    path = path[0] if isinstance(path, list | tuple) else path
+    return _READERS.get(_format(path), "pandas.read_parquet({})").format(repr(os.fspath(path)))
+
+
+def _format(path: Any) -> str:
+    """Return the ending of the name of a file without that of its compression."""
+    endings = [ending.lower() for ending in PurePath(os.fsdecode(path)).suffixes]
+    return next((ending for ending in reversed(endings) if ending not in _COMPRESSED), "")
+
+
+def arrow_table(X: Any, name: str) -> Any:
+    """Return an object that exports Arrow data as a pyarrow table, which is read whole.
+
+    Parameters
+    ----------
+    X : object with the method ``__arrow_c_stream__``
+    name : str
+        The parameter that ``X`` was given as, for messages.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is not installed.
+    InvalidInputError
+        If reading fails.
+    """
+    pa = _import_pyarrow(f"a {type(X).__name__}")
+    try:
+        return pa.table(X)
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidInputError(
+            f"{name} is a {type(X).__name__} that can't be read ({type(error).__name__}: {error}); "
+            "read it into a table first"
+        ) from error
+
+
+def _import_pyarrow(what: str) -> Any:
+    try:
+        import pyarrow as pa
+        import pyarrow.dataset
+    except ImportError as error:
+        raise ImportError(
+            f"reading {what} needs pyarrow, which can't be imported: pip install skmind[parquet]"
+        ) from error
+    return pa
+
+
+def _open(pa: Any, source: Any) -> Any:
+    """Return a dataset of Parquet files."""
+    paths = [os.fspath(path) for path in source] if isinstance(source, list | tuple) else source
+    # Without a schema, a dataset takes that of its first file, and fails if a name repeats.
+    files = pa.dataset.dataset(paths, schema=pa.schema([]), **_DATASET_FORMAT).get_fragments()
+    file_schemas = [file.physical_schema for file in files]
+    for file_schema in file_schemas:
+        check_unique_names(file_schema.names)
+    data = pa.dataset.dataset(paths, **_DATASET_FORMAT)
+    # By default, a dataset takes the types of the first file and parses text as numbers.
+    schema = _common_schema([data.schema, *file_schemas])
+    data = pa.dataset.dataset(paths, schema=schema, **_DATASET_FORMAT)
+    if not data.files:
+        raise InvalidInputError(f"X={source!r} has no files; give a folder of Parquet files")
+    return data
+
+
 class ParquetTable:
     """The rows of Parquet files, in the order of the files; files of a folder are sorted by name.
 
     Parameters
     ----------
-    source : path or list of paths
+    source : path, list of paths or pyarrow Dataset
         A file, a list of files, or a folder of files. Subfolders with names like ``year=2020`` are
-        read as columns.
+        read as columns. A Dataset may be of any format.
 
     Attributes
     ----------
@@ -44,35 +123,22 @@ class ParquetTable:
     """
 
     def __init__(self, source: Any) -> None:
+        if is_path(source) and not reader_call(source).startswith("pandas.read_parquet"):
+            raise InvalidInputError(
+                f"X={source!r} can't be read as Parquet files; give the path of Parquet files, or "
+                f"read it first: {reader_call(source)}"
+            )
+        pa = _import_pyarrow("Parquet files")
         try:
-            import pyarrow as pa
-            from pyarrow import dataset
-        except ImportError as error:
-            raise ImportError(
-                "reading Parquet files needs pyarrow, which can't be imported: "
-                "pip install skmind[parquet]"
-            ) from error
-        paths = [os.fspath(path) for path in source] if isinstance(source, list | tuple) else source
-        try:
-            # Without a schema, a dataset takes that of its first file, and fails if a name repeats.
-            files = dataset.dataset(paths, schema=pa.schema([]), **_DATASET_FORMAT).get_fragments()
-            file_schemas = [file.physical_schema for file in files]
-            for file_schema in file_schemas:
-                check_unique_names(file_schema.names)
-            data = dataset.dataset(paths, **_DATASET_FORMAT)
-            # By default, a dataset takes the types of the first file and parses text as numbers.
-            schema = _common_schema([data.schema, *file_schemas])
-            self._data = dataset.dataset(paths, schema=schema, **_DATASET_FORMAT)
+            self._data = _open(pa, source) if is_path(source) else source
             self._n_rows = self._data.count_rows()
         except (OSError, pa.ArrowException) as error:
             raise InvalidInputError(
                 f"X={source!r} can't be read as Parquet ({type(error).__name__}: {error}); give "
                 "the path of a file, a list of paths, or a folder of files whose columns have the "
-                "same types"
+                "same types, or read other files first, such as with pandas.read_csv"
             ) from error
-        if not self._data.files:
-            raise InvalidInputError(f"X={source!r} has no files; give a folder of Parquet files")
-        self.column_names = list(schema.names)
+        self.column_names = list(self._data.schema.names)
 
     def __len__(self) -> int:
         return self._n_rows
@@ -102,6 +168,10 @@ class ParquetTable:
         """Return these cells of a column as a ChunkedArray without holding the whole column."""
         with self._lossless(position):
             return self._data.take(rows, columns=self._only(position)).column(0)
+
+    def take_rows(self, rows: np.ndarray) -> Any:
+        """Return these rows as a pyarrow table."""
+        return self._data.take(rows)
 
     def head(self) -> Any:
         """Return a pyarrow table with all columns and no rows."""

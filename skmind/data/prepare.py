@@ -14,6 +14,7 @@ from scipy import sparse
 from .._checks import warn
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .features import Column, FeatureEncoder, Features
+from .formats import check_columns, check_log, feature_table
 from .ids import IdEncoder, join_ids
 from .interactions import Interactions
 from .ragged import count, group_rows
@@ -59,9 +60,17 @@ class Schema(NamedTuple):
         return self.tie_order in (None, "rows")
 
     def for_table(self, X: Any) -> Schema:
-        """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2."""
+        """Return the schema for ``X``; in an array, names become the positions 0, 1 and 2.
+
+        Raises
+        ------
+        InvalidInputError
+            If the names become positions and ``X`` looks like a matrix of users × items.
+        """
         if not is_unnamed(X):
             return self
+        if isinstance(self.user, str):
+            check_log(X, [*(self.user_features or ()), *(self.item_features or ())])
         third = 2 if X.shape[1] > 2 else None
         return self._replace(
             user=0 if isinstance(self.user, str) else self.user,
@@ -133,6 +142,9 @@ def prepare(
     SkmindWarning
         If an id is there both as a number and as text.
     """
+    check_roles(X, schema)
+    users = feature_table(users, "user")
+    items = feature_table(items, "item")
     if is_unnamed(X) and isinstance(schema.user, str):
         _warn_of_unread_columns(X, schema)
     _check_distinct_columns(X, schema)
@@ -172,8 +184,21 @@ def read_rows(X: Any, schema: Schema) -> Rows:
     IdTypeError
         If an id is not a scalar.
     """
+    check_roles(X, schema)
     times = read_times(X, schema)
     return Rows(read_column(X, schema, "user"), read_column(X, schema, "item"), times)
+
+
+def check_roles(X: Any, schema: Schema, roles: tuple = ("user", "item", "time")) -> None:
+    """Check that a table of interactions has the columns of these roles.
+
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As `check_columns`.
+    """
+    schema = schema.for_table(X)
+    check_columns(X, {f"{role}_col": getattr(schema, role) for role in roles})
 
 
 def read_times(X: Any, schema: Schema) -> np.ndarray | None:
@@ -184,6 +209,7 @@ def read_times(X: Any, schema: Schema) -> np.ndarray | None:
 
 def read_column(X: Any, schema: Schema, role: str) -> np.ndarray:
     """Return the checked ids of one side ("user" or "item") of a table of interactions."""
+    check_roles(X, schema, (role,))
     column = getattr(schema.for_table(X), role)
     return id_array(take_column(X, column, f"{role}_col"), f"column {column!r}")
 
@@ -390,15 +416,14 @@ def table_ids(table: Any, key: Any, role: str) -> np.ndarray:
     Raises
     ------
     InvalidInputError
-        If ``table`` isn't a frame or has no key column, or an id is missing or repeated.
+        If ``table`` has no key column, or an id is missing or repeated.
     IdTypeError
         If an id is not a scalar.
     """
     name = f"the {role}s table"
-    if not is_frame(table):
-        raise InvalidInputError(f"{name} must be a DataFrame, got {type(table).__name__}")
     column = key_column(table, key)
     label = table_label(table, key, role)
+    check_columns(table, {f"{role}_col": column}, name)
     ids = id_array(take_column(table, column, f"{role}_col", may_be_position=False), label)
     is_repeated = pd.Index(ids).duplicated()
     if is_repeated.any():
@@ -454,6 +479,7 @@ def profile_rows(
         As `table_ids` and `FeatureEncoder.transform`, or if a feature column is missing.
     """
     key = schema.user
+    table = feature_table(table, "user")
     rows = ids.encode(table_ids(table, key, "user"), table_label(table, key, "user"))
     columns = {}
     for feature in encoder.features:

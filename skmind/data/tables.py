@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -112,6 +113,19 @@ def has_column(X: Any, column: Any) -> bool:
     if is_frame(X):
         return column in column_names(X)
     return isinstance(column, Integral) and 0 <= int(column) < X.shape[1]
+
+
+def first_cell(X: Any, position: int) -> Any:
+    """Return the first cell of a column of a frame in memory, if it has rows, as in `take_column`.
+
+    None for a `ParquetTable`, of which nothing is read.
+    """
+    if _is_read_in_parts(X) or not len(X):
+        return None
+    name = column_names(X)[position]
+    values = _raw_column(X, position, name)
+    first = values.iloc[:1] if isinstance(values, pd.Series) else values[:1]
+    return _as_series(first, f"column {name!r}").iloc[0]
 
 
 def _column_position(X: Any, column: Any, parameter: str, may_be_position: bool = True) -> int:
@@ -419,13 +433,25 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
         example = f", such as {values[0]!r}," if len(values) else ""
         raise InvalidInputError(
             f"{name} has values of type {kind}{example} but must be numeric or datetime; "
-            "convert it first (pandas.to_datetime)"
+            f"convert it first ({_time_conversion(values)})"
         )
     if values.dtype.kind == "f":
         if values.dtype.itemsize > 8:
             values = _indexable_floats(values, name)
         return values.astype(np.float64, copy=False)
     return values.astype(np.int64, copy=False)
+
+
+def _time_conversion(values: np.ndarray) -> str:
+    """Return the call that converts times which are neither numbers nor dates."""
+    text = values[0].strip() if len(values) and isinstance(values[0], str) else ""
+    if re.fullmatch(r"(19|20)\d{6}", text):
+        return 'pandas.to_datetime, with format="%Y%m%d"'
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", text, re.IGNORECASE):
+        return "pandas.to_numeric"
+    if re.match(r"\d{1,2}[./ -]\d{1,2}[./ -]\d{2,4}", text):
+        return "pandas.to_datetime, with dayfirst=True or dayfirst=False"
+    return "pandas.to_datetime"
 
 
 def _to_nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
@@ -515,7 +541,8 @@ def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
                 # scikit-learn's checks look for "argument must be a string, number".
                 raise IdTypeError(
                     f"{name} has the {noun} {value!r} of type {type(value).__name__}, but the "
-                    "argument must be a string, number or date per row; join its parts to a string"
+                    "argument must be a string, number or date per row; join its parts to a "
+                    "string, or give each its own row (DataFrame.explode)"
                 )
     return array
 

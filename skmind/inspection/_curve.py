@@ -13,14 +13,15 @@ from sklearn.base import clone
 
 from .. import metrics
 from .._checks import check_count
+from ..data.parquet import ParquetTable
 from ..exceptions import InvalidInputError
 from ..metrics._core import METRIC_FUNCTIONS
 from ..metrics._inputs import parse_metrics
 from ..model_selection import LeaveLastOut
 from ._diagnostics import (
     InterestGeometry,
-    check_frame,
     pairs_of_known_users,
+    read_frame,
     recommend,
     user_blocks,
 )
@@ -57,7 +58,7 @@ def interest_curve(
     estimator : MINDRecommender
         Cloned for each fit; its own ``n_interests`` is not used. Give it an int as
         ``random_state`` to get the same curve on every call.
-    X : frame (pandas, polars, pyarrow table)
+    X : frame (pandas, polars, pyarrow) or path
         Interactions with the columns of the estimator.
     n_interests : sequence of distinct int, default=(1, 2, 4, 8)
         Numbers of interests, each at least 1. The other numbers are compared with the first.
@@ -104,7 +105,7 @@ def interest_curve(
     [[1, 'recall@10', 50], [2, 'recall@10', 50]]
     """
     sizes = _check_sizes(n_interests)
-    check_frame(X)
+    X = read_frame(X)
     ((metric_name, k),) = parse_metrics([metric], tuple(METRIC_FUNCTIONS)).values()
     folds = list(_splitter(cv, estimator).split(X))
     rows = []
@@ -202,6 +203,8 @@ def _splitter(cv: Any, estimator: Any) -> Any:
 
 def _take_rows(X: Any, positions: np.ndarray) -> Any:
     """Return the rows of a frame of any library at these positions."""
+    if isinstance(X, ParquetTable):
+        return X.take_rows(positions)
     if isinstance(X, pd.DataFrame):
         return X.iloc[positions]
     if hasattr(X, "column_names"):  # pyarrow

@@ -12,9 +12,11 @@ from scipy import special
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_count, warn
+from ..data.formats import as_table
 from ..data.ids import IdEncoder
+from ..data.prepare import Schema, check_roles, read_column
 from ..data.ragged import isin_pairs
-from ..data.tables import id_array, is_frame, take_column
+from ..data.tables import id_array, is_frame
 from ..exceptions import InterestCollapseWarning, InvalidInputError
 
 # Two vectors with a cosine of .982, or four with a mean cosine of .991, have this effective number.
@@ -148,7 +150,7 @@ def hits_by_interest(rec: Any, X: Any, *, k: int = 10, exclude_seen: bool = True
     Parameters
     ----------
     rec : fitted MINDRecommender
-    X : frame (pandas, polars, pyarrow table) with the user and item columns of ``fit``
+    X : frame (pandas, polars, pyarrow) or path with the user and item columns of ``fit``
         Interactions after ``fit``, such as the test rows of
         :class:`~skmind.model_selection.LeaveLastOut`. Rows of users unknown to ``fit`` are
         dropped: these users get popular items, which no interest wins.
@@ -332,13 +334,11 @@ def pairs_of_known_users(rec: Any, X: Any) -> pd.DataFrame:
     IdTypeError
         If the user ids are of another kind than the user ids of ``fit``.
     """
-    check_frame(X)
-    columns = {"user_id": ("user_col", rec.user_col), "item_id": ("item_col", rec.item_col)}
+    X = read_frame(X)
+    schema = Schema(rec.user_col, rec.item_col, None)
+    check_roles(X, schema, ("user", "item"))
     pairs = pd.DataFrame(
-        {
-            name: id_array(take_column(X, column, parameter), f"column {column!r}")
-            for name, (parameter, column) in columns.items()
-        }
+        {"user_id": read_column(X, schema, "user"), "item_id": read_column(X, schema, "item")}
     )
     label = f"column {rec.user_col!r}"
     is_known = IdEncoder(rec.users_, "user").encode(pairs["user_id"], label) >= 0
@@ -350,13 +350,15 @@ def pairs_of_known_users(rec: Any, X: Any) -> pd.DataFrame:
     return pairs[is_known]
 
 
-def check_frame(X: Any) -> None:
-    """Raise `InvalidInputError` if ``X`` is not a frame."""
-    if not is_frame(X):
+def read_frame(X: Any) -> Any:
+    """Return ``X``, a frame or path, as a frame; raise `InvalidInputError` if it is neither."""
+    frame = as_table(X)
+    if not is_frame(frame):
         raise InvalidInputError(
             f"X is a {type(X).__name__}; pass a table (pandas, polars, pyarrow) with the columns "
             "of the estimator"
         )
+    return frame
 
 
 def _ratio(numerator: np.ndarray, denominator: Any) -> np.ndarray:

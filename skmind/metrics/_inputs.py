@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .._checks import check_count
+from ..data.formats import as_frame, check_columns, check_item_lists
 from ..data.ragged import Ragged, group_rows, pair_keys
 from ..data.tables import id_array, id_kind, is_frame, take_column
 from ..exceptions import IdTypeError, InvalidInputError, UnknownIdError
@@ -140,6 +141,9 @@ def match_lists(y_true: Any, y_pred: Any, k: int, columns: Columns) -> Matched:
     IdTypeError
         If the ids of one input are numbers and the ids of the other are text.
     """
+    y_true = as_frame(y_true, "y_true")
+    y_pred = as_frame(y_pred, "y_pred")
+    check_item_lists(y_true, "y_true")
     if is_frame(y_true) != is_frame(y_pred):
         raise InvalidInputError(
             f"y_true is a {type(y_true).__name__} and y_pred a {type(y_pred).__name__}: give two "
@@ -235,8 +239,13 @@ def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:
     InvalidInputError
         If a column or a sequence is invalid.
     """
+    y = as_frame(y, name)
     if not is_frame(y):
         return _flatten(y, name)
+    given = {f"{role}_col": column for role, column in columns._asdict().items()}
+    if name == "y_true":
+        del given["rank_col"]
+    check_columns(y, given, name)
     users = id_array(take_column(y, columns.user, "user_col"), f"column {columns.user!r} of {name}")
     items = id_array(take_column(y, columns.item, "item_col"), f"column {columns.item!r} of {name}")
     if name == "y_pred" and columns.rank is not None:

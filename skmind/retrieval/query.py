@@ -11,6 +11,7 @@ import pandas as pd
 
 from .._checks import check_count, check_real, warn
 from ..data.features import FeatureValues
+from ..data.formats import as_frame
 from ..data.histories import read_item_lists
 from ..data.ids import IdEncoder
 from ..data.prepare import Prepared, Schema
@@ -21,6 +22,7 @@ from .base import TopK
 
 MAX_WEIGHT = 1e30  # products of such weights and cosines fit into float32, as do their inverses
 MIN_WEIGHT = 1e-37  # about the smallest normal float32
+_MATRIX_TO_DICT = "give lists by user: dict(zip(users, {0}.tolil().rows))"
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def eligible_items(
     UnknownIdError
         If ``items`` is one list for all users and no item of it is known.
     """
+    items = as_frame(items, "items", _MATRIX_TO_DICT)
+    exclude_items = as_frame(exclude_items, "exclude_items", _MATRIX_TO_DICT)
     excluded = seen
     allowed: np.ndarray | None = None
     if is_per_user(exclude_items):

@@ -1,0 +1,494 @@
+"""Whatever is passed as a table → a frame or an array that `tables` reads, or an error with a cure.
+
+Libraries are recognised by the names and methods of their classes, so that none is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from ..exceptions import IdTypeError, InvalidInputError
+from .parquet import ParquetTable, arrow_table, is_path, reader_call
+from .tables import column_names, first_cell, is_frame
+
+MAX_NAMES_SHOWN = 20  # column names in a message
+MAX_LOG_COLUMNS = 10  # an array with more columns, all unnamed, is hardly a table of interactions
+MIN_EMPTY_SHARE = 0.4  # of the cells of a matrix of interactions
+MAX_RATINGS = 11  # distinct values of a matrix of ratings, such as 0 to 10
+SAMPLE_ROWS = 1000  # rows of an array that are looked at
+_SEPARATORS = ";\t|,"
+# Methods that return a table in memory, of lazy and distributed frames, datasets and cursors.
+_METHODS_IN_MEMORY = (
+    "toPandas", "collect", "compute", "to_pandas", "df", "fetchall", "to_table", "read_all",
+)  # fmt: skip
+_TABLES = (
+    "a table (pandas, polars, pyarrow), an array of shape (n_rows, n_columns) or the path of "
+    "Parquet files"
+)
+_MATRIX_TO_LISTS = "give the item ids of each row as a list, such as {0}.tolil().rows"
+_MATRIX_TO_TABLE = (
+    "give one row per interaction: users, items = {0}.tocoo().nonzero(), then "
+    "pandas.DataFrame({{'user_id': users, 'item_id': items}}) with time_col=None"
+)
+_SESSIONS_TO_TABLE = (
+    "for sessions, give one row per event: table = pandas.DataFrame({{'user_id': range(len({0})), "
+    "'item_id': {0}}}).explode('item_id'), then table['timestamp'] = range(len(table)) if the "
+    "lists are in the order of time"
+)
+
+
+# ------------------------------------------------------------------ tables
+
+
+def as_frame(X: Any, name: str, matrix_cure: str = _MATRIX_TO_LISTS) -> Any:
+    """Return a frame of any library as one that `tables` reads, and other objects unchanged.
+
+    pandas and polars frames, pyarrow tables and arrays are returned as they are. What exports
+    Arrow data (duckdb relations, readers, record batches) becomes a pyarrow table.
+
+    Parameters
+    ----------
+    X : object
+    name : str
+        The parameter that ``X`` was given as, for messages.
+    matrix_cure : str
+        What to do with a sparse matrix, with ``{0}`` for ``name``.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``X`` is a sparse matrix, or a frame that is not in memory or of an unknown library.
+    """
+    if hasattr(X, "to_native"):  # narwhals
+        X = X.to_native()
+    if sparse.issparse(X):
+        kind = type(X).__name__
+        raise InvalidInputError(
+            f"{name} is a sparse matrix ({kind} of shape {X.shape}); {matrix_cure.format(name)}"
+        )
+    if isinstance(X, np.ndarray | list | tuple) or is_series(X) or _is_known_frame(X):
+        return X
+    if _is_type(X, "pyarrow", "Dataset"):
+        return ParquetTable(X)
+    if hasattr(X, "__arrow_c_stream__") and (is_frame(X) or hasattr(X, "schema")):
+        return arrow_table(X, name)
+    for method in _METHODS_IN_MEMORY:
+        if callable(getattr(X, method, None)):
+            _refuse(X, name, f", which is not in memory as a table; pass {name}.{method}()")
+    if is_frame(X):
+        _refuse(X, name, f", which has columns but is of no known library; give {_TABLES}")
+    return X
+
+
+def as_table(X: Any, name: str = "X", *, may_be_sessions: bool = False) -> Any:
+    """Return a table of interactions as a frame or array.
+
+    Scalars and 1-D arrays are returned unchanged; scikit-learn has its own errors for these.
+
+    Parameters
+    ----------
+    X : frame, array, list of rows, or path
+    name : str
+        The parameter that ``X`` was given as, for messages.
+    may_be_sessions : bool, default=False
+        Whether rows that may be lists of items instead of user, item and time are refused.
+
+    Returns
+    -------
+    frame, or ndarray of shape (n_rows, n_columns)
+
+    Raises
+    ------
+    InvalidInputError
+        If ``X`` is something else; the message says how to make a table of it.
+    ImportError
+        If ``X`` is a path and pyarrow is not installed.
+    """
+    X = as_frame(X, name, _MATRIX_TO_TABLE)
+    if is_path(X):
+        return ParquetTable(X)
+    if is_frame(X):
+        return X
+    if isinstance(X, np.ndarray):
+        X = _check_array(X, name)
+        is_list_of_rows = X.ndim == 1 and X.dtype == object and len(X) > 0 and _is_row(X[0])
+        return _rows_to_array(X.tolist(), name, may_be_sessions) if is_list_of_rows else X
+    if isinstance(X, list | tuple):
+        return _rows_to_array(X, name, may_be_sessions)
+    _check_single_object(X, name)
+    return np.asarray(X) if hasattr(X, "__array__") else X
+
+
+def feature_table(table: Any, role: str) -> Any:
+    """Return a feature table as a frame; None if there is none.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``table`` is neither; the message says how to make a table of it.
+    """
+    if table is None:
+        return None
+    name = f"{role}s"
+    must = f"the {name} table must be a DataFrame, got {type(table).__name__}"
+    if sparse.issparse(table):
+        raise InvalidInputError(
+            f"{must}; convert it and add the column of ids: pandas.DataFrame.sparse.from_spmatrix("
+            f"{name}, columns=[...]).assign({role}_id=[...])"
+        )
+    table = as_frame(table, name)
+    if is_frame(table):
+        return table
+    if is_path(table):
+        cure = f"read it first: {reader_call(table)}"
+    elif is_series(table):
+        cure = f"pass {_series_cure(table, name)}"
+    else:
+        cure = f"pass pandas.DataFrame({name}), with a name for each column"
+    raise InvalidInputError(f"{must}; {cure}")
+
+
+def is_series(X: Any) -> bool:
+    """Return whether ``X`` is one column: of pandas, polars or pyarrow."""
+    is_arrow = hasattr(X, "to_pylist") and not is_frame(X)
+    return isinstance(X, pd.Series | pd.Index) or _is_type(X, "polars", "Series") or is_arrow
+
+
+def _is_known_frame(X: Any) -> bool:
+    known = isinstance(X, pd.DataFrame | ParquetTable)
+    return known or _is_type(X, "polars", "DataFrame") or _is_type(X, "pyarrow", "Table")
+
+
+def _is_type(X: Any, package: str, name: str) -> bool:
+    """Return whether ``X`` is of a class of this package, or of a subclass."""
+    names = ((base.__module__.partition(".")[0], base.__name__) for base in type(X).__mro__)
+    return (package, name) in names
+
+
+def _refuse(X: Any, name: str, what: str) -> None:
+    raise InvalidInputError(f"{name} is a {type(X).__name__}{what}")
+
+
+def _check_array(X: np.ndarray, name: str) -> np.ndarray:
+    """Return a plain array.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``X`` is a masked array; numpy would drop the mask.
+    """
+    if isinstance(X, np.ma.MaskedArray):
+        _refuse(X, name, f" whose mask would be lost; pass {name}.filled() or the rows without it")
+    return np.asarray(X) if isinstance(X, np.matrix) else X
+
+
+def _check_single_object(X: Any, name: str) -> None:
+    """Raise if an object that is neither a frame, an array, a list nor a path is no table."""
+    if isinstance(X, Mapping):
+        _refuse(
+            X,
+            name,
+            f"; pass a DataFrame (pandas.DataFrame({name})), a 2-D array, or a list of rows. If it "
+            f"holds a list of items per user, pass pandas.Series({name}).explode()"
+            ".rename_axis('user_id').reset_index(name='item_id')",
+        )
+    if is_series(X):
+        _refuse(X, name, f"; give a table: {_series_cure(X, name)}")
+    if hasattr(X, "readline"):
+        _refuse(X, name, f", an open file; read it first: pandas.read_csv({name})")
+    if isinstance(X, Iterator):
+        _refuse(
+            X,
+            name,
+            f", which can be read only once; pass pandas.concat({name}) if it yields frames, or "
+            f"list({name}) if it yields rows",
+        )
+    if callable(getattr(X, "read", None)):
+        _refuse(X, name, f", which is not in memory as a table; pass {name}.read()")
+    if hasattr(X, "ngroups"):
+        _refuse(X, name, "; pass the frame that was grouped")
+    if isinstance(X, Iterable) and not hasattr(X, "__array__") and not isinstance(X, str | bytes):
+        _refuse(X, name, f"; give {_TABLES}")
+
+
+def _series_cure(X: Any, name: str) -> str:
+    """Return the call that makes a table of one column."""
+    if not hasattr(X, "to_frame"):
+        return f"pyarrow.table({{'item_id': {name}, ...}})"
+    if not isinstance(X, pd.Series):
+        return f"{name}.to_frame()"
+    has_lists = len(X) > 0 and isinstance(X.iloc[0], list | tuple | set | np.ndarray)
+    return f"{name}.explode().reset_index()" if has_lists else f"{name}.reset_index()"
+
+
+# ------------------------------------------------------------------ lists of rows
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim > 0)
+
+
+def _rows_to_array(X: Sequence, name: str, may_be_sessions: bool) -> np.ndarray:
+    """Return a list of rows as a 2-D array of objects, which keeps the kind of each id.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``X`` is a list of dicts, frames or sets, or if its rows differ in length or may be
+        sessions.
+    """
+    first = X[0] if len(X) else None
+    if isinstance(first, Mapping):
+        raise InvalidInputError(f"{name} is a list of dicts; pass pandas.DataFrame({name})")
+    if _is_known_frame(first) or is_series(first):
+        kind = type(first).__name__
+        raise InvalidInputError(
+            f"{name} is a {type(X).__name__} of {kind} objects; pass one table: "
+            f"pandas.concat({name}), with axis=1 if they are columns"
+        )
+    if isinstance(first, set | frozenset) or (
+        all(map(_is_row, X)) and len({len(row) for row in X}) > 1
+    ):
+        raise InvalidInputError(
+            f"{name} is a list of rows of unequal length, but needs a user, an item and a time in "
+            f"each row; {_SESSIONS_TO_TABLE.format(name)}"
+        )
+    rows = np.array(X, dtype=object)
+    if may_be_sessions and rows.ndim == 2:
+        sample = pd.DataFrame(rows[:SAMPLE_ROWS]).infer_objects().to_numpy()
+        if rows.shape[1] > 3 and _is_matrix(sample):
+            _refuse_matrix(rows.shape[1], name)
+        if not isinstance(first, tuple):
+            _check_no_sessions(rows, name)
+    return rows
+
+
+def _check_no_sessions(rows: np.ndarray, name: str) -> None:
+    """Raise if rows may be sessions: integers or texts that come from one set of items.
+
+    The rows of a log have users who occur more than once, and times that are no ids. Tuples, as
+    databases return them, are always rows of a log.
+    """
+    kind = pd.api.types.infer_dtype(rows[:, :3].ravel(), skipna=False)
+    if len(rows) < 2 or rows.shape[1] < 2 or kind not in ("integer", "string"):
+        return
+    columns = [set(column) for column in rows[:, :3].T]
+    is_text = kind == "string" and not all(map(str.isdigit, columns[-1]))
+    shares_values = bool(columns[-1] & set().union(*columns[:-1]))
+    never_repeats = len(columns[0]) == len(rows)
+    may_be_ids = shares_values and (is_text or _are_alike(rows[:, :3], columns))
+    if never_repeats or may_be_ids:
+        roles = ["user_id", "item_id", "timestamp", *["..."] * rows.shape[1]][: rows.shape[1]]
+        raise InvalidInputError(
+            f"{name} is a list of lists with {rows.shape[1]} values each, which may be sessions "
+            f"of items or rows of user, item and time: name the columns of rows: "
+            f"pandas.DataFrame({name}, columns={roles}); {_SESSIONS_TO_TABLE.format(name)}"
+        )
+
+
+def _are_alike(rows: np.ndarray, columns: list[set]) -> bool:
+    """Return whether three columns of integers have about as many values, of about one size.
+
+    Times without ties are no ids, and a session seldom has an item twice.
+    """
+    if len(columns) < 3 or len(columns[2]) == len(rows):
+        return False
+    counts = [len(values) for values in columns]
+    largest = [max(abs(int(value)) for value in values) for values in columns]
+    is_distinct = [len(set(row)) == 3 for row in rows[:SAMPLE_ROWS]]
+    is_alike = max(counts) <= 2 * min(counts) and max(largest) <= 2 * min(largest)
+    return is_alike and 2 * sum(is_distinct) > len(is_distinct)
+
+
+# ------------------------------------------------------------------ matrices of users × items
+
+
+def check_log(X: Any, features: Iterable = ()) -> None:
+    """Raise if an array without names is rather a matrix of users × items than a table of rows.
+
+    Parameters
+    ----------
+    X : array, or frame without names, of shape (n_rows, n_columns)
+        Its first columns are about to be read as user, item and time.
+    features : iterable
+        Positions of the columns that are read as features.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are more than `MAX_LOG_COLUMNS` columns, or more than 3 columns whose values are
+        those of a matrix of interactions, counts or ratings.
+    """
+    n_columns = X.shape[1]
+    X = X.iloc[:SAMPLE_ROWS].to_numpy() if isinstance(X, pd.DataFrame) else X
+    if not set(range(3, n_columns)) - set(features) and X.dtype.kind != "b":
+        return
+    if n_columns > MAX_LOG_COLUMNS or _is_matrix(X):
+        _refuse_matrix(n_columns, "X")
+
+
+def _is_matrix(X: np.ndarray) -> bool:
+    """Return whether an array of numbers with 4 columns or more has the values of a matrix."""
+    # User, item and time are not 0 as often as columns of features may be.
+    return (looks_like_matrix(X) and looks_like_matrix(X[:, :3])) or _holds_ratings(X)
+
+
+def _refuse_matrix(n_columns: int, name: str) -> None:
+    raise InvalidInputError(
+        f"{name} has {n_columns} columns without names, which look like a matrix of users × items. "
+        f"Give one row per interaction: users, items = numpy.nonzero({name}), then "
+        "pandas.DataFrame({'user_id': users, 'item_id': items}) with time_col=None. If its columns "
+        "are user, item, time and others, name them in a DataFrame, or set user_col=0, item_col=1 "
+        "and time_col=2"
+    )
+
+
+def looks_like_matrix(X: Any) -> bool:
+    """Return whether an array has only 0, 1 and nan, or many 0 or nan and no negative value."""
+    values = _sample_of_numbers(X)
+    if values is None:
+        return False
+    is_empty = np.isnan(values) | (values == 0)
+    is_binary = (is_empty | (values == 1)).all()
+    return bool(is_binary or (is_empty.mean() >= MIN_EMPTY_SHARE and not (values < 0).any()))
+
+
+def check_item_lists(lists: Any, name: str) -> None:
+    """Raise if a 2-D array that should hold a list of item ids per row looks like a matrix."""
+    is_wide = isinstance(lists, np.ndarray) and lists.ndim == 2 and lists.shape[1] > 3
+    if is_wide and looks_like_matrix(lists):
+        raise InvalidInputError(
+            f"{name} is an array of shape {lists.shape} that looks like a matrix of users × items; "
+            f"give the item ids of each row: [row.nonzero()[0] for row in {name}]"
+        )
+
+
+def _holds_ratings(X: np.ndarray) -> bool:
+    """Return whether all columns share few values without 0, and have ties in that of times."""
+    values = _sample_of_numbers(X)
+    if values is None or (values <= 0).any():
+        return False
+    has_ties = 2 * len(np.unique(values[:, 2])) <= len(values)
+    return bool(has_ties and len(np.unique(values)) <= MAX_RATINGS)
+
+
+def _sample_of_numbers(X: np.ndarray) -> np.ndarray | None:
+    """Return the first rows as floats; None if they are no numbers, or there is only one."""
+    is_number = X.dtype.kind in "biuf" and len(X) > 1
+    return X[:SAMPLE_ROWS].astype(np.float64) if is_number else None
+
+
+# ------------------------------------------------------------------ columns
+
+
+def check_columns(X: Any, columns: Mapping[str, Any], name: str = "the table") -> None:
+    """Raise one error for all columns that a frame doesn't have, or that hold lists.
+
+    Parameters
+    ----------
+    X : frame or array
+        Nothing is checked for an array.
+    columns : mapping of str to name of a column
+        By the parameter that chose the column. Positions are not checked.
+    name : str
+        What ``X`` is, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        If columns are missing. The message names similar ones, and likely causes.
+    IdTypeError
+        If the cells of a column are lists.
+    """
+    if not is_frame(X):
+        return
+    names = column_names(X)
+    named = {parameter: column for parameter, column in columns.items() if isinstance(column, str)}
+    missing = {parameter: column for parameter, column in named.items() if column not in names}
+    cells = {
+        column: first_cell(X, names.index(column))
+        for column in named.values()
+        if names.count(column) == 1
+    }
+    lists = {k: cell for k, cell in cells.items() if isinstance(cell, list | np.ndarray | set)}
+    cure = f"give each of its values a row of its own: DataFrame.explode({[*lists]})"
+    if missing:
+        message = _describe_missing(X, names, missing, columns, name)
+        raise InvalidInputError(message + (f" A list is in a cell; {cure}." if lists else ""))
+    for column, cell in lists.items():
+        noun = "time" if column == columns.get("time_col") else "id"
+        raise IdTypeError(
+            f"column {column!r} has the {noun} {cell!r} of type {type(cell).__name__}, but the "
+            f"argument must be a string, number or date per row; join its parts to a string, or "
+            f"{cure}"
+        )
+
+
+def _describe_missing(
+    X: Any, names: list, missing: dict[str, str], columns: Mapping[str, Any], name: str
+) -> str:
+    plural = "s" if len(missing) > 1 else ""
+    wanted = ", ".join(f"no column {column!r}" for column in missing.values())
+    shown = repr(names)
+    if len(names) > MAX_NAMES_SHOWN:
+        shown = f"{repr(names[:MAX_NAMES_SHOWN])[:-1]}, … {len(names)} in all]"
+    parameters = " and ".join(f"{parameter}=" for parameter in missing)
+    to = "some of these" if plural else "one of these"
+    message = (
+        f"{name} has {wanted}; it has {shown}. Rename the column{plural} or set "
+        f"{parameters} to {to}"
+    )
+    if "time_col" in missing:
+        message += ", or set time_col=None if there is no time"
+    return f"{message}. {_likely_cause(X, names, missing, columns)}".rstrip()
+
+
+def _likely_cause(X: Any, names: list, missing: dict[str, str], columns: Mapping[str, Any]) -> str:
+    """Return a sentence on why columns may be missing; empty if nothing is known."""
+    separator = _wrong_separator(X, names)
+    if separator:
+        return f"The file has another separator: read it with sep={separator!r}."
+    if isinstance(X, pd.DataFrame):
+        in_index = [column for column in missing.values() if column in X.index.names]
+        is_pivot = X.columns.name is not None and X.columns.name in missing.values()
+        if is_pivot or (len(missing) > 1 and len(names) > MAX_NAMES_SHOWN):
+            return (
+                "If it is a matrix of users × items, give one row per interaction: "
+                "X.stack().reset_index(), without the cells that mean none."
+            )
+        if in_index:
+            return f"The index has {in_index}: reset_index() makes columns of it."
+    free = [other for other in names if isinstance(other, str) and other not in columns.values()]
+    similar = {
+        parameter: match
+        for parameter, column in missing.items()
+        if (match := _most_similar(column, free)) is not None
+    }
+    if not similar:
+        return ""
+    guess = ", ".join(f"{parameter}={column!r}" for parameter, column in similar.items())
+    return f"Did you mean {guess}?"
+
+
+def _most_similar(column: str, names: list[str]) -> str | None:
+    plain = {"".join(filter(str.isalnum, other.casefold())): other for other in names}
+    wanted = "".join(filter(str.isalnum, column.casefold()))
+    found = difflib.get_close_matches(wanted, plain, n=1)
+    return plain[found[0]] if found else None
+
+
+def _wrong_separator(X: Any, names: list) -> str:
+    """Return the separator in the name or the first cell of a table of one column; "" if none."""
+    if len(names) != 1:
+        return ""
+    for text in (names[0], first_cell(X, 0)):
+        counts = {char: text.count(char) for char in _SEPARATORS} if isinstance(text, str) else {}
+        if any(counts.values()):
+            return max(counts, key=lambda char: counts[char])
+    return ""
