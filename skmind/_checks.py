@@ -37,7 +37,7 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
     InvalidInputError
         If it is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:  # type: ignore[operator]
         raise InvalidInputError(f"{name}={value!r} must be a number from {low:g} to {high:g}")
     return float(value)
 

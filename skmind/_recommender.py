@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checks import check_count, check_option, warn
@@ -36,11 +37,13 @@ from .scoring import UNSEEN_USERS_OPTIONS, find_ranks, mean_values
 
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
+ANSWER_PARAMETERS = "n_jobs", "transform_history", "device"  # used after `fit`, too
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Everything that a recommender answers after ``fit``; `MINDRecommender` adds the fitting."""
 
+    _parameter_constraints: ClassVar[dict]
     _snapshot: Snapshot
     n_jobs: int | None
     transform_history: str
@@ -105,8 +108,13 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             self._snapshot = Snapshot(model, item_embeddings)
 
     def _fitted(self) -> Snapshot:
-        """Return the snapshot from which one call answers."""
+        """Return the snapshot from which one call answers, after checking what it depends on."""
         check_is_fitted(self, "items_")
+        validate_parameter_constraints(
+            self._parameter_constraints,
+            {name: getattr(self, name) for name in ANSWER_PARAMETERS},
+            caller_name=type(self).__name__,
+        )
         drop_forked_threads()
         return self._snapshot
 
@@ -165,9 +173,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If the directory can't be written to, or the disk is full.
         InvalidInputError
             If ids, feature values or parameters are of a type that is not stored (dates in object
-            columns, a RandomState), or ``index=True`` and the model has no Annoy index.
+            columns, a RandomState), if a parameter was set to an invalid value after `fit`, or
+            ``index=True`` and the model has no Annoy index.
         """
-        self._fitted()
+        check_is_fitted(self, "items_")
         return persistence.save(self, path, index)
 
     @classmethod
@@ -220,12 +229,13 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
               (batch,); and, if ``fit`` was given user features, ``features``, float32 of shape
               (batch, n_values). Its outputs are ``interests``, float32 of shape (batch,
               n_interests, embedding_dim), of unit length, and ``mask``, bool of shape (batch,
-              n_interests), the interests in use. The length is 1 to ``max_history``. Check codes
-              before: onnxruntime counts negative ones from the end.
+              n_interests), the interests in use. The batch may be empty; the length is 1 to
+              ``max_history``. Check codes before: onnxruntime counts negative ones from the end.
             - ``item_vectors.npy``: `item_embeddings_`; the graph reads this file too.
             - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`.
-            - ``about.json``: ``max_history``, and the values that the columns of ``features``
-              stand for.
+            - ``about.json``: ``max_history``, the values that the columns of ``features`` stand
+              for, the ``opset`` of the graph (20), and ``oldest_onnxruntime``, the oldest version
+              that reads it ("1.18").
 
         Raises
         ------

@@ -32,11 +32,15 @@ class SelfAttention(nn.Module):
         super().__init__()
         D = embedding_dim
         self.n_heads = next(h for h in range(max(1, D // HEAD_SIZE), 0, -1) if D % h == 0)
-        self.norms = nn.ModuleList([nn.LayerNorm(D), nn.LayerNorm(D)])
-        drawn = [torch.empty(n * D, D).normal_(std=D**-0.5, generator=generator) for n in (3, 1)]
+        dtype = torch.float32  # whatever torch.set_default_dtype was given
+        self.norms = nn.ModuleList([nn.LayerNorm(D, dtype=dtype), nn.LayerNorm(D, dtype=dtype)])
+        drawn = [
+            torch.empty(n * D, D, dtype=dtype).normal_(std=D**-0.5, generator=generator)
+            for n in (3, 1)
+        ]
         self.queries_keys_values, self.inner = map(nn.Parameter, drawn)
-        self.merge, self.outer = (nn.Parameter(torch.zeros(D, D)) for _ in range(2))
-        self.age_bias = nn.Parameter(torch.zeros(self.n_heads, max_history))
+        self.merge, self.outer = (nn.Parameter(torch.zeros(D, D, dtype=dtype)) for _ in range(2))
+        self.age_bias = nn.Parameter(torch.zeros(self.n_heads, max_history, dtype=dtype))
 
     @staticmethod
     def n_weights(embedding_dim: int) -> int:

@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
-from .device import to_device
+from .device import to_device, torch_defaults
 from .network import MINDNet
 from .routing import EPS
 
@@ -46,6 +46,7 @@ class Encoded(NamedTuple):
     norms: np.ndarray
 
 
+@torch_defaults()
 @torch.inference_mode()
 def encode(
     net: MINDNet,
@@ -78,6 +79,7 @@ def encode(
     return Encoded(*(part.cpu().numpy() for part in parts))
 
 
+@torch_defaults()
 @torch.inference_mode()
 def unit_items(net: MINDNet) -> np.ndarray:
     """Normalised vectors of all items, float32 of shape (n_items, D)."""
@@ -103,6 +105,7 @@ class Explanation(NamedTuple):
     contributions: np.ndarray
 
 
+@torch_defaults()
 @torch.inference_mode()
 def explain(
     net: MINDNet, history: np.ndarray, item: int, user_features: sparse.csr_matrix | None = None

@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .device import to_device
+from .device import to_device, torch_defaults
 from .encoder import SelfAttention
 from .optim import is_large
 from .routing import interest_mask, route, squash, unit
@@ -75,7 +75,9 @@ class Interests(NamedTuple):
 
 
 def _normal(shape: tuple[int, int], std: float, generator: torch.Generator) -> nn.Parameter:
-    return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
+    return nn.Parameter(
+        torch.empty(shape, dtype=torch.float32).normal_(std=std, generator=generator)
+    )
 
 
 def _views(there: Tensor, Q: int, dropped: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -106,7 +108,7 @@ def _by_age(values: Tensor, age: Tensor) -> Tensor:
 
 def _at(rows: Tensor, table: Tensor) -> Tensor:
     """Rows of a table, shape (*rows.shape, D); the gradient is cheaper than an embedding's."""
-    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
+    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, table.shape[1])
 
 
 class FeatureBag(nn.Module):
@@ -183,13 +185,14 @@ class MINDNet(nn.Module):
         std = D**-0.5
         self.item_embedding = _normal((config.n_items, D), std, generator)
         self.bilinear = _normal((D, D), std, generator)
-        self.recency = nn.Parameter(torch.zeros(K, L))
-        self.register_buffer("logits", torch.randn(K, L, generator=generator))
+        self.recency = nn.Parameter(torch.zeros(K, L, dtype=torch.float32))
+        logits = torch.randn(K, L, dtype=torch.float32, generator=generator)
+        self.register_buffer("logits", logits)
         self.layers = nn.ModuleList(
             SelfAttention(D, L, generator) for _ in range(config.n_encoder_layers)
         )
         if config.n_encoder_layers:
-            self.layers_norm = nn.LayerNorm(D)
+            self.layers_norm = nn.LayerNorm(D, dtype=torch.float32)
             self.state = _normal((D, D), 1 / D, generator)  # states of length √D
         share = torch.from_numpy(item_share.astype(np.float32))[:, None]
         self.register_buffer("item_share", share, persistent=False)
@@ -207,9 +210,11 @@ class MINDNet(nn.Module):
 
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Take over what `get_weights` returned; arrays may be read-only."""
-        self.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+        tensors = {name: torch.tensor(value, device="cpu") for name, value in weights.items()}
+        self.load_state_dict(tensors)
 
     @classmethod
+    @torch_defaults()
     def of_weights(
         cls,
         weights: dict[str, np.ndarray],
@@ -228,7 +233,7 @@ class MINDNet(nn.Module):
         shared = {
             name: torch.from_numpy(value)
             if value.flags.writeable and value.ctypes.data % TENSOR_ALIGNMENT == 0
-            else torch.tensor(value)
+            else torch.tensor(value, device="cpu")
             for name, value in weights.items()
         }
         net.load_state_dict(shared, assign=True)
@@ -327,7 +332,7 @@ class MINDNet(nn.Module):
         left = lengths[:, None] - places[:Q]  # (B, Q): not positive in the padding
         mask = interest_mask(left, config.n_interests, config.adaptive_interests)
         projected = self._projected(history, items) * there[..., None]
-        some = mask if config.adaptive_interests else mask[:1]
+        some = mask if config.adaptive_interests else mask.new_ones(1, *mask.shape[1:])
         sums, weights = self._routed(projected, present, some, age)
         is_plain = state is None and profile is None
         capsules = sums if is_plain else squash(sums)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,9 @@ class Trainer:
     moments : dict or None, default=None
         What `moments` returned after an earlier `fit`, to continue it: the learning rate stays
         where it ended. None: a fresh optimiser, and a rate that falls linearly.
+    begin_epoch : callable or None, default=None
+        Called with the number of an epoch when it begins. What it returns is called with the
+        `State` at the end of the epoch, and returns whether to stop.
     """
 
     def __init__(
@@ -90,7 +94,9 @@ class Trainer:
         rng: np.random.Generator,
         checkpoint: Checkpoint | None = None,
         moments: dict[str, dict[str, Any]] | None = None,
+        begin_epoch: Callable[[int], Callable[[State], bool]] | None = None,
     ) -> None:
+        self.begin_epoch = begin_epoch
         self.net = net
         self.user_features = user_features
         self.settings = settings
@@ -137,8 +143,10 @@ class Trainer:
             self.checkpoint.read(state)
         n_done, n_all = (n * batches.n_samples for n in (len(state.history), s.max_epochs))
         with _ProgressBar(n_done, n_all, s.verbose) as bar:
-            while not self._is_over(state.history):
+            is_stopped = False
+            while not is_stopped and not self._is_over(state.history):
                 epoch = len(state.history) + 1
+                end_epoch = self.begin_epoch(epoch) if self.begin_epoch is not None else None
                 bar.name(f"epoch {epoch}/{s.max_epochs}")
                 record = {"epoch": epoch, **self._epoch(epoch, batches, sampler, bar)}
                 state.history.append(record)
@@ -150,6 +158,7 @@ class Trainer:
                         state.best = self.net.get_weights()
                 if self.checkpoint is not None:
                     self.checkpoint.write(state)
+                is_stopped = end_epoch is not None and end_epoch(state)
         if state.best:
             self.net.set_weights(state.best)
         return state.history
@@ -270,7 +279,8 @@ class Trainer:
 
     def _at_random(self, share: float | Tensor, *shape: int) -> Tensor:
         """True with the probability ``share``."""
-        return torch.rand(shape, generator=self.generator, device=self.device) < share
+        drawn = torch.rand(shape, dtype=torch.float32, generator=self.generator, device=self.device)
+        return drawn < share
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return to_device(values, self.device)
