@@ -24,6 +24,8 @@ class Server:
 
     def recommend(self, histories, k=10, users=None):
         """The best `k` unseen items of each list of ids, oldest first, as pairs of id and score."""
+        if not len(histories):
+            return []
         # ids that are not known are passed over, so only codes from 0 on reach the graph
         seen = [[self.codes[i] for i in ids if i in self.codes] for ids in histories]
         lengths = np.array([min(len(codes), self.about["max_history"]) for codes in seen])
