@@ -28,6 +28,8 @@ class Server:
 
         A list is a history, oldest item first.
         """
+        if not len(histories):
+            return []
         # Leave out unknown ids, so that only valid codes reach the graph.
         seen = [[self.codes[i] for i in ids if i in self.codes] for ids in histories]
         lengths = np.array([min(len(codes), self.about["max_history"]) for codes in seen])

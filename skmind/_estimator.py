@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,6 +16,7 @@ import numpy as np
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
+from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from ._checks import check_count, warn
 from ._model import FittedModel, Snapshot
 from ._recommender import RESULT_COLUMNS, FittedRecommender
@@ -24,7 +26,7 @@ from .data.negatives import STRATEGIES
 from .data.prepare import Prepared, Schema, prepare, result_name
 from .data.ties import TIE_ORDERS
 from .exceptions import InvalidInputError, NothingToLearnWarning
-from .nn.device import resolve_device
+from .nn.device import resolve_device, torch_defaults
 from .nn.encoder import SelfAttention
 from .nn.inference import unit_items
 from .nn.network import MINDNet, NetConfig
@@ -33,7 +35,7 @@ from .retrieval.approximate import ApproximateIndex
 from .retrieval.base import Index
 from .retrieval.calibration import CALIBRATION_USERS, Plan
 from .retrieval.faiss import load_faiss
-from .training.checkpoint import Checkpoint, fingerprint, open_checkpoint
+from .training.checkpoint import Checkpoint, State, fingerprint, open_checkpoint
 from .training.extend import extend_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
@@ -52,8 +54,32 @@ NETWORK_SIZES = (
     "n_encoder_layers",
 )
 
+MAX_COUNT = 2**31 - 1
+MIN_REAL = 1e-10  # float32 arithmetic overflows or stands still far outside of these limits
+MAX_REAL = 1e10
 
-class MINDRecommender(FittedRecommender):
+
+class _Number(Interval):
+    """An interval of numbers without booleans."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Whether ``val`` is an int or float in the interval."""
+        is_number = isinstance(val, Integral | float | np.floating) and not isinstance(val, bool)
+        return is_number and super().is_satisfied_by(val)
+
+
+def _count(minimum: int, maximum: int = MAX_COUNT) -> _Number:
+    return _Number(Integral, minimum, maximum, closed="both")
+
+
+def _real(minimum: float) -> _Number:
+    return _Number(Real, minimum, MAX_REAL, closed="both")
+
+
+MEMORY_SIZES = "embedding_dim", "n_encoder_layers", "n_interests", "max_history"
+
+
+class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     """Multi-interest recommender: K interest vectors per user, made by capsule routing.
 
     A torch implementation of MIND (Li et al., "Multi-Interest Network with Dynamic Routing for
@@ -106,11 +132,11 @@ class MINDRecommender(FittedRecommender):
         compete with each other for every item, as in retrieval. "label_aware": by label-aware
         attention, as in the paper; interests are further apart but find less. "auto":
         "label_aware" if ``label_attention`` is given, else "mixture".
-    label_attention : "hard", float > 0 or None, default=None
+    label_attention : "hard", float from 1e-10 to 1e10, or None, default=None
         Weights of the interests in the label-aware loss; other losses don't use it. "hard": only
         the interest nearest the target. A number: all interests, weighted by the softmax of this
         number times their similarity to the target. None: "hard".
-    temperature : float > 0, default=0.1
+    temperature : float from 1e-10 to 1e10, default=0.1
         Divisor of the similarities in the loss. Lower: more weight on the hardest negatives.
     item_dropout : float in [0, 1), default=0.2
         Share of the history items that each training sample leaves out at random. Higher: less
@@ -137,10 +163,10 @@ class MINDRecommender(FittedRecommender):
         The target of a sample is drawn from this number of interactions after its history, at
         least 1. Higher, as in PinnerFormer (Pancha et al., KDD 2022): better for recommendations
         that are made before the newest interactions are known, or that must last.
-    learning_rate : float > 0, default=0.01
+    learning_rate : float from 1e-10 to 1e10, default=0.01
         Initial step size of Adam. In tables of more than 20,000 rows (items, values of a feature)
         a step updates only the rows that it uses, by a sparse approximation of Adam.
-    weight_decay : float >= 0, default=0
+    weight_decay : float from 0 to 1e10, default=0
         L2 penalty of Adam. In tables of more than 20,000 rows it applies to the rows that a step
         uses.
     early_stopping : bool, default=False
@@ -179,7 +205,8 @@ class MINDRecommender(FittedRecommender):
         ``k``. If that is no faster than exact search, `fit` warns and uses exact search.
     n_jobs : int or None, default=None
         Number of threads of the search; results don't depend on it. None: 1, or as set by
-        `joblib.parallel_config`. -1: one per processor. Threads of torch and BLAS are not changed.
+        `joblib.parallel_config`. -1: one per processor. 0 is invalid. Threads of torch and BLAS are
+        not changed.
     device : str, default="auto"
         "cpu", "cuda" or "cuda:1" and so on. "auto": a CUDA device if there is one.
     precision : {"float32", "bfloat16"}, default="float32"
@@ -233,44 +260,44 @@ class MINDRecommender(FittedRecommender):
         "tie_order": [StrOptions(set(TIE_ORDERS))],
         "user_features": ["array-like", None],
         "item_features": ["array-like", None],
-        "min_item_count": [Interval(Integral, 1, None, closed="left")],
-        "n_interests": [Interval(Integral, 1, None, closed="left")],
+        "min_item_count": [_count(1)],
+        "n_interests": [_count(1)],
         "adaptive_interests": ["boolean"],
-        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "max_history": [Interval(Integral, 1, None, closed="left")],
-        "n_routing_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_encoder_layers": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "embedding_dim": [_count(1)],
+        "max_history": [_count(1)],
+        "n_routing_iter": [_count(1)],
+        "n_encoder_layers": [StrOptions({"auto"}), _count(0)],
         "loss": [StrOptions({"auto", *LOSSES})],
         "label_attention": [
             StrOptions({"hard", "mixture"}, deprecated={"mixture"}),
-            Interval(Real, 0, None, closed="neither"),
+            _real(MIN_REAL),
             None,
         ],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "item_dropout": [Interval(Real, 0, 1, closed="left")],
-        "n_negatives": [StrOptions({"all"}), Interval(Integral, 1, None, closed="left")],
+        "temperature": [_real(MIN_REAL)],
+        "item_dropout": [_Number(Real, 0, 1, closed="left")],
+        "n_negatives": [StrOptions({"all"}), _count(1)],
         "negative_sampling": [StrOptions(set(STRATEGIES))],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "samples_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
-        "horizon": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [_count(1)],
+        "batch_size": [StrOptions({"auto"}), _count(1)],
+        "samples_per_epoch": [_count(1), None],
+        "horizon": [_count(1)],
+        "learning_rate": [_real(MIN_REAL)],
+        "weight_decay": [_real(0)],
         "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [_Number(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [_count(1)],
         "warm_start": ["boolean"],
         "checkpoint_dir": [str, Path, None],
         "transform_history": [StrOptions({"full", "past"})],
         "index": [StrOptions({"auto", "exact", "annoy", "faiss"})],
-        "n_trees": [Interval(Integral, 1, None, closed="left")],
-        "search_k": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
+        "n_trees": [_count(1)],
+        "search_k": [_count(1), None],
+        "n_jobs": [_Number(Integral, None, -1, closed="right"), _count(1), None],
         "device": [str],
         "precision": [StrOptions({"float32", "bfloat16"})],
-        "random_state": ["random_state"],
+        "random_state": [_count(0, 2**32 - 1), np.random.RandomState, None],
         "verbose": ["verbose"],
-        "dropout": [Interval(Real, 0, 1, closed="left"), Hidden(StrOptions({DEPRECATED}))],
+        "dropout": [_Number(Real, 0, 1, closed="left"), Hidden(StrOptions({DEPRECATED}))],
     }
 
     def __init__(
@@ -363,6 +390,7 @@ class MINDRecommender(FittedRecommender):
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None, *, users: Any = None, items: Any = None) -> Self:
         """Learn item vectors and keep the history of every user.
 
@@ -425,8 +453,12 @@ class MINDRecommender(FittedRecommender):
         ExactSearchWarning
             If an approximate index was asked for and would not be faster; see ``search_k``.
         """
+        self._validate_params()
+        tasks = FitTasks(self, "fit", self.max_epochs, X, y)
         with self._all_or_nothing():
-            self._fit(X, users, items)
+            tasks.begin()
+            self._fit(X, users, items, tasks)
+            tasks.end()
         return self
 
     @contextmanager
@@ -434,15 +466,15 @@ class MINDRecommender(FittedRecommender):
         """Restore the estimator if anything in the block fails, an interrupt included."""
         before = dict(self.__dict__)
         try:
-            yield
+            with torch_defaults():
+                yield
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
 
-    def _fit(self, X: Any, users: Any, items: Any) -> None:
+    def _fit(self, X: Any, users: Any, items: Any, tasks: FitTasks) -> None:
         before: FittedModel | None = getattr(self, "_model", None)
-        self._validate_params()
         settings = self._settings()
         device = resolve_device(self.device)
         if self.index == "faiss":
@@ -454,6 +486,7 @@ class MINDRecommender(FittedRecommender):
         if sizes["n_encoder_layers"] == "auto":
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
         config = NetConfig(n_items=len(prepared.items), **sizes)
+        _check_memory(config)
         seed = _entropy(self.random_state)
         with self._checkpoint(prepared, config, before, seed) as checkpoint:
             if checkpoint is not None:
@@ -463,7 +496,9 @@ class MINDRecommender(FittedRecommender):
             if self.warm_start and before is not None:
                 model.inherit_weights(before)
             net = model.network().to(device)
-            history, moments = self._train(net, model, settings, rng, checkpoint=checkpoint)
+            history, moments = self._train(
+                net, model, settings, rng, tasks=tasks, checkpoint=checkpoint
+            )
             self._keep(model, net, history, moments)
 
     def _keep(
@@ -547,6 +582,7 @@ class MINDRecommender(FittedRecommender):
         )
         return self.dropout  # type: ignore[return-value]
 
+    @with_callbacks
     def partial_fit(
         self, X: Any, y: Any = None, *, users: Any = None, items: Any = None, n_epochs: int = 1
     ) -> Self:
@@ -600,14 +636,17 @@ class MINDRecommender(FittedRecommender):
         check_count(n_epochs, "n_epochs")
         if not hasattr(self, "items_"):
             return self.fit(X, users=users, items=items)
+        self._validate_params()
+        tasks = FitTasks(self, "partial_fit", n_epochs, X, y)
         with self._all_or_nothing():
-            self._partial_fit(X, users, items, n_epochs)
+            tasks.begin()
+            self._partial_fit(X, users, items, n_epochs, tasks)
+            tasks.end()
         return self
 
-    def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int) -> None:
+    def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int, tasks: FitTasks) -> None:
         snapshot = self._fitted()
         before = snapshot.model
-        self._validate_params()
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
         X = self._check_table(X)
@@ -618,10 +657,14 @@ class MINDRecommender(FittedRecommender):
         moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(before))
         marked = with_replay(prepared.interactions, is_new, rng)
         new = prepared.interactions.since(marked, model.config.max_history)
-        epochs, moments = self._train(net, model, settings, rng, new, moments=moments)
-        last = self.n_epochs_
-        history = self.history_ + [e | {"epoch": last + e["epoch"]} for e in epochs]
+        epochs, moments = self._train(net, model, settings, rng, new, tasks=tasks, moments=moments)
+        history = self._continued(epochs)
         self._keep(model, net, history, moments)
+
+    def _continued(self, epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return ``history_`` with the epochs of `partial_fit`."""
+        last = self.n_epochs_
+        return self.history_ + [epoch | {"epoch": last + epoch["epoch"]} for epoch in epochs]
 
     def add_interactions(self, X: Any) -> Self:
         """Extend the histories without training; all users of ``X`` are known afterwards.
@@ -701,6 +744,8 @@ class MINDRecommender(FittedRecommender):
         settings: TrainingSettings,
         rng: np.random.Generator,
         part: tuple[np.ndarray, Interactions] | None = None,
+        *,
+        tasks: FitTasks,
         **start: Any,
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Train, and return the epochs and the state of the optimiser.
@@ -716,8 +761,36 @@ class MINDRecommender(FittedRecommender):
             )
             return [], start.get("moments", {})
         settings = replace(settings, has_row_order=model.schema.has_row_order)
+
+        def attributes(state: State) -> dict[str, Any]:
+            """Return what `_keep` would store if training ended here, with exact search."""
+            now = replace(model, weights=state.best or net.get_weights())
+            history = list(state.history) if part is None else self._continued(state.history)
+            snapshot = Snapshot(now, unit_items(now.network()))
+            return {"history_": history, "n_epochs_": len(history), "_snapshot": snapshot}
+
+        start["begin_epoch"] = lambda epoch: tasks.begin_epoch(epoch, attributes)
         trainer = Trainer(net, model.profile_rows(users), settings, rng, **start)
         return trainer.fit(interactions), trainer.moments()
+
+
+def _check_memory(config: NetConfig) -> None:
+    """Raise if training needs more than the memory of the machine for its largest arrays."""
+    D = config.embedding_dim
+    K = config.n_interests
+    n_moving = D**2 + SelfAttention.n_weights(D) * config.n_encoder_layers + K * config.max_history
+    # 16 bytes for a weight, its gradient and two moments; the table of the items needs at least 4
+    n_bytes = 16 * n_moving + 4 * D * config.n_items + 8 * K**2
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on every system
+        return
+    if n_bytes > memory:
+        sizes = ", ".join(f"{name}={getattr(config, name)}" for name in MEMORY_SIZES)
+        raise InvalidInputError(
+            f"{sizes} and {config.n_items} items need at least {n_bytes / 1e9:,.0f} GB of memory, "
+            f"but this machine has {memory / 1e9:,.0f} GB; use smaller values"
+        )
 
 
 def _entropy(random_state: Any) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checks import check_count, check_option, warn
@@ -46,6 +47,7 @@ from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
 
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
+ANSWER_PARAMETERS = "n_jobs", "transform_history", "device"  # used after `fit`, too
 MAX_PADDED_PLACES = 2**26  # places of arrays wider than the catalogue: 1 GiB
 # Columns of results, beside those of the ids.
 RESULT_COLUMNS = frozenset(
@@ -57,6 +59,7 @@ RESULT_COLUMNS = frozenset(
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Everything that a recommender answers after ``fit``; `MINDRecommender` adds the fitting."""
 
+    _parameter_constraints: ClassVar[dict]
     _snapshot: Snapshot
     user_col: Hashable
     n_jobs: int | None
@@ -122,8 +125,13 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             self._snapshot = Snapshot(model, item_embeddings)
 
     def _fitted(self) -> Snapshot:
-        """Return the snapshot from which one call answers."""
+        """Return the snapshot from which one call answers, after checking what it depends on."""
         check_is_fitted(self, "items_")
+        validate_parameter_constraints(
+            self._parameter_constraints,
+            {name: getattr(self, name) for name in ANSWER_PARAMETERS},
+            caller_name=type(self).__name__,
+        )
         drop_forked_threads()
         return self._snapshot
 
@@ -198,9 +206,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If the directory can't be written to, or the disk is full.
         InvalidInputError
             If ids, feature values or parameters are of a type that is not stored (dates in object
-            columns, a RandomState), or ``index=True`` and the model has no Annoy index.
+            columns, a RandomState), if a parameter was set to an invalid value after `fit`, or
+            ``index=True`` and the model has no Annoy index.
         """
-        self._fitted()
+        check_is_fitted(self, "items_")
         return persistence.save(self, path, index)
 
     @classmethod
@@ -253,13 +262,14 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
               (batch,); and, if ``fit`` was given user features, ``features``, float32 of shape
               (batch, n_values). Its outputs are ``interests``, float32 of shape (batch,
               n_interests, embedding_dim), of unit length, and ``mask``, bool of shape (batch,
-              n_interests), the interests in use. The length is 1 to ``max_history``. Check codes
-              before: onnxruntime counts negative ones from the end.
+              n_interests), the interests in use. The batch may be empty; the length is 1 to
+              ``max_history``. Check codes before: onnxruntime counts negative ones from the end.
             - ``item_vectors.npy``: `item_embeddings_`; the graph reads this file too.
             - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`.
-            - ``about.json``: ``max_history``, and the values that the columns of ``features``
-              stand for: categories, in which True is 1, or the mean and the standard deviation of
-              each number of a number or vector, whose columns are its value and a 1.
+            - ``about.json``: ``max_history``; the values that the columns of ``features`` stand
+              for: categories, in which True is 1, or the mean and the standard deviation of each
+              number of a number or vector, whose columns are its value and a 1; the ``opset`` of
+              the graph (20); and ``oldest_onnxruntime``, the oldest version that reads it ("1.18").
 
         Raises
         ------

@@ -5,8 +5,10 @@ received and what is valid. The recommender and the tables must stay as they wer
 """
 
 import copy
+import os
 import re
 import warnings
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -383,39 +385,39 @@ INVALID_VALUES = {
     "time_col": [1.5, ["timestamp"]],
     "user_features": ["age", 3],
     "item_features": ["topic", 3],
-    "min_item_count": [0, 1.0, None],
+    "min_item_count": [0, 1.0, None, True],
     "precision": ["float16", 32, None],
-    "samples_per_epoch": [0, 1.5, "all"],
-    "horizon": [0, 1.5, None],
-    "n_interests": [0, 2.0, "4"],
+    "samples_per_epoch": [0, 1.5, "all", True],
+    "horizon": [0, 1.5, None, 10**30],
+    "n_interests": [0, 2.0, "4", True, np.True_],
     "adaptive_interests": [2, "yes"],
-    "embedding_dim": [0, 8.0],
-    "max_history": [0, None],
-    "n_routing_iter": [0, 1.5],
-    "n_encoder_layers": [-1, 0.5],
+    "embedding_dim": [0, 8.0, True],
+    "max_history": [0, None, True],
+    "n_routing_iter": [0, 1.5, True],
+    "n_encoder_layers": [-1, 0.5, True],
     "loss": ["soft", None, "hard"],
-    "label_attention": ["soft", 0, -1.0],
-    "temperature": [0, -0.1, float("nan"), float("inf")],
-    "item_dropout": [-0.1, 1, 1.0],
-    "dropout": [-0.1, 1, None],
-    "n_negatives": [0, "none", 1.5],
+    "label_attention": ["soft", 0, -1.0, True, 1e300, 1e-300],
+    "temperature": [0, -0.1, float("nan"), float("inf"), True, 1e-300, 1e300],
+    "item_dropout": [-0.1, 1, 1.0, False],
+    "dropout": [-0.1, 1, None, False],
+    "n_negatives": [0, "none", 1.5, True, 10**30],
     "negative_sampling": ["popular", None],
-    "max_epochs": [0, 1.5],
-    "batch_size": [0, 10.0, "all"],
-    "learning_rate": [0, -1e-3, "auto", float("nan")],
-    "weight_decay": [-1e-3, None, float("inf")],
+    "max_epochs": [0, 1.5, True],
+    "batch_size": [0, 10.0, "all", True],
+    "learning_rate": [0, -1e-3, "auto", float("nan"), True, 1e300, 1e-300, Fraction(1, 100)],
+    "weight_decay": [-1e-3, None, float("inf"), False, float("nan"), 1e300],
     "early_stopping": ["auto", 2],
-    "validation_fraction": [0, 1, 1.5],
-    "n_iter_no_change": [0, None],
+    "validation_fraction": [0, 1, 1.5, True],
+    "n_iter_no_change": [0, None, True],
     "warm_start": ["yes", 2],
     "checkpoint_dir": [0, b"folder", True],
     "transform_history": ["all", None],
     "index": ["hnsw", None],
-    "n_trees": [0, 10.0],
-    "search_k": [0, -1, 2.5],
-    "n_jobs": [2.0, "all"],
+    "n_trees": [0, 10.0, True],
+    "search_k": [0, -1, 2.5, True],
+    "n_jobs": [2.0, "all", 0, True],
     "device": [0, None],
-    "random_state": ["seed", -1, 1.5],
+    "random_state": ["seed", -1, 1.5, True, 2**32],
     "verbose": [-1, "yes"],
 }
 
@@ -435,6 +437,45 @@ def test_parameters(models, name, value, model):
     )
     call, params = fit(X, **{name: value})
     check_error(models, Row(call, ValueError, match, model, params))
+
+
+PARAMETERS_OF_ANSWERS = [
+    ("n_jobs", 0),
+    ("n_jobs", True),
+    ("transform_history", "all"),
+    ("device", 0),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), PARAMETERS_OF_ANSWERS)
+@pytest.mark.parametrize(
+    "call", [lambda rec: rec.recommend([0]), lambda rec: rec.transform(X)], ids=["ask", "transform"]
+)
+def test_parameters_that_become_invalid_after_fit(models, name, value, call):
+    match = f"The '{name}' parameter of MINDRecommender must be .* Got {value!r} instead"
+    check_error(models, Row(call, ValueError, match, "ints", {name: value}))
+
+
+SIZES = {
+    "embedding_dim": 10**9,
+    "max_history": 2**31 - 1,
+    "n_encoder_layers": 10**9,
+    "n_interests": 10**7,
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_beyond_the_memory_of_the_machine(models, monkeypatch, name):
+    monkeypatch.setattr(os, "sysconf", lambda _: 2**17)  # pages, and bytes of each: 17 GB
+    match = rf"{name}={SIZES[name]}.* and \d+ items need at least [\d,]+ GB of .* has 17 GB; use sm"
+    for model in ("unfitted", "ints"):
+        call, params = fit(X, **{name: SIZES[name]})
+        check_error(models, Row(call, InvalidInputError, match, model, params))
+
+
+def test_where_the_memory_of_the_machine_is_unknown(monkeypatch):
+    monkeypatch.delattr(os, "sysconf")
+    assert MINDRecommender(**SMALL).fit(X).n_epochs_ == 1
 
 
 # ------------------------------------------------------------------ before fit
@@ -460,7 +501,8 @@ METHODS = {
     "add_interactions": lambda rec: rec.add_interactions(X),
 }
 WITHOUT_A_FIT = {
-    "fit", "fit_transform", "get_params", "load", "partial_fit", "set_params", "set_output",
+    "fit", "fit_transform", "get_params", "load", "partial_fit", "set_callbacks", "set_params",
+    "set_output",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ What it answers is compared with a brute-force search over its public vectors, w
 `skmind.metrics`, and with itself where two ways must lead to the same place.
 """
 
+import contextlib
 import copy
 import logging
 import random
@@ -1372,3 +1373,58 @@ def test_an_old_name_warns_and_means_the_same(X, old, new, message):
 def test_old_names_that_contradict_the_new_ones(X, parameters, message):
     with pytest.raises(InvalidInputError, match=message):
         MINDRecommender(**SMALL, **parameters).fit(X)
+
+
+# ------------------------------------------------------------------ the modes of torch
+
+
+@contextlib.contextmanager
+def set_and_restored(function, value, usual):
+    function(value)
+    try:
+        yield
+    finally:
+        function(usual)
+
+
+TORCH_MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "float64": lambda: set_and_restored(torch.set_default_dtype, torch.float64, torch.float32),
+    "default device": lambda: set_and_restored(torch.set_default_device, "meta", None),
+}
+
+
+@pytest.mark.parametrize("mode", TORCH_MODES)
+@pytest.mark.parametrize("params", [{}, {"n_encoder_layers": 1, "early_stopping": True}])
+def test_results_do_not_depend_on_the_modes_of_torch(X, mode, params):
+    def results():
+        rec = MINDRecommender(**SMALL, **params).fit(X)
+        rec.partial_fit(X.iloc[:30]).add_interactions(X.iloc[30:40])
+        copied = copy.deepcopy(rec)
+        user, item = copied.recommend(k=1).iloc[0][["user_id", "item_id"]].tolist()
+        return copied.recommend(k=5), copied.explain(int(user), int(item)), rec._model.weights
+
+    expected = results()
+    with TORCH_MODES[mode]():
+        received = results()
+    for table, same in zip(received[:2], expected[:2], strict=True):
+        pd.testing.assert_frame_equal(table, same, check_exact=True)
+    for name, array in received[2].items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, expected[2][name])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_interrupted_fit_restores_the_modes_of_torch(X, monkeypatch, mode):
+    def interrupted(*_, **__):
+        assert torch.is_grad_enabled()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(skmind._estimator, "prepare", interrupted)
+    with mode():
+        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        with pytest.raises(KeyboardInterrupt):
+            MINDRecommender(**SMALL).fit(X)
+        assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before

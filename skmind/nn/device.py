@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -51,8 +53,13 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
         raise InvalidInputError(
             f"device={device!r} is not supported; use 'auto', 'cpu', 'cuda' or 'cuda:1'"
         )
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        message = f"device={device!r}, but torch finds no CUDA device; use 'auto'"
+    if resolved.type == "cuda":
+        is_available = torch.cuda.is_available()
+        n_devices = torch.cuda.device_count()
+        if is_available and not 0 < n_devices <= (resolved.index or 0):
+            return resolved
+        n_found = f"{n_devices} CUDA devices" if is_available else "no CUDA device"
+        message = f"device={device!r}, but torch finds {n_found}; use 'auto'"
         if not fall_back:
             raise InvalidInputError(message)
         warn(f"{message}. The fitted model runs on the CPU", DeviceFallbackWarning)
@@ -64,6 +71,24 @@ def to_device(values: np.ndarray, device: torch.device) -> Tensor:
     """Return the array as a tensor on the device; copied to a GPU asynchronously."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Use torch's default modes in a block, and restore the caller's modes after it.
+
+    Gradients are computed, tensors are created on the CPU unless a device is given, and autocast is
+    off.
+    """
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        modes.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.cuda.is_available():
+            modes.enter_context(torch.autocast("cuda", enabled=False))
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        yield
 
 
 def drop_forked_threads() -> None:

@@ -31,16 +31,17 @@ class SelfAttention(nn.Module):
     def __init__(self, embedding_dim: int, max_history: int, generator: torch.Generator) -> None:
         super().__init__()
         D = embedding_dim
+        dtype = torch.float32  # for any torch.set_default_dtype
         most_heads = max(1, D // MIN_HEAD_DIM)
         self.n_heads = next(H for H in range(most_heads, 0, -1) if D % H == 0)
-        self.norms = nn.ModuleList([nn.LayerNorm(D), nn.LayerNorm(D)])
-        maps = torch.empty(3 * D, D).normal_(std=D**-0.5, generator=generator)
+        self.norms = nn.ModuleList([nn.LayerNorm(D, dtype=dtype), nn.LayerNorm(D, dtype=dtype)])
+        maps = torch.empty(3 * D, D, dtype=dtype).normal_(std=D**-0.5, generator=generator)
         self.queries_keys_values = nn.Parameter(maps)
-        inner = torch.empty(D, D).normal_(std=D**-0.5, generator=generator)
+        inner = torch.empty(D, D, dtype=dtype).normal_(std=D**-0.5, generator=generator)
         self.inner = nn.Parameter(inner)
-        self.merge = nn.Parameter(torch.zeros(D, D))
-        self.outer = nn.Parameter(torch.zeros(D, D))
-        self.age_bias = nn.Parameter(torch.zeros(self.n_heads, max_history))
+        self.merge = nn.Parameter(torch.zeros(D, D, dtype=dtype))
+        self.outer = nn.Parameter(torch.zeros(D, D, dtype=dtype))
+        self.age_bias = nn.Parameter(torch.zeros(self.n_heads, max_history, dtype=dtype))
 
     @staticmethod
     def n_weights(embedding_dim: int) -> int:

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
-from .device import to_device
+from .device import to_device, torch_defaults
 from .network import MINDNet
 
 MAX_HISTORIES_PER_PASS = 512  # more cost memory and time
@@ -49,6 +49,7 @@ class Encoded(NamedTuple):
     norms: np.ndarray
 
 
+@torch_defaults()
 @torch.inference_mode()
 def encode(
     net: MINDNet,
@@ -90,6 +91,7 @@ def encode(
     )
 
 
+@torch_defaults()
 @torch.inference_mode()
 def unit_items(net: MINDNet) -> np.ndarray:
     """Return the normalised vectors of all items, float32 of shape (n_items, D)."""
@@ -115,6 +117,7 @@ class Explanation(NamedTuple):
     contributions: np.ndarray
 
 
+@torch_defaults()
 @torch.inference_mode()
 def explain(
     net: MINDNet, history: np.ndarray, item: int, user_features: sparse.csr_matrix | None = None

@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .device import to_device
+from .device import to_device, torch_defaults
 from .encoder import SelfAttention
 from .optim import is_large
 from .routing import interest_mask, route, squash, unit
@@ -87,7 +87,8 @@ class Interests(NamedTuple):
 def _normal_parameter(
     shape: tuple[int, int], std: float, generator: torch.Generator
 ) -> nn.Parameter:
-    return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
+    values = torch.empty(shape, dtype=torch.float32)
+    return nn.Parameter(values.normal_(std=std, generator=generator))
 
 
 def _gather_rows(table: Tensor, rows: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ def _gather_rows(table: Tensor, rows: Tensor) -> Tensor:
 
     The gradient of ``index_select`` costs less than that of ``F.embedding``.
     """
-    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
+    return table.index_select(0, rows.reshape(-1)).view(*rows.shape, table.shape[1])
 
 
 def _gather_by_age(values: Tensor, age: Tensor) -> Tensor:
@@ -214,13 +215,14 @@ class MINDNet(nn.Module):
         self.item_share: Tensor
         self.item_embedding = _normal_parameter((config.n_items, D), std, generator)
         self.bilinear = _normal_parameter((D, D), std, generator)
-        self.recency = nn.Parameter(torch.zeros(K, L))
-        self.register_buffer("logits", torch.randn(K, L, generator=generator))
+        self.recency = nn.Parameter(torch.zeros(K, L, dtype=torch.float32))
+        logits = torch.randn(K, L, dtype=torch.float32, generator=generator)
+        self.register_buffer("logits", logits)
         self.layers = nn.ModuleList(
             SelfAttention(D, L, generator) for _ in range(config.n_encoder_layers)
         )
         if config.n_encoder_layers:
-            self.layers_norm = nn.LayerNorm(D)
+            self.layers_norm = nn.LayerNorm(D, dtype=torch.float32)
             self.state = _normal_parameter((D, D), 1 / D, generator)  # states of length √D
         share = torch.from_numpy(item_share.astype(np.float32))[:, None]
         self.register_buffer("item_share", share, persistent=False)
@@ -240,9 +242,11 @@ class MINDNet(nn.Module):
 
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Copy weights that `get_weights` returned into the network; they may be read-only."""
-        self.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+        tensors = {name: torch.tensor(value, device="cpu") for name, value in weights.items()}
+        self.load_state_dict(tensors)
 
     @classmethod
+    @torch_defaults()
     def of_weights(
         cls,
         weights: dict[str, np.ndarray],
@@ -262,7 +266,7 @@ class MINDNet(nn.Module):
         shared = {
             name: torch.from_numpy(value)
             if value.flags.writeable and value.ctypes.data % TENSOR_ALIGNMENT == 0
-            else torch.tensor(value)
+            else torch.tensor(value, device="cpu")
             for name, value in weights.items()
         }
         net.load_state_dict(shared, assign=True)
@@ -395,7 +399,8 @@ class MINDNet(nn.Module):
         n_left = lengths[:, None] - columns[:Q]  # (B, Q) items from a column on; below 1 in padding
         adaptive = self.config.adaptive_interests
         mask = interest_mask(n_left, self.config.n_interests, adaptive)  # (B, Q, K)
-        routing_mask = mask if adaptive else mask[:1]  # all rows are equal if not adaptive
+        # All rows are ones if not adaptive; the batch may be empty.
+        routing_mask = mask if adaptive else mask.new_ones(1, *mask.shape[1:])
         projected = self._project(history, items) * in_history[..., None]  # (B, L, D)
         sums, weights = self._route_queries(projected, visible[:, :Q], routing_mask, age[:Q])
         weights = weights * in_history[:, None]  # (B, K, L)

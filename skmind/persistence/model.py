@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,8 @@ from .._model import FittedModel, Snapshot
 from ..data.ids import IdEncoder
 from ..data.prepare import Schema
 from ..data.tables import scalar_array
-from ..exceptions import InvalidInputError, ModelFileError
+from ..exceptions import DeviceFallbackWarning, InvalidInputError, ModelFileError
+from ..nn.device import resolve_device
 from ..nn.network import NetConfig
 from ..retrieval.annoy import AnnoyIndex
 from ..retrieval.calibration import Plan
@@ -39,6 +41,7 @@ from .store import file_name, parse, read_files, read_manifest, write
 def save(estimator: Any, path: Any, index: bool) -> str:
     """Write a fitted estimator; see `FittedRecommender.save`."""
     manifest = manifest_of(estimator)
+    _check_parameters(estimator, manifest["parameters"])
     arrays = estimator._model.to_arrays() | {"item_embeddings": estimator.item_embeddings_}
     contents: dict[str, np.ndarray | bytes] = {CARD_FILE: model_card(manifest).encode()}
     for name, spec in array_specs(manifest).items():
@@ -61,6 +64,27 @@ def save(estimator: Any, path: Any, index: bool) -> str:
         built_index = estimator._model.plan.build(estimator.item_embeddings_)
         contents[INDEX_FILE] = _index_bytes(built_index)
     return write(Path(path), manifest, contents)
+
+
+def _check_parameters(estimator: Any, parameters: Mapping[str, Any]) -> None:
+    """Check what `load` checks of the parameters, which may have changed since `fit`."""
+    try:
+        _unfitted(type(estimator), parameters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeviceFallbackWarning)
+            resolve_device(parameters["device"], fall_back=True)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"the model can't be saved, because it could not be loaded: {error}; use set_params() "
+            "to set a valid value; this doesn't change what the model has learned"
+        ) from error
+
+
+def _unfitted(cls: Any, parameters: Mapping[str, Any]) -> Any:
+    """Return an estimator with the parameters of a saved model, which are checked."""
+    estimator = cls(**current_parameters(parameters))
+    estimator._validate_params()
+    return estimator
 
 
 def _to_json_list(values: np.ndarray, name: str) -> bytes:
@@ -139,8 +163,7 @@ def _build_estimator(
     cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Any:
     """Check what the arrays mean to each other, then rebuild the fitted estimator."""
-    estimator = cls(**current_parameters(manifest["parameters"]))
-    estimator._validate_params()
+    estimator = _unfitted(cls, manifest["parameters"])
     for name, value in manifest["attributes"].items():
         if value is not None:
             is_names = name == "feature_names_in_"

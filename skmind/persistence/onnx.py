@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from torch.nn import functional as F
 from .._model import FittedModel
 from ..data.features import Feature
 from ..exceptions import ExportError, InvalidInputError
+from ..nn.device import torch_defaults
 from ..nn.inference import blocks, encode, unit_items
 from ..nn.network import MINDNet
 
@@ -25,6 +29,10 @@ EXPORT_FORMAT = 1
 MAX_DIFFERENCE = 1e-5  # between the interests of the graph and those of the network
 GRAPH_FILE = "user_tower.onnx"
 VECTORS_FILE = "item_vectors.npy"
+OPSET = 20
+IR_VERSION = 10
+OLDEST_RUNTIME = "1.18"  # of onnxruntime, that reads this opset and this version of the format
+LOGGERS = "torch.onnx", "onnxscript", "onnx_ir"
 
 
 class _UserTower(nn.Module):
@@ -60,7 +68,8 @@ class _UserTower(nn.Module):
         # histories instead of all items.
         items = F.embedding(history, self.item_vectors) * F.embedding(history, self.item_lengths)
         positions = torch.arange(B * L).view(B, L)
-        interests = self.net(positions, lengths, items.view(B * L, -1), profile)
+        D = self.item_vectors.shape[1]  # an inferred size fails for a batch of 0
+        interests = self.net(positions, lengths, items.view(B * L, D), profile)
         return interests.vectors, interests.used
 
     def example_inputs(self) -> dict[str, Tensor]:
@@ -68,10 +77,11 @@ class _UserTower(nn.Module):
         L = min(2, self.net.config.max_history)
         inputs = {"history": torch.zeros(2, L, dtype=torch.int64), "lengths": torch.tensor([L, 0])}
         if self.user_values is not None:
-            inputs["features"] = torch.zeros(2, len(self.user_values))
+            inputs["features"] = torch.zeros(2, len(self.user_values), dtype=torch.float32)
         return inputs
 
 
+@torch_defaults()
 def export(model: FittedModel, path: Any) -> None:
     """Write the directory ``path``; see `FittedRecommender.export_onnx`.
 
@@ -98,6 +108,8 @@ def export(model: FittedModel, path: Any) -> None:
     user_features = model.prepared.user_features.encoder.features
     about = {
         "format": EXPORT_FORMAT,
+        "opset": OPSET,
+        "oldest_onnxruntime": OLDEST_RUNTIME,
         "max_history": model.config.max_history,
         "user_features": [_describe_feature(feature) for feature in user_features],
     }
@@ -158,18 +170,19 @@ def _write_graph(tower: _UserTower, folder: Path, onnx_ir: Any) -> None:
     inputs = tower.example_inputs()
     shapes = {name: {0: "batch"} for name in inputs}
     shapes["history"][1] = "length"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # users can't act on warnings from inside the exporter
+    with _silenced():
         program: Any = torch.onnx.export(
             tower,
             kwargs=inputs,
             input_names=list(inputs),
             output_names=["interests", "mask"],
             dynamic_shapes=shapes,
+            opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
     model = onnx_ir.passes.common.ClearMetadataAndDocStringPass()(program.model).model
+    model.ir_version = IR_VERSION
     initializer = model.graph.initializers["item_vectors"]
     array = initializer.const_value
     initializer.const_value = onnx_ir.ExternalTensor(
@@ -182,6 +195,22 @@ def _write_graph(tower: _UserTower, folder: Path, onnx_ir: Any) -> None:
         base_dir=folder,
     )
     onnx_ir.save(model, folder / GRAPH_FILE)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Hide what the exporter warns of and logs, because users can't act on it."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _check_graph(model: FittedModel, net: MINDNet, session: Any) -> None:

@@ -95,4 +95,6 @@ def run_in_threads(
 
     Threads suffice: numpy, Annoy and faiss release the interpreter while they search.
     """
+    if n_jobs is not None:  # more threads than parts would have nothing to do
+        n_jobs = min(n_jobs, max(1, len(parts)))
     Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(function)(part) for part in parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,9 @@ class Trainer:
     moments : dict or None, default=None
         The result of `moments` after an earlier `fit`, to continue that fit: the learning rate
         stays at its final value. None: the optimisers start afresh, and the rate falls linearly.
+    begin_epoch : callable or None, default=None
+        Called with the number of an epoch when it begins. What it returns is called with the
+        `State` at the end of the epoch, and returns whether to stop.
 
     Attributes
     ----------
@@ -104,7 +108,9 @@ class Trainer:
         rng: np.random.Generator,
         checkpoint: Checkpoint | None = None,
         moments: dict[str, dict[str, Any]] | None = None,
+        begin_epoch: Callable[[int], Callable[[State], bool]] | None = None,
     ) -> None:
+        self.begin_epoch = begin_epoch
         self.net = net
         self.user_features = user_features
         self.settings = settings
@@ -159,9 +165,11 @@ class Trainer:
         if self.checkpoint is not None:
             self.checkpoint.read(state)
         n_done = len(state.history)
+        is_stopped = False
         with Progress(batches.n_samples, settings.max_epochs, n_done, settings.verbose) as progress:
-            while not self._is_finished(state.history):
+            while not is_stopped and not self._is_finished(state.history):
                 epoch = len(state.history) + 1
+                end_epoch = None if self.begin_epoch is None else self.begin_epoch(epoch)
                 progress.start_epoch(epoch)
                 record = self._run_epoch(epoch, batches, sampler, progress)
                 state.history.append(record)
@@ -175,6 +183,7 @@ class Trainer:
                 progress.end_epoch(record["samples_per_second"])
                 if self.checkpoint is not None:
                     self.checkpoint.write(state)
+                is_stopped = end_epoch is not None and end_epoch(state)
         if state.best:
             self.net.set_weights(state.best)
         return state.history
@@ -382,7 +391,8 @@ class Trainer:
 
     def _random_mask(self, probability: float | Tensor, *shape: int) -> Tensor:
         """Return a bool Tensor of this shape that is true with this probability."""
-        return torch.rand(shape, generator=self.generator, device=self.device) < probability
+        drawn = torch.rand(shape, dtype=torch.float32, generator=self.generator, device=self.device)
+        return drawn < probability
 
     def _to_device(self, values: np.ndarray) -> Tensor:
         return to_device(values, self.device)

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import warnings
 
@@ -7,7 +8,7 @@ import torch
 
 from skmind.exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
 from skmind.nn import device
-from skmind.nn.device import drop_forked_threads, resolve_device, to_device
+from skmind.nn.device import drop_forked_threads, resolve_device, to_device, torch_defaults
 
 
 def test_auto_is_cuda_if_available(monkeypatch):
@@ -122,3 +123,52 @@ def test_a_real_fork_is_noticed():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(n_threads)
+
+
+@contextlib.contextmanager
+def default_device(name):
+    torch.set_default_device(name)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+def modes():
+    return (
+        torch.is_inference_mode_enabled(),
+        torch.is_grad_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_default_device(),
+    )
+
+
+MODES = {
+    "none": contextlib.nullcontext,
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "default device": lambda: default_device("meta"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_torch_are_the_defaults_in_a_block_and_restored_after_it(mode):
+    with MODES[mode]():
+        before = modes()
+        with torch_defaults():
+            assert modes() == (False, True, False, torch.device("cpu"))
+        assert modes() == before
+        with pytest.raises(KeyboardInterrupt), torch_defaults():
+            raise KeyboardInterrupt
+        assert modes() == before
+
+
+def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(InvalidInputError, match="device='cuda:2', but torch finds 2 CUDA devices"):
+        resolve_device("cuda:2")
+    with pytest.warns(DeviceFallbackWarning, match="finds 2 CUDA devices.*answers from the CPU"):
+        assert resolve_device("cuda:2", fall_back=True) == torch.device("cpu")

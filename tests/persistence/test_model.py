@@ -294,6 +294,47 @@ def test_ids_that_are_not_valid_text_are_not_saved(fitted, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+INVALID_PARAMETERS = [
+    ("n_interests", "x", "must be an int .* Got 'x' instead"),
+    ("n_interests", True, "must be an int .* Got True instead"),
+    ("n_jobs", 0, "must be an int .* Got 0 instead"),
+    ("temperature", float("nan"), "must be a float .* Got nan instead"),
+    ("learning_rate", 1e300, "must be a float .* Got 1e.300 instead"),
+    ("loss", "soft", "must be a str among .* Got 'soft' instead"),
+    ("user_features", 3, "must be an array-like or None. Got 3 instead"),
+    ("device", "abacus", "device='abacus' is not supported"),
+    ("device", torch.device("cpu"), r"device is device\(type='cpu'\), which can't be saved"),
+    ("random_state", np.random.RandomState(0), "random_state is RandomState.* can't be saved"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), INVALID_PARAMETERS)
+def test_parameters_with_which_load_would_fail_are_not_saved(
+    fitted, tmp_path, name, value, message
+):
+    changed = copy.deepcopy(fitted).set_params(**{name: value})
+    with pytest.raises(InvalidInputError, match=f"{message}.*; use set_params"):
+        changed.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    fitted.save(tmp_path / "model")
+    with pytest.raises(InvalidInputError, match="use set_params"):
+        changed.save(tmp_path / "model")
+    assert_same(MINDRecommender.load(tmp_path / "model"), fitted)
+
+
+def test_parameters_of_another_machine_and_of_numpy_are_saved(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    changed = copy.deepcopy(fitted).set_params(
+        device="cuda:3", n_interests=np.int64(3), temperature=np.float32(0.5), checkpoint_dir=5
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        changed.save(tmp_path / "model")
+    with pytest.warns(DeviceFallbackWarning, match="'cuda:3'"):
+        loaded = MINDRecommender.load(tmp_path / "model")
+    assert (loaded.n_interests, loaded.temperature) == (3, 0.5)
+
+
 def test_only_a_fitted_model_is_saved(tmp_path):
     with pytest.raises(ValueError, match="not fitted"):
         MINDRecommender().save(tmp_path / "model")

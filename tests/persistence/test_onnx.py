@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 
 from skmind import MINDRecommender
@@ -21,6 +23,7 @@ from skmind.persistence import onnx
 
 needed = "the ONNX export is optional: pip install skmind[onnx]"
 onnxruntime = pytest.importorskip("onnxruntime", reason=needed)
+onnx_ir = pytest.importorskip("onnx_ir", reason=needed)
 pytest.importorskip("onnxscript", reason=needed)
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +62,10 @@ def example():
 def exported(rec, data, folder):
     """Export a fitted model; return it, its export, and the item ids per user, oldest first."""
     rec.export_onnx(folder)
+    return exported_already(rec, data, folder)
+
+
+def exported_already(rec, data, folder):
     ordered = data.sort_values("timestamp", kind="stable")
     return SimpleNamespace(
         rec=rec,
@@ -126,6 +133,52 @@ def test_the_example_recommends_the_same_to_every_user_of_movielens(movielens):
     items = rec.items_[:2].tolist()
     answers = checked_answers(movielens, [items, [-1, *items, 10**30], []], k=5)
     assert answers[0] == answers[1]  # unknown items, negative ones too, are ignored
+
+
+@pytest.mark.parametrize("name", ["with_features", "movielens"])
+@pytest.mark.parametrize("length", [1, 3, 6])
+def test_an_empty_batch_has_no_interests(request, name, length):
+    made = request.getfixturevalue(name)
+    empty = {key: value[:0] for key, value in inputs(made).items()}
+    empty["history"] = empty["history"][:, :length]
+    interests, mask = made.tower.run(None, empty)
+    assert interests.shape == (0, made.rec.n_interests, made.rec.embedding_dim)
+    assert mask.shape == (0, made.rec.n_interests)
+    assert made.server.recommend([]) == []
+
+
+def test_the_oldest_runtime_is_stated(with_features):
+    about = json.loads((with_features.folder / "about.json").read_text())
+    graph = onnx_ir.load(with_features.folder / "user_tower.onnx")
+    assert about["opset"] == graph.opset_imports[""] == 20
+    assert graph.ir_version == 10
+    assert about["oldest_onnxruntime"] == "1.18"  # the first to read version 10 of the format
+
+
+def test_an_export_is_silent_and_independent_of_the_modes_of_torch(tmp_path, capfd):
+    settings = {"n_encoder_layers": 2, "adaptive_interests": False}
+    rec = MINDRecommender(**SMALL, **settings).fit(X)
+    heard = logging.Handler()
+    heard.records = []
+    heard.emit = heard.records.append
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    logger.addHandler(heard)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            rec.export_onnx(tmp_path / "model")
+        assert heard.records == []
+        logger.warning("after an export, torch may warn again")
+        assert len(heard.records) == 1
+    finally:
+        torch.set_default_dtype(torch.float32)
+        logger.removeHandler(heard)
+    made = exported_already(rec, X, tmp_path / "model")
+    assert "torchvision" not in capfd.readouterr().err
+    interests, _ = made.tower.run(None, inputs(made))
+    np.testing.assert_allclose(interests, rec.interests(rec.users_), atol=1e-5)
+    empty = {"history": np.zeros((0, 4), np.int64), "lengths": np.zeros(0, np.int64)}
+    assert made.tower.run(None, empty)[0].shape == (0, 4, 8)
 
 
 def test_item_vectors_are_stored_once(movielens):
