@@ -383,6 +383,7 @@ INVALID_VALUES = {
     "user_col": [None, 1.5, ["user_id"]],
     "item_col": [None, 1.5],
     "time_col": [1.5, ["timestamp"]],
+    "tie_order": ["row", None, True],
     "user_features": ["age", 3],
     "item_features": ["topic", 3],
     "min_item_count": [0, 1.0, None, True],
