@@ -59,9 +59,10 @@ class _InteractionSplitter(BaseCrossValidator):
         columns = {name: value for name, value in vars(self).items() if name.endswith("_col")}
         has_default = not {_DEFAULT_USER_COL, _DEFAULT_TIME_COL}.isdisjoint(columns.values())
         X = as_table(X, may_be_sessions=has_default)
-        if _is_array(X) and has_default:
+        if not _is_array(X):
+            check_columns(X, columns)
+        elif has_default:
             check_log(X)
-        check_columns(X, columns)
         return X
 
 

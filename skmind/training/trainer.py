@@ -256,7 +256,10 @@ class Trainer:
             Mean loss of the samples before the step.
         """
         is_bfloat16 = self.settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_bfloat16):
+        # A block inside of another one would keep its copies of the weights, which a step changes.
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=is_bfloat16, cache_enabled=False
+        ):
             loss = self._loss(batch, sampler)
         self.net.zero_grad()
         loss.backward()
@@ -517,7 +520,7 @@ def hold_out(
     held_out : tuple of two ndarrays of shape (n,), int, or None
         Users, ascending, and their last items; None if no user has three events.
     rest : Interactions
-        The other events; without times if some are held out.
+        The other events.
 
     Warns
     -----
