@@ -602,7 +602,7 @@ INVALID_CALLS = [
     Row(
         lambda rec: rec.similar_items([1, 999]),
         UnknownIdError,
-        "^the item 999 was not in fit; items_ has those that were",
+        "^the item 999 was not in fit; items_ has the known ids",
     ),
     Row(
         lambda rec: rec.explain(0, 999), UnknownIdError, "^the item 999 was not in fit; items_ has"
