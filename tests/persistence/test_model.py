@@ -288,7 +288,7 @@ def test_a_state_that_could_not_be_read_is_not_saved(fitted, tmp_path, alter):
 def test_ids_that_are_not_valid_text_are_not_saved(fitted, tmp_path):
     changed = copy.deepcopy(fitted)
     changed.users_[0] = "\ud800"
-    with pytest.raises(InvalidInputError, match="ud800' has half of a surrogate pair, which no fi"):
+    with pytest.raises(InvalidInputError, match="ud800' has half of a surrogate pair, which UTF-8"):
         changed.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
