@@ -236,7 +236,7 @@ FIT = {
     "no rows in a list": (*fit([]), NO_TABLE.format("1D"), ValueError),
     "min_item_count too high": (
         *fit(X, min_item_count=1000),
-        r"min_item_count=1000 leaves no item: the most frequent one has \d+ inter.*; lower min_item",
+        r"min_item_count=1000 leaves no item: the most frequent one has \d+ .*; lower min_item_c",
     ),
     # not a table
     "None": (*fit(None), NO_TABLE.format("scalar"), ValueError),
