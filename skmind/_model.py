@@ -272,7 +272,9 @@ class FittedModel:
         mask : ndarray of shape (n, n_interests), bool
             Interests in use.
         """
-        n, K, D = histories.n_users, self.config.n_interests, self.config.embedding_dim
+        n = histories.n_users
+        K = self.config.n_interests
+        D = self.config.embedding_dim
         interests = np.zeros((n, K, D), dtype=np.float32)
         mask = np.zeros((n, K), dtype=bool)
         for rows in blocks(n, self.config.max_history):

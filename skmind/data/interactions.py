@@ -106,7 +106,8 @@ class Interactions(Ragged):
         if self.times is None:
             raise InvalidInputError("the interactions have no times; set time_col and fit again")
         self._check_kind(times)
-        low, high = self.offsets[users], self.offsets[users + 1]
+        low = self.offsets[users]
+        high = self.offsets[users + 1]
         while (low < high).any():  # binary search, for all users at once
             middle = (low + high) // 2
             is_before = (low < high) & (self.times[np.minimum(middle, high - 1)] < times)
