@@ -407,16 +407,16 @@ class MINDRecommender(FittedRecommender):
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Restore the estimator if the block raises an exception, including KeyboardInterrupt."""
-        before = dict(self.__dict__)
+        attributes_before = dict(self.__dict__)
         try:
             yield
         except BaseException:
             self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update(attributes_before)
             raise
 
     def _fit(self, X: Any, users: Any, items: Any) -> None:
-        before: FittedModel | None = getattr(self, "_model", None)
+        previous: FittedModel | None = getattr(self, "_model", None)
         self._validate_params()
         settings = self._settings()
         device = resolve_device(self.device)
@@ -427,16 +427,16 @@ class MINDRecommender(FittedRecommender):
         prepared = prepare(X, schema, users=users, items=items, min_item_count=self.min_item_count)
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
-            sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
+            sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, previous)
         config = NetConfig(n_items=len(prepared.items), **sizes)
         seed = _entropy(self.random_state)
-        with self._checkpoint(prepared, config, before, seed) as checkpoint:
+        with self._checkpoint(prepared, config, previous, seed) as checkpoint:
             if checkpoint is not None:
                 seed = checkpoint.seed
             rng = np.random.default_rng(seed)
             model = FittedModel.untrained(prepared, schema, config, int(rng.integers(2**31)))
-            if self.warm_start and before is not None:
-                model.inherit_weights(before)
+            if self.warm_start and previous is not None:
+                model.inherit_weights(previous)
             net = model.network().to(device)
             history, moments = self._train(net, model, settings, rng, checkpoint=checkpoint)
             self._keep(model, net, history, moments)
@@ -467,7 +467,7 @@ class MINDRecommender(FittedRecommender):
         return plan, index
 
     def _checkpoint(
-        self, prepared: Prepared, config: NetConfig, before: FittedModel | None, seed: int
+        self, prepared: Prepared, config: NetConfig, previous: FittedModel | None, seed: int
     ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint_dir is None:
             return nullcontext()
@@ -476,7 +476,7 @@ class MINDRecommender(FittedRecommender):
             del inputs[name]
         if isinstance(self.random_state, Integral):  # a random seed is in the checkpoint
             inputs["seed"] = seed
-        weights = before.weights.values() if self.warm_start and before is not None else ()
+        weights = previous.weights.values() if self.warm_start and previous is not None else ()
         return open_checkpoint(self.checkpoint_dir, fingerprint(inputs, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
@@ -579,21 +579,21 @@ class MINDRecommender(FittedRecommender):
 
     def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int) -> None:
         snapshot = self._fitted()
-        before = snapshot.model
+        previous = snapshot.model
         self._validate_params()
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
         X = self._check_table(X)
-        prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
-        model = extend_model(before, prepared, snapshot.item_embeddings)
+        prepared, is_new = grow(previous.prepared, X, previous.schema, users=users, items=items)
+        model = extend_model(previous, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
-        moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(before))
+        moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(previous))
         marked = with_replay(prepared.interactions, is_new, rng)
-        new = prepared.interactions.since(marked, model.config.max_history)
-        epochs, moments = self._train(net, model, settings, rng, new, moments=moments)
-        last = self.n_epochs_
-        history = self.history_ + [e | {"epoch": last + e["epoch"]} for e in epochs]
+        to_train = prepared.interactions.since(marked, model.config.max_history)
+        epochs, moments = self._train(net, model, settings, rng, to_train, moments=moments)
+        n_epochs_before = self.n_epochs_
+        history = self.history_ + [e | {"epoch": n_epochs_before + e["epoch"]} for e in epochs]
         self._keep(model, net, history, moments)
 
     def add_interactions(self, X: Any) -> Self:
@@ -623,18 +623,18 @@ class MINDRecommender(FittedRecommender):
         IgnoredDataWarning
             If rows have unknown items; these rows are left out, but their users become known.
         """
-        before = self._fitted()
-        model = before.model
+        snapshot = self._fitted()
+        model = snapshot.model
         prepared = append(model.prepared, self._check_table(X), model.schema)
-        extended = extend_model(model, prepared, before.item_embeddings)
+        extended = extend_model(model, prepared, snapshot.item_embeddings)
         is_same_network = extended.weights is model.weights
-        net = before.net if is_same_network else None
-        self._snapshot = Snapshot(extended, before.item_embeddings, net, before.index)
+        net = snapshot.net if is_same_network else None
+        self._snapshot = Snapshot(extended, snapshot.item_embeddings, net, snapshot.index)
         return self
 
-    def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:
-        if self.warm_start and before is not None:
-            return before.config.n_encoder_layers
+    def _auto_layers(self, interactions: Interactions, previous: FittedModel | None) -> int:
+        if self.warm_start and previous is not None:
+            return previous.config.n_encoder_layers
         n_samples = interactions.n_samples.sum()
         return int(n_samples >= SAMPLES_PER_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 

@@ -229,15 +229,15 @@ class FittedModel:
             One array per table in `weights`, by name: for each row of the table, the row of the
             same item or feature value in ``previous``, or -1 if there is none.
         """
-        mine = self.prepared
-        theirs = previous.prepared
+        own_data = self.prepared
+        previous_data = previous.prepared
         return {
-            "item_embedding": theirs.items.encode(mine.items.ids),
-            "item_values.weight": mine.item_features.encoder.columns_in(
-                theirs.item_features.encoder
+            "item_embedding": previous_data.items.encode(own_data.items.ids),
+            "item_values.weight": own_data.item_features.encoder.columns_in(
+                previous_data.item_features.encoder
             ),
-            "user_values.weight": mine.user_features.encoder.columns_in(
-                theirs.user_features.encoder
+            "user_values.weight": own_data.user_features.encoder.columns_in(
+                previous_data.user_features.encoder
             ),
         }
 

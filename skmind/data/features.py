@@ -301,10 +301,10 @@ def _extend_vocabulary(feature: Feature, column: pd.Series) -> Feature:
     if feature.kind == "multiple":
         column = _explode_lists(column)
     values = _vocabulary(feature.name, column)
-    new = values[pd.Index(feature.values).get_indexer(values) < 0]
-    if not len(new):
+    new_values = values[pd.Index(feature.values).get_indexer(values) < 0]
+    if not len(new_values):
         return feature
-    joined = join_scalars(feature.values, new, f"feature column {feature.name!r}")
+    joined = join_scalars(feature.values, new_values, f"feature column {feature.name!r}")
     return replace(feature, values=joined)
 
 

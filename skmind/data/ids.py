@@ -109,13 +109,13 @@ class IdEncoder:
         IdTypeError
             If the ids are of another kind than the known ones.
         """
-        new = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
-        if not len(new):
+        new_ids = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
+        if not len(new_ids):
             return self
         # A missing value turns a column of integers into floats.
-        if self.ids.dtype.kind in "iu" and new.dtype.kind == "f" and (new % 1 == 0).all():
-            new = new.astype(self.ids.dtype)
-        return IdEncoder(join_scalars(self.ids, new, f"{self.name} ids"), self.name)
+        if self.ids.dtype.kind in "iu" and new_ids.dtype.kind == "f" and (new_ids % 1 == 0).all():
+            new_ids = new_ids.astype(self.ids.dtype)
+        return IdEncoder(join_scalars(self.ids, new_ids, f"{self.name} ids"), self.name)
 
     def __len__(self) -> int:
         return len(self.ids)

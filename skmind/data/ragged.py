@@ -128,10 +128,10 @@ def group_rows(
         chunk = slice(start, start + CHUNK_VALUES)
         chunk_rows = rows[chunk]
         order, counts = _by_block(blocks[chunk_rows], len(sizes))
-        into = np.arange(len(chunk_rows)) + np.repeat(ends - np.cumsum(counts) + counts, counts)
+        slots = np.arange(len(chunk_rows)) + np.repeat(ends - np.cumsum(counts) + counts, counts)
         for target, source in zip(moved, columns, strict=True):
-            target[into] = source[chunk][order]
-        keys[into] = places[chunk_rows[order]]
+            target[slots] = source[chunk][order]
+        keys[slots] = places[chunk_rows[order]]
         ends += counts
     for block in map(slice, offsets[first[:-1]], offsets[first[1:]]):
         order = np.lexsort([key[block] for key in (*moved[1:], keys)])

@@ -402,8 +402,8 @@ def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
 
 def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
     """Concatenate two results of `scalar_array` without loss."""
-    both = [pd.Series(part).astype(object) for part in (first, second)]
-    return scalar_array(pd.concat(both), name)
+    columns = [pd.Series(part).astype(object) for part in (first, second)]
+    return scalar_array(pd.concat(columns), name)
 
 
 def _to_numpy(values: pd.Series) -> np.ndarray:

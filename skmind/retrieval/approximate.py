@@ -67,12 +67,12 @@ class ApproximateIndex:
         if allowed is not None:
             return self._exact.search(queries, mask, k, excluded, allowed, n_jobs)
         top = self.search_candidates(queries, mask, k, excluded, n_jobs)
-        short = np.flatnonzero((top.codes < 0).any(1) & mask.any(1))
-        full = self._exact.search(
-            queries[short], mask[short], k, excluded.take(short), None, n_jobs
+        short_rows = np.flatnonzero((top.codes < 0).any(1) & mask.any(1))
+        exact_top = self._exact.search(
+            queries[short_rows], mask[short_rows], k, excluded.take(short_rows), None, n_jobs
         )
-        for part, theirs in zip(top, full, strict=True):
-            part[short] = theirs
+        for part, exact_part in zip(top, exact_top, strict=True):
+            part[short_rows] = exact_part
         return top
 
     def search_candidates(

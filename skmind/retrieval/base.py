@@ -39,9 +39,9 @@ class TopK(NamedTuple):
 
     def padded(self) -> TopK:
         """Turn the places with a score of -inf into padding, in place; return self."""
-        short = np.isneginf(self.scores)
-        self.codes[short] = -1
-        self.interests[short] = -1
+        is_padding = np.isneginf(self.scores)
+        self.codes[is_padding] = -1
+        self.interests[is_padding] = -1
         return self
 
     def widened(self, k: int) -> TopK:

@@ -60,12 +60,12 @@ class FaissIndex(ApproximateIndex):
 @contextmanager
 def _one_thread(faiss: Any) -> Iterator[None]:
     """Use one thread in faiss, because `run_in_threads` starts threads; results are repeatable."""
-    before = faiss.omp_get_max_threads()
+    n_threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(before)
+        faiss.omp_set_num_threads(n_threads)
 
 
 def load_faiss() -> Any:

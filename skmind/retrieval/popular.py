@@ -35,9 +35,9 @@ def popular(
     rank = np.full(len(counts), len(order))
     rank[order] = np.arange(len(order))
     share = np.append(counts / max(counts.sum(), 1), -np.inf).astype(np.float32)
-    longest = int(excluded.lengths.max(initial=0))
+    max_excluded = int(excluded.lengths.max(initial=0))
     top = TopK.padding(excluded.n_rows, k)
-    width = min(len(order), k + longest)  # enough to leave k items after the exclusion
+    width = min(len(order), k + max_excluded)  # enough to leave k items after the exclusion
     block_rows = max(1, BLOCK_PLACES // max(width, 1))
     for start in range(0, excluded.n_rows, block_rows):
         stop = min(start + block_rows, excluded.n_rows)

@@ -114,14 +114,14 @@ class RecommendQuery:
         if not exclude_seen:
             histories = histories.take(np.full(histories.n_rows, -1))
         seen = Ragged(histories.values, histories.offsets)
-        eligible = eligible_items(items, exclude_items, seen, users, schema, prepared.items)
+        selection = eligible_items(items, exclude_items, seen, users, schema, prepared.items)
         given = {
             "exclude_seen=True": exclude_seen,
             "items=": items is not None,
             "exclude_items=": exclude_items is not None,
         }
         limits = tuple(name for name, is_given in given.items() if is_given)
-        return cls(k, *eligible, weights, shares, diversity, values, limits)
+        return cls(k, *selection, weights, shares, diversity, values, limits)
 
     def quotas_of(self, mask: np.ndarray) -> np.ndarray | None:
         """Return the quotas; ``mask``, of shape (n_users, n_interests), marks the interests in use.
@@ -153,8 +153,8 @@ def eligible_items(
     excluded = seen
     allowed: np.ndarray | None = None
     if _is_per_user(exclude_items):
-        more = read_item_lists(exclude_items, "exclude_items", schema, encoder, users)
-        rows, codes = map(np.concatenate, zip(excluded.pairs(), more, strict=True))
+        extra_pairs = read_item_lists(exclude_items, "exclude_items", schema, encoder, users)
+        rows, codes = map(np.concatenate, zip(excluded.pairs(), extra_pairs, strict=True))
         excluded = Ragged.from_pairs(rows, codes, len(users))
     elif exclude_items is not None:
         allowed = ~_mask(encoder, exclude_items)
@@ -247,7 +247,7 @@ def read_quotas(quotas: Any, k: int, shape: tuple[int, int]) -> np.ndarray | str
     return counts
 
 
-def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") -> np.ndarray:
+def _numbers(values: Any, name: str, shape: tuple[int, int], alternative: str = "") -> np.ndarray:
     """Return ``values`` as numbers, broadcast to ``shape``."""
     n_users, K = shape
     try:
@@ -257,7 +257,7 @@ def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") ->
     if numbers.shape not in ((K,), (n_users, K)):
         raise InvalidInputError(
             f"{name}={values!r} must be an array of shape (n_interests,) = ({K},) or "
-            f"(n_users, n_interests) = ({n_users}, {K}) {other}".rstrip()
+            f"(n_users, n_interests) = ({n_users}, {K}) {alternative}".rstrip()
         )
     return np.broadcast_to(numbers, shape)
 

@@ -65,8 +65,8 @@ def retrieve(
             fallback = popular_in_lists(counts, k, lists.take(without_interest))
         else:
             fallback = popular(counts, k, query.excluded.take(without_interest), query.allowed)
-        for part, theirs in zip(top, fallback, strict=True):
-            part[without_interest] = theirs
+        for part, fallback_part in zip(top, fallback, strict=True):
+            part[without_interest] = fallback_part
     return top
 
 
