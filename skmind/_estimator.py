@@ -112,7 +112,7 @@ class MINDRecommender(FittedRecommender):
     negative_sampling : {"uniform", "popularity", "in_batch", "mixed"}, default="uniform"
         Where negatives are drawn from. "uniform": all items with equal probability. "popularity":
         items by frequency. "in_batch": the targets of the batch; ``n_negatives`` is not used.
-        "mixed": the targets of the batch and uniform ones. All are corrected for the expected
+        "mixed": the targets of the batch and uniform ones. The loss corrects all for the expected
         number of draws of an item, so that they estimate the same full softmax.
     max_epochs : int, default=12
         Passes over the data, at least 1. The learning rate falls linearly over them to a tenth.

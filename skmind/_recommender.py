@@ -308,7 +308,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Raises
         ------
         IdTypeError
-            If the ids are of another kind than those of ``fit``.
+            If the ids are of another kind than the ids of ``fit``.
         """
         snapshot = self._fitted()
         return self._encode_users(snapshot, snapshot.model.users.encode(user_ids))[0]
@@ -424,7 +424,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         UnknownIdError
             If ``unknown="error"`` and a user is unknown, or if no item of ``items`` is known.
         IdTypeError
-            If ids are of another kind than those of ``fit``.
+            If ids are of another kind than the ids of ``fit``.
         InvalidInputError
             If another argument is invalid.
 

@@ -141,7 +141,7 @@ def compare(
     model_a, model_b : fitted recommender, Pipeline that ends in one, or search
         Models fitted on the same users.
     X : frame or array with the columns of ``fit``
-        Interactions after those of ``fit``.
+        Interactions later than the interactions of ``fit``.
     metric : str, default="ndcg"
         "recall", "hit_rate", "ndcg", "mrr" or "map".
     k : int, default=10

@@ -59,7 +59,7 @@ class BatchSampler:
         many samples; at least one user is drawn. None: all users.
     horizon : int, default=1
         Each target is drawn from this many events that follow the item. If fewer events follow,
-        the last one is drawn instead of the missing ones.
+        the last event is drawn instead of the missing events.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ def grow(
     Raises
     ------
     InvalidInputError, IdTypeError
-        As `prepare`; also if ids or times are of another kind than the known ones.
+        As `prepare`; also if ids or times are of another kind than in ``prepared``.
 
     Warns
     -----

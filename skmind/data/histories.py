@@ -41,7 +41,7 @@ def read_histories(
     InvalidInputError
         If a history is not a list, or an id is missing.
     IdTypeError
-        If the item ids are of another kind than those of ``fit``, or an id is not a scalar.
+        If the item ids are of another kind than the ids of ``fit``, or an id is not a scalar.
     """
     times = None
     if is_frame(histories):
@@ -91,7 +91,7 @@ def read_item_lists(
     InvalidInputError
         If an entry of the dict is not a list, an id is missing, or the frame has no such column.
     IdTypeError
-        If ids are of another kind than those of ``fit`` or of ``users``, or not scalars.
+        If ids are of another kind than the ids of ``fit`` or ``users``, or not scalars.
     """
     if is_frame(lists):
         owners, keys = pd.factorize(read_column(lists, schema, "user"))

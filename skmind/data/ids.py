@@ -107,7 +107,7 @@ class IdEncoder:
         Raises
         ------
         IdTypeError
-            If the ids are of another kind than the known ones.
+            If the ids are of another kind than the known ids.
         """
         new_ids = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
         if not len(new_ids):

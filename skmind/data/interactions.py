@@ -126,7 +126,7 @@ class Interactions(Ragged):
     def extended(
         self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
     ) -> tuple[Interactions, np.ndarray]:
-        """Return the interactions with new rows; at equal times, new ones come after known ones.
+        """Return the interactions with new rows; at equal times, new rows follow known rows.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class Interactions(Ragged):
         ----------
         marked : ndarray of shape (n_interactions,), bool
         max_history : int
-            Number of events before the first marked one that are included.
+            Number of events before the first marked event that are included.
 
         Returns
         -------

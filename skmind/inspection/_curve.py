@@ -147,7 +147,7 @@ def _evaluate(rec: Any, test: Any, metric_name: str, k: int) -> tuple[pd.Series,
 
 
 def _compare(values: pd.Series, first_values: pd.Series) -> dict[str, float]:
-    """Return the columns of the curve that compare values per user with those of the first row."""
+    """Return the columns of the curve that compare values per user with the first row."""
     differences = (values - first_values.loc[values.index]).to_numpy()
     return {
         "n_users": len(values),

@@ -363,7 +363,7 @@ def evaluate(
     Raises
     ------
     InvalidInputError
-        If a name is unknown (the message lists all unknown names and the valid ones), and as for
+        If a name is unknown (the message lists all unknown and all valid names), and as for
         :func:`recall_at_k`.
     IdTypeError
         As for :func:`recall_at_k`.

@@ -78,7 +78,7 @@ class MixtureLoss(torch.autograd.Function):
         is_repeated: Tensor,
         log_weights: Tensor,
         offsets: Tensor,
-        hits: Tensor,
+        accidental_hits: Tensor,
         temperature: float,
     ) -> Tensor:
         """Return the mean loss of B targets.
@@ -98,7 +98,7 @@ class MixtureLoss(torch.autograd.Function):
             Logarithm of the weight of the group's negatives.
         offsets : Tensor of shape (K, N / K)
             Added to the logits of the negatives.
-        hits : Tensor of shape (n_hits,), int64
+        accidental_hits : Tensor of shape (n_hits,), int64
             Positions of the negatives that are left out, in the flattened (K, B, N / K) logits.
         temperature : float
         """
@@ -120,7 +120,7 @@ class MixtureLoss(torch.autograd.Function):
             alpha=1 / (temperature * LN2),
         )  # (K, B, N / K)
         logits = logits.to(queries.dtype)  # autocast lowers the precision of products only
-        logits.view(-1).index_fill_(0, hits, MASKED_LOGIT)
+        logits.view(-1).index_fill_(0, accidental_hits, MASKED_LOGIT)
         largest = logits.amax(2, keepdim=True)  # (K, B, 1)
         powers = logits.sub_(largest).exp2_()
         total = powers.sum(2)  # (K, B)

@@ -83,7 +83,7 @@ def sampled_softmax(
     ----------
     interests : Tensor of shape (P, K, D), unit length
     mask : Tensor of shape (P, K), bool
-        Interests in use: the first ones of each row, at least one.
+        Interests in use: the first interests of each row, at least one.
     query_rows : ndarray of shape (B,), int64
         Row of ``interests`` that belongs to each target.
     items : Tensor of shape (n, D), unit length

@@ -366,7 +366,7 @@ class MINDNet(nn.Module):
             History items that each query leaves out (in training). A query that would lose all its
             items keeps the newest, and the encoder always knows the newest.
         profile_only : Tensor of shape (B, Q), bool, or None, default=None
-            Queries that are answered from the profile alone (in training).
+            Queries that use the profile alone (in training).
         all_queries : bool, default=False
             If True, compute one query per history item, Q = L; query ``q`` sees the items from
             column ``q`` on. If False, compute only the query that sees all items; the capsules and
@@ -442,7 +442,7 @@ class MINDNet(nn.Module):
     def _project(self, history: Tensor, items: Tensor) -> Tensor:
         """Return ``S e`` of each history item, shape (B, L, D).
 
-        The products are computed per history column or per item, whichever are fewer.
+        It computes the products per history column or per item, depending on which are fewer.
         """
         if history.numel() < len(items):
             return _gather_rows(items, history) @ self.bilinear.T

@@ -94,7 +94,8 @@ def route(
 
     - A learned recency weight per interest and age multiplies the weight of every item, because
       the order of a history helps to predict its continuation.
-    - The softmax runs over the interests in use, so unused ones take no weight from the others.
+    - The softmax runs over the interests in use, so unused interests take no
+      weight from the others.
     - The gradient flows through the last iteration only, which costs a third as much and is as
       accurate.
 

@@ -22,7 +22,7 @@ from ..nn.inference import blocks, encode, unit_items
 from ..nn.network import MINDNet
 
 EXPORT_FORMAT = 1
-MAX_DIFFERENCE = 1e-5  # between the interests of the graph and those of the network
+MAX_DIFFERENCE = 1e-5  # between the interests of the graph and of the network
 GRAPH_FILE = "user_tower.onnx"
 VECTORS_FILE = "item_vectors.npy"
 
@@ -32,7 +32,7 @@ class _UserTower(nn.Module):
 
     The item vectors are stored as unit vectors and lengths. So the network and the search for
     items, which needs unit vectors, share one file. User features are a dense matrix, because
-    ONNX has no sparse ones.
+    ONNX has no sparse matrices.
     """
 
     @torch.no_grad()

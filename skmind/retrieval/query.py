@@ -32,7 +32,7 @@ class RecommendQuery:
     allowed : ndarray of shape (n_items,), bool, or None
         Items that may be recommended to everybody; None: all items.
     lists : Ragged or None
-        Items that each user may get, without the excluded ones; used instead of ``excluded`` and
+        Items that each user may get, without the excluded items; used instead of ``excluded`` and
         ``allowed``.
     weights : ndarray of shape (n_users, n_interests), float32, or None
         Factors of the scores of each interest.

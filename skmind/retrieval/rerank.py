@@ -131,7 +131,8 @@ def _value_cosines(values: FeatureValues, codes: np.ndarray) -> Cosines:
     """Return the cosines of the sets of values of the candidates ``codes`` (b, M).
 
     Each pair of row and value has a number, so that memory does not grow with the vocabulary. The
-    values of a candidate are a column of such numbers, padded with one that stands for no value.
+    values of a candidate are a column of such numbers, padded with a number that stands for no
+    value.
     """
     b, M = codes.shape
     rows = np.arange(b)

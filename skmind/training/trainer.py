@@ -84,7 +84,8 @@ class Trainer:
         `fit` continues after its newest epoch and keeps each epoch in it.
     moments : dict or None, default=None
         The result of `moments` after an earlier `fit`, to continue that fit: the learning rate
-        stays at its final value. None: the optimisers start afresh, and the rate falls linearly.
+        stays at its final value. None: the optimisers start with a new state, and the rate falls
+        linearly.
 
     Attributes
     ----------
@@ -462,8 +463,8 @@ def needed_rows(
 def profile_only_probability(batch: Batch, user_features: sparse.csr_matrix) -> np.ndarray:
     """Return how likely each sample is to be trained without its history.
 
-    A sample with n events before it gets 1 / (1 + n), because the profile alone is used for users
-    without a history, and their first events differ from later ones.
+    A sample with n events before it gets 1 / (1 + n), because the network uses the profile alone
+    for users without a history, and their first events differ from later events.
 
     Parameters
     ----------
