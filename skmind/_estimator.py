@@ -161,8 +161,8 @@ class MINDRecommender(FittedRecommender):
     index : {"auto", "exact", "annoy", "faiss"}, default="auto"
         Index for the search of items. "auto": "exact" up to 1,000,000 items, "annoy" above. "annoy"
         and "faiss" (``pip install skmind[faiss]``) are approximate. For one user per call, they are
-        faster than "exact" from 50,000 items on. For batches of users, only "faiss" is faster, from
-        a few hundred thousand items on.
+        faster than "exact" from 50,000 items on. For batches of users, "faiss" is faster from a few
+        hundred thousand items on.
     n_trees : int, default=50
         Number of trees of the Annoy index, at least 1. Higher: better recall, larger.
     search_k : int or None, default=None

@@ -468,7 +468,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             ids = ids[~is_unknown]
             top = TopK(*(part[~is_unknown] for part in top))
         warn_of_shortage(top, query, len(model.items))
-        return _answer(snapshot, ids, top, query.k, output)
+        return _format_result(snapshot, ids, top, query.k, output)
 
     def recommend_from_history(
         self,
@@ -523,7 +523,7 @@ output
         encoded = snapshot.model.encode(snapshot.network(self.device), sequences, profile)
         top = self._retrieve(snapshot, *encoded, query)
         warn_of_shortage(top, query, len(snapshot.model.items))
-        return _answer(snapshot, keys, top, query.k, output)
+        return _format_result(snapshot, keys, top, query.k, output)
 
     def _query(
         self, snapshot: Snapshot, users: np.ndarray, histories: Ragged, **arguments: Any
@@ -816,25 +816,25 @@ output
 
 
 def top_k_table(
-    top: TopK, asked: tuple[Hashable, np.ndarray], answer: tuple[Hashable, np.ndarray]
+    top: TopK, queries: tuple[Hashable, np.ndarray], results: tuple[Hashable, np.ndarray]
 ) -> pd.DataFrame:
     """Return the top items (or users) as a frame with one row per item.
 
     Parameters
     ----------
     top : TopK
-    asked : name, ndarray of shape (B,)
+    queries : name, ndarray of shape (B,)
         Name and ids of the column of queries; one id per row of ``top``.
-    answer : name, ndarray of shape (n,)
+    results : name, ndarray of shape (n,)
         Name of the column of results, and the ids that the codes of ``top`` stand for.
     """
     rows, ranks = np.nonzero(top.codes >= 0)
-    asked_name, asked_ids = asked
-    answer_name, answer_ids = answer
+    query_name, query_ids = queries
+    item_name, item_ids = results
     return pd.DataFrame(
         {
-            asked_name: asked_ids[rows],
-            answer_name: answer_ids[top.codes[rows, ranks]],
+            query_name: query_ids[rows],
+            item_name: item_ids[top.codes[rows, ranks]],
             "score": top.scores[rows, ranks],
             "rank": ranks + 1,
             "interest": top.interests[rows, ranks],
@@ -842,7 +842,7 @@ def top_k_table(
     )
 
 
-def _answer(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, output: str) -> Any:
+def _format_result(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, output: str) -> Any:
     """Return the recommendations in the caller's ids, as a frame or as arrays."""
     if output == "arrays":
         top = top.widened(k)
