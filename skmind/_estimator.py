@@ -95,8 +95,7 @@ class MINDRecommender(FittedRecommender):
         How a target trains the interests of its user. "mixture": the target trains all interests,
         as a mixture in which they compete with each other for every item, as in retrieval.
         "label_aware": label-aware attention, as in the paper; interests are further apart, but
-        recommendations are less accurate. "auto": "label_aware" if ``label_attention`` is given,
-        else "mixture".
+        the recall is lower. "auto": "label_aware" if ``label_attention`` is given, else "mixture".
     label_attention : "hard", float > 0 or None, default=None
         Weights of the interests in the label-aware loss; the mixture loss ignores this parameter.
         "hard": only the interest nearest the target. A number: all interests, weighted by the
