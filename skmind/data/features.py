@@ -21,7 +21,7 @@ _MAX_FLOAT32 = np.finfo(np.float32).max
 
 @dataclass(frozen=True)
 class Feature:
-    """What ``fit`` learned of one column.
+    """A feature that ``fit`` learned from one column.
 
     Attributes
     ----------
@@ -38,12 +38,12 @@ class Feature:
 
     @property
     def width(self) -> int:
-        """Number of columns of the matrix: one per category; the value and presence of a number."""
+        """Number of columns of the matrix: one per category, or value and presence of a number."""
         return len(self.values)
 
 
 class Column(NamedTuple):
-    """A feature column as it was read.
+    """The values of a feature column, before encoding.
 
     Attributes
     ----------
@@ -105,13 +105,13 @@ class FeatureEncoder:
                 features.append(feature)
             else:
                 warn(
-                    f"feature column {name!r} has no value at all and is ignored",
+                    f"feature column {name!r} has only missing values and is ignored",
                     IgnoredDataWarning,
                 )
         return cls(features)
 
     def transform(self, columns: Mapping[str, Column], n_rows: int) -> Features:
-        """Return the features of ``n_rows`` ids; values that ``fit`` has not seen are missing.
+        """Return the features of ``n_rows`` ids; values that ``fit`` has not seen count as missing.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class FeatureEncoder:
         return FeatureEncoder(features)
 
     def columns_in(self, other: FeatureEncoder) -> np.ndarray:
-        """Return the column of the matrix of ``other`` that has the same meaning, or -1.
+        """Match the columns of the matrix with the columns of ``other``; -1 if there is no match.
 
         Returns
         -------
@@ -174,7 +174,7 @@ class Features:
     matrix : csr_matrix of shape (n, width), float32
         Mean over the features that the id has a value for.
     presence : ndarray of shape (n,), float32
-        Number of these features.
+        Number of features that the id has a value for.
     """
 
     encoder: FeatureEncoder
@@ -184,14 +184,14 @@ class Features:
     def updated(
         self, encoder: FeatureEncoder, columns: Mapping[str, Column], n_rows: int
     ) -> Features:
-        """Return the features after some ids, or new ids, got new values.
+        """Return the features with new values for known or new ids.
 
         Parameters
         ----------
         encoder : FeatureEncoder
-            The encoder of these features, or the result of its `FeatureEncoder.extended`.
+            The encoder of these features, or what its method `extended` returned.
         columns : dict of str to Column
-            New values by the name of their feature, without negative rows. Features without a
+            New values by name of the feature, without negative rows. Features without a
             column stay as they are.
         n_rows : int
             Number of ids after the update, at least n.
@@ -267,7 +267,7 @@ def scale_rows(matrix: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_mat
 
 
 def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matrix:
-    """Return these rows of the matrix; -1 gives an empty row."""
+    """Return the given rows of the matrix; -1 gives an empty row."""
     # Row i of the selector has a 1 in the column rows[i]; the product picks rows of the matrix.
     selected = np.flatnonzero(rows >= 0)
     ones = np.ones(len(selected), dtype=np.float32)
@@ -301,10 +301,10 @@ def _extend_vocabulary(feature: Feature, column: pd.Series) -> Feature:
     if feature.kind == "multiple":
         column = _explode_lists(column)
     values = _vocabulary(feature.name, column)
-    new = values[pd.Index(feature.values).get_indexer(values) < 0]
-    if not len(new):
+    new_values = values[pd.Index(feature.values).get_indexer(values) < 0]
+    if not len(new_values):
         return feature
-    joined = join_scalars(feature.values, new, f"feature column {feature.name!r}")
+    joined = join_scalars(feature.values, new_values, f"feature column {feature.name!r}")
     return replace(feature, values=joined)
 
 
@@ -399,8 +399,8 @@ def _numbers(name: str, column: pd.Series) -> np.ndarray:
     is_too_large = np.abs(numbers) > _MAX_FLOAT32
     if is_too_large.any():
         raise InvalidInputError(
-            f"feature column {name!r} is infinite, or too large, in row "
+            f"feature column {name!r} is infinite, or too large for float32, in row "
             f"{int(is_too_large.argmax())}; "
-            "replace infinite values by a finite number or by nan (missing)"
+            "replace such values by a smaller number or by nan (missing)"
         )
     return numbers

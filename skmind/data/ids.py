@@ -12,8 +12,9 @@ from ..exceptions import IdTypeError, InvalidInputError
 from .tables import factorize, id_array, id_kind, join_scalars
 
 UNKNOWN_CODE = -1
-# Ids are merged when more than this many wait per merged id: all merges then take linear time.
-MAX_WAITING_PER_MERGED_ID = 2
+# Merge when the unmerged ids are more than this many times the merged ids. Then the total time of
+# all merges is linear.
+MAX_UNMERGED_PER_MERGED_ID = 2
 
 
 class IdEncoder:
@@ -65,7 +66,7 @@ class IdEncoder:
     def fit_parts(
         cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], n_rows: int, name: str
     ) -> tuple[IdEncoder, np.ndarray]:
-        """`fit` on successive parts of a column.
+        """Fit on the parts of a column; see `fit`.
 
         Parameters
         ----------
@@ -106,15 +107,15 @@ class IdEncoder:
         Raises
         ------
         IdTypeError
-            If the ids are of another kind than the known ones.
+            If the ids are of another kind than the known ids.
         """
-        new = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
-        if not len(new):
+        new_ids = IdEncoder.fit(ids[self.encode(ids) < 0], self.name)[0].ids
+        if not len(new_ids):
             return self
         # A missing value turns a column of integers into floats.
-        if self.ids.dtype.kind in "iu" and new.dtype.kind == "f" and (new % 1 == 0).all():
-            new = new.astype(self.ids.dtype)
-        return IdEncoder(join_scalars(self.ids, new, f"{self.name} ids"), self.name)
+        if self.ids.dtype.kind in "iu" and new_ids.dtype.kind == "f" and (new_ids % 1 == 0).all():
+            new_ids = new_ids.astype(self.ids.dtype)
+        return IdEncoder(join_scalars(self.ids, new_ids, f"{self.name} ids"), self.name)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -127,7 +128,7 @@ class IdEncoder:
         InvalidInputError
             If an id is missing, or ``ids`` is a single id instead of a list.
         IdTypeError
-            If the ids are of another kind than the fitted ones, so that none can be known.
+            If the ids are of another kind than the ids of `fit`, so that no id can match.
         """
         if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
             raise InvalidInputError(
@@ -149,17 +150,17 @@ class IdEncoder:
 
 
 class _IdMerger:
-    """Merge arrays of ids into one array of distinct ids, and remember where each id went."""
+    """Merge arrays of ids into one array of distinct ids, and store the new position of each id."""
 
     def __init__(self) -> None:
-        self._arrays: list[np.ndarray] = []  # the merged ids, then the waiting arrays
-        self._merges: list[list[np.ndarray]] = []  # each array's places in the result of a merge
+        self._arrays: list[np.ndarray] = []  # first the merged ids, then the unmerged arrays
+        self._merges: list[list[np.ndarray]] = []  # per merge: the new positions of each array
 
     def add(self, ids: np.ndarray) -> None:
-        """Add an array of distinct ids; merge if many ids wait."""
+        """Add an array of distinct ids; merge if there are many unmerged ids."""
         self._arrays.append(ids)
-        n_merged, *n_waiting = map(len, self._arrays)
-        if sum(n_waiting) > MAX_WAITING_PER_MERGED_ID * n_merged:
+        n_merged, *n_unmerged = map(len, self._arrays)
+        if sum(n_unmerged) > MAX_UNMERGED_PER_MERGED_ID * n_merged:
             self.merge()
 
     def merge(self) -> np.ndarray:
@@ -172,15 +173,15 @@ class _IdMerger:
         return self._arrays[0]
 
     def per_array_reversed(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the values of the ids of each added array, the last array first.
+        """Yield, for each added array, the values of its ids; the last array comes first.
 
         Parameters
         ----------
         values : ndarray of shape (n_distinct,)
             One value per id that `merge` returned.
         """
-        for places_of_merged, *places_of_waiting in reversed(self._merges):
-            for places in reversed(places_of_waiting):
+        for places_of_merged, *places_of_unmerged in reversed(self._merges):
+            for places in reversed(places_of_unmerged):
                 yield values[places]
             values = values[places_of_merged]
         yield values

@@ -79,7 +79,7 @@ class ParquetTable:
         """Yield the column as Arrays of 1 to `PART_ROWS` rows."""
         import pyarrow as pa
 
-        # Nothing is read ahead: this saves memory, and most time is spent after reading.
+        # Without reading ahead: this saves memory, and most of the time is not spent on reading.
         batches = self._data.to_batches(
             columns=self._only(position),
             batch_size=PART_ROWS,
@@ -88,10 +88,10 @@ class ParquetTable:
             use_threads=False,
         )
         yield from (batch.column(0) for batch in batches if batch.num_rows)
-        pa.default_memory_pool().release_unused()  # else it keeps the memory for later reads
+        pa.default_memory_pool().release_unused()  # otherwise the pool keeps it
 
     def take(self, position: int, rows: np.ndarray) -> Any:
-        """Return these cells of a column as a ChunkedArray without holding the whole column."""
+        """Return the given rows of a column as a ChunkedArray, without reading the whole column."""
         return self._data.take(rows, columns=self._only(position)).column(0)
 
     def head(self) -> Any:

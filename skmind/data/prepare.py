@@ -1,4 +1,4 @@
-"""The user's tables → everything that training needs, in codes."""
+"""Tables of the caller → ids, histories and features, encoded for training."""
 
 from __future__ import annotations
 
@@ -98,8 +98,7 @@ def prepare(
     X : frame, or 2-D array
     schema : Schema
     users, items : frame or None
-        Feature tables keyed by id. Their ids are known, and items recommendable, without
-        interactions.
+        Feature tables keyed by id. Ids that occur only in these tables are encoded too.
     min_item_count : int, default=1
         Items with fewer rows in ``X`` are left out.
 
@@ -114,7 +113,7 @@ def prepare(
     Warns
     -----
     IgnoredDataWarning
-        If nothing reads a column of an array, or a feature column has no value.
+        If a column of an array is not used, or a feature column has no value.
     """
     if not is_frame(X) and isinstance(schema.user, str):
         _warn_of_unread_columns(X, schema)
@@ -155,7 +154,7 @@ def read_rows(X: Any, schema: Schema) -> Rows:
 
 
 def read_times(X: Any, schema: Schema) -> np.ndarray | None:
-    """Return the checked times of a table of interactions; None if row order is time."""
+    """Return the checked times of a table of interactions; None without a time column."""
     column = schema.for_table(X).time
     return None if column is None else time_column(X, column, "time_col")
 
@@ -178,12 +177,12 @@ def result_name(column: Any, default: str) -> str:
 
 
 def _warn_of_unread_columns(X: np.ndarray, schema: Schema) -> None:
-    """Warn of the columns of an array that nothing reads."""
+    """Warn about the columns of an array that are not used."""
     features = [*(schema.user_features or ()), *(schema.item_features or ())]
     ignored = [i for i in range(3, X.shape[1]) if i not in features]
     if ignored:
         warn(
-            f"the array has {X.shape[1]} unnamed columns; 0, 1 and 2 are taken as user, item and "
+            f"the array has {X.shape[1]} unnamed columns; 0, 1 and 2 are used as user, item and "
             f"time, and {ignored} are ignored. Pass a DataFrame, or set user_col, item_col and "
             "time_col to positions.",
             IgnoredDataWarning,
@@ -193,7 +192,7 @@ def _warn_of_unread_columns(X: np.ndarray, schema: Schema) -> None:
 def _rows_of_frequent_items(
     encoder: IdEncoder, codes: np.ndarray, min_count: int
 ) -> np.ndarray | None:
-    """Return the rows whose item has at least ``min_count`` rows; None if all have."""
+    """Return the rows whose item has at least ``min_count`` rows; None for all rows."""
     if min_count <= 1:
         return None
     counts = count(codes, len(encoder))
@@ -203,7 +202,7 @@ def _rows_of_frequent_items(
     if not is_frequent.any():
         raise InvalidInputError(
             f"min_item_count={min_count} leaves no item: the most frequent one has "
-            f"{counts.max(initial=0)} interactions; lower it"
+            f"{counts.max(initial=0)} interactions; lower min_item_count"
         )
     return np.flatnonzero(is_frequent[codes])
 
@@ -249,7 +248,7 @@ class NewestRows:
         return places[offsets[1:][has_rows] - 1]
 
     def take(self, column: Any, parameter: str) -> Column:
-        """Return a feature column; ``parameter`` is the one that chose it, for messages."""
+        """Return a feature column; messages name the ``parameter`` that chose the column."""
         rows = self.places if self.rows is None else self.rows[self.places]
         return Column(take_cells(self.X, column, rows, parameter), self.codes[self.places])
 
@@ -266,7 +265,7 @@ def _prepare_side(
 ) -> tuple[IdEncoder, np.ndarray, Features]:
     """Add the ids and features of a feature table to one side, the users or the items.
 
-    A feature is read from the feature table. If this doesn't have the column, it is read from the
+    A feature is read from the feature table. If the table lacks the column, it is read from the
     newest row per id of the interactions.
     """
     role = encoder.name
@@ -300,7 +299,7 @@ def _add_ids(
     encoder: IdEncoder, codes: np.ndarray, ids: np.ndarray
 ) -> tuple[IdEncoder, np.ndarray, np.ndarray]:
     """Return an encoder that also knows ``ids``, the new ``codes``, and the codes of ``ids``."""
-    encoder.encode(ids)  # raises if they are of another kind, since none would match
+    encoder.encode(ids)  # raises if the ids are of another kind, because then no id would match
     all_ids = join_scalars(encoder.ids, ids, f"{encoder.name} ids")
     joint_encoder, all_codes = IdEncoder.fit(all_ids, encoder.name)
     code_of_old = all_codes[: len(encoder)]
@@ -339,14 +338,14 @@ def table_ids(table: Any, key: Any, role: str) -> np.ndarray:
 
 
 def key_column(table: Any, key: Any) -> Any:
-    """Return the id column of a feature table: named as in the interactions, or else its first."""
+    """Return the id column of a feature table: ``key``, or the first if ``key`` is a position."""
     return key if isinstance(key, str) else column_names(table)[0]
 
 
 def profile_rows(
     encoder: FeatureEncoder, table: Any, schema: Schema, ids: IdEncoder
 ) -> sparse.csr_matrix:
-    """Return the features of users who were not in ``fit``, one row of a matrix per id of ``ids``.
+    """Return a matrix of the features of users who were not in ``fit``, with one row per id.
 
     Parameters
     ----------

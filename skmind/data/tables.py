@@ -13,7 +13,7 @@ import pandas as pd
 from ..exceptions import IdTypeError, InvalidInputError
 
 PART_ROWS = 2**19  # rows of a column that are converted together
-MAX_SLOTS_PER_ID = 4  # up to this size, a look-up table of integer ids is faster than a hash table
+MAX_SLOTS_PER_ID = 4  # in a look-up table of integer ids; above, a hash table is faster
 _NUMBER_KINDS = {"integer", "floating", "mixed-integer-float", "decimal"}
 _ADVICE_IF_MISSING = {
     "ids": "drop these rows or give them an id",
@@ -54,7 +54,7 @@ def take_column(X: Any, column: Any, parameter: str) -> pd.Series:
     ----------
     X : frame or ndarray of shape (n_rows, n_columns)
     column : str or int
-        A name, or a position. Integers are always positions, also if the names are integers.
+        A name or a position. An integer is always a position, even if the names are integers.
     parameter : str
         The parameter that chose the column, for the message.
 
@@ -67,7 +67,7 @@ def take_column(X: Any, column: Any, parameter: str) -> pd.Series:
 
 
 def take_cells(X: Any, column: Any, rows: np.ndarray, parameter: str) -> pd.Series:
-    """Return these rows of `take_column`, indexed by their positions in ``rows``."""
+    """Return some rows of a column, as a Series indexed by the position in ``rows``."""
     position = _column_position(X, column, parameter)
     if _is_read_in_parts(X):
         return _as_series(X.take(position, rows))
@@ -134,7 +134,7 @@ def id_array(ids: Any, name: str) -> np.ndarray:
     """
     if is_frame(ids) or getattr(ids, "ndim", 1) != 1:
         raise InvalidInputError(
-            f"{name} must have one dimension, a list of ids, but is a {type(ids).__name__}; "
+            f"{name} must have one dimension, like a list of ids, but is a {type(ids).__name__}; "
             "pass one of its columns"
         )
     values = scalar_array(ids, name, "id")
@@ -169,12 +169,12 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
     for part in _column_parts(X, _column_position(X, column, parameter), name):
         try:
             codes, distinct = factorize(part)
-        except (TypeError, NotImplementedError):  # lists can't be hashed; the next line says so
+        except (TypeError, NotImplementedError):  # a list can't be hashed; `scalar_array` says so
             codes, distinct = factorize(scalar_array(part, name, "id"))
         ids = distinct
         if not isinstance(part, np.ndarray):
             ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
-        # The code -1 stands for a missing id, and selects the last entry.
+        # The code -1 stands for a missing id, and as an index it selects the appended True.
         missing.add(np.append(_is_missing(ids), True)[codes])
         if not missing.n_missing:
             yield codes, ids
@@ -205,7 +205,7 @@ def _part_starts(values: Any) -> range:
 
 
 def factorize(values: Any) -> tuple[np.ndarray, Any]:
-    """`pandas.factorize`, with a look-up table instead of a hash table for dense integer ids.
+    """Encode values like `pandas.factorize`, but dense integers by a look-up table.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def factorize(values: Any) -> tuple[np.ndarray, Any]:
 
 
 def id_kind(values: np.ndarray) -> str:
-    """Return ``"number"``, ``"text"``, ``"mixed"`` or another kind; only equal kinds compare."""
+    """Return the kind of ids: ``"number"``, ``"text"``, ``"mixed"`` or another name of pandas."""
     kind = pd.api.types.infer_dtype(values, skipna=False)
     if kind in _NUMBER_KINDS:
         return "number"
@@ -248,7 +248,7 @@ def id_kind(values: np.ndarray) -> str:
 
 
 def time_column(X: Any, column: Any, parameter: str) -> np.ndarray:
-    """`time_array` of a column; the result for Parquet files is filled part by part."""
+    """Return a column as `time_array` does; Parquet files are converted part by part."""
     name = f"column {column!r}"
     if not _is_read_in_parts(X):
         return time_array(take_column(X, column, parameter), name)
@@ -263,7 +263,7 @@ def time_column(X: Any, column: Any, parameter: str) -> np.ndarray:
         values = _convert_times(values, name)
         if not start:
             times = np.empty(len(X), dtype=values.dtype)
-        # A later part may need floats: unsigned integers that are too large for int64.
+        # A later part may need float64, for unsigned integers that are too large for int64.
         times = times.astype(np.promote_types(times.dtype, values.dtype), copy=False)
         times[start : start + len(values)] = values
         start += len(values)
@@ -293,7 +293,7 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
 
 
 def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
-    """`time_array` of values that are not missing."""
+    """Convert times as `time_array` does; no value is missing."""
     kind = pd.api.types.infer_dtype(values)
     if kind in ("datetime64", "datetime", "date"):
         return _to_nanoseconds(values, name)
@@ -372,7 +372,7 @@ def _is_missing(values: np.ndarray) -> np.ndarray:
 
 
 def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
-    """Return the values of any column as a 1-D numpy array without loss; they may be missing.
+    """Return any column as a 1-D numpy array without loss; values may be missing.
 
     Parameters
     ----------
@@ -401,9 +401,9 @@ def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
 
 
 def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
-    """Return two results of `scalar_array`, one after the other, as one array without loss."""
-    both = [pd.Series(part).astype(object) for part in (first, second)]
-    return scalar_array(pd.concat(both), name)
+    """Concatenate two results of `scalar_array` without loss."""
+    columns = [pd.Series(part).astype(object) for part in (first, second)]
+    return scalar_array(pd.concat(columns), name)
 
 
 def _to_numpy(values: pd.Series) -> np.ndarray:
@@ -439,7 +439,7 @@ def _as_series(values: Any) -> pd.Series:
 
 
 def _infer_dtype(values: pd.Series | np.ndarray) -> pd.Series:
-    """Return a Series; objects that all have one type become a column of that type.
+    """Return a Series; if all objects have one type, it becomes the type of the Series.
 
     Raises
     ------
@@ -469,7 +469,7 @@ def valid_text() -> Iterator[None]:
         yield
     except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"the text {error.object!r} has half of a surrogate pair, which no file can hold; "
+            f"the text {error.object!r} has half of a surrogate pair, which UTF-8 can't encode; "
             "drop it, or replace the half by a question mark: "
             "text.encode(errors='replace').decode()"
         ) from error

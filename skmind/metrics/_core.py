@@ -60,7 +60,7 @@ def ndcg(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) ->
     n_ideal = np.minimum(n_relevant, k).astype(np.int64)
     n_ranks = max(relevance.shape[1], int(n_ideal.max(initial=0)))
     discount = 1.0 / np.log2(np.arange(2, n_ranks + 2))
-    gain_of_first = np.concatenate([[0.0], np.cumsum(discount)])  # of the first n items, by n
+    gain_of_first = np.concatenate([[0.0], np.cumsum(discount)])  # entry n: gain of n items
     gain = relevance @ discount[: relevance.shape[1]]
     return _divide(gain, gain_of_first[n_ideal])
 
@@ -124,7 +124,7 @@ def values_per_user(
 def mean_over_users(
     relevance: np.ndarray, n_relevant: np.ndarray, metrics: dict[str, tuple[str, int]]
 ) -> dict[str, float]:
-    """Return the mean of `values_per_user` over the users with relevant items; else nan.
+    """Return the mean of `values_per_user` over the users with relevant items; nan without any.
 
     Warns
     -----
@@ -133,7 +133,7 @@ def mean_over_users(
     """
     has_relevant = n_relevant > 0
     if not has_relevant.any():
-        message = "no user of y_true has a relevant item, so there is nothing to score: nan"
+        message = "no user of y_true has a relevant item, so the metrics are nan"
         warn(message, NothingToScoreWarning)
         return dict.fromkeys(metrics, float("nan"))
     values = values_per_user(relevance, n_relevant, metrics)
@@ -141,7 +141,7 @@ def mean_over_users(
 
 
 def intra_list_diversity(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the mean cosine distance of all pairs of a list.
+    """Return the mean cosine distance over all pairs of items of each list.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def intra_list_diversity(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def _sum_of_cosines(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the sum of the cosines of all pairs of a list, (n_lists,)."""
+    """Return the sum of the cosines over all pairs of items of each list, (n_lists,)."""
     norms = np.linalg.norm(vectors, axis=1)
     unit = vectors / np.where(norms > 0, norms, 1.0)[:, None]
     rows, ranks = np.nonzero(codes >= 0)
@@ -167,7 +167,7 @@ def _sum_of_cosines(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     is_in_list = sparse.csr_array(
         (np.ones(len(rows)), (rows, items)), shape=(len(codes), len(vectors))
     )
-    # |sum of v|² is the sum of |v|² and twice the sum over pairs, so no pair has to be formed.
+    # |sum of v|² = sum of |v|² + twice the sum over pairs, so the pairs are not computed.
     # |v|² is 1, or 0 for a vector of zeros.
     square_of_sum = ((is_in_list @ unit) ** 2).sum(axis=1)
     sum_of_squares = np.bincount(rows, weights=norms[items] > 0, minlength=len(codes))

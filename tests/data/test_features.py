@@ -290,7 +290,7 @@ def test_a_column_without_any_value_is_ignored_with_a_warning(cells):
         "f": Column(pd.Series(["a"]), np.zeros(1, int)),
     }
     with pytest.warns(
-        IgnoredDataWarning, match="feature column 'empty' has no value at all"
+        IgnoredDataWarning, match="feature column 'empty' has only missing values"
     ) as warned:
         encoder = FeatureEncoder.fit(columns)
     assert len(warned) == 1
@@ -334,7 +334,7 @@ def test_small_deviations_of_large_numbers_are_kept():
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39, -1e300])
 def test_infinite_numbers_raise(value):
-    message = "feature column 'f' is infinite, or too large, in row 1; replace"
+    message = "feature column 'f' is infinite, or too large for float32, in row 1; replace"
     with pytest.raises(InvalidInputError, match=message):
         fit_transform([1.0, value, 2.0])
     with pytest.raises(InvalidInputError, match=message):
