@@ -1,4 +1,4 @@
-"""skmind: multi-interest recommendations with the manners of scikit-learn."""
+"""skmind: multi-interest recommendation with a scikit-learn API."""
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""Argument → the argument, if it is valid; a message → a warning that points at the caller."""
+"""Argument → validated argument; message → warning that points to the line of the caller."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from .exceptions import InvalidInputError, SkmindWarning
 
-# A call passes through these on its way from the caller to us: scikit-learn wraps `fit`, and joblib
-# runs the candidates of a search.
-_OUR_SIDE = frozenset({"contextlib", "joblib", "sklearn", "skmind"})
+# Packages that can be between the caller's code and skmind in the call stack: scikit-learn wraps
+# `fit`, and joblib runs the fits of a search.
+_INTERNAL_PACKAGES = frozenset({"contextlib", "joblib", "sklearn", "skmind"})
 
 
 def check_count(value: Any, name: str, minimum: int = 1) -> int:
@@ -22,7 +22,7 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
     Raises
     ------
     InvalidInputError
-        If it is anything else.
+        If ``value`` is not such an integer.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < minimum:
         raise InvalidInputError(f"{name}={value!r} must be an integer of at least {minimum}")
@@ -32,12 +32,12 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
 
 
 def check_real(value: Any, name: str, low: float, high: float) -> float:
-    """Return ``value`` as float, if it is a number in the closed range from ``low`` to ``high``.
+    """Return ``value`` as float after checking that it is a number from ``low`` to ``high``.
 
     Raises
     ------
     InvalidInputError
-        If it is anything else.
+        If ``value`` is not a number or is outside this range.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:  # type: ignore[operator]
         raise InvalidInputError(f"{name}={value!r} must be a number from {low:g} to {high:g}")
@@ -45,12 +45,12 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
 
 
 def check_option(value: Any, name: str, options: Sequence[str]) -> str:
-    """Return ``value``, if it is one of ``options``.
+    """Return ``value`` after checking that it is one of ``options``.
 
     Raises
     ------
     InvalidInputError
-        If it is anything else.
+        If ``value`` is not one of ``options``.
     """
     if not isinstance(value, str) or value not in options:
         raise InvalidInputError(f"{name}={value!r} is not one of {', '.join(map(repr, options))}")
@@ -58,13 +58,13 @@ def check_option(value: Any, name: str, options: Sequence[str]) -> str:
 
 
 def warn(message: str, category: type[Warning] = SkmindWarning) -> None:
-    """Warn, and name the line of the caller's own code from which skmind was called."""
+    """Issue a warning that points to the line of the caller's code that called skmind."""
     frame: FrameType | None = sys._getframe(1)
     level = 2
-    while frame is not None and _package(frame.f_globals) in _OUR_SIDE:
+    while frame is not None and _package(frame.f_globals) in _INTERNAL_PACKAGES:
         frame = frame.f_back
         level += 1
-    # Without a caller's frame, as in a worker thread, warnings falls back on the outermost one.
+    # A worker thread has no frame of the caller; then `warnings` uses the outermost frame.
     warnings.warn(message, category, stacklevel=level - 1 if frame is None else level)
 
 

@@ -42,7 +42,7 @@ from .training.trainer import Trainer, TrainingSettings
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SAMPLES_PER_WEIGHT = 10  # the rule of ten events per variable
 
-DEPRECATED = "deprecated"  # value of a parameter that has another name now
+DEPRECATED_VALUE = "deprecated"  # default value of a parameter that was renamed
 LOSSES = "mixture", "label_aware"
 
 NETWORK_SIZES = (
@@ -84,8 +84,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
 
     A torch implementation of MIND (Li et al., "Multi-Interest Network with Dynamic Routing for
     Recommendation at Tmall", CIKM 2019, arXiv 1904.08030) with the departures that `MINDNet` lists.
-    ``fit`` takes a table of interactions. Encoding, negative sampling, training and the search
-    index happen inside.
+    ``fit`` takes a table of interactions. It encodes the ids, samples negatives, trains the network
+    and builds the search index.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     embedding_dim : int, default=64
         Length of every vector, at least 1. Higher: better on large data, slower, larger.
     max_history : int, default=50
-        Number of newest interactions from which interests are made, at least 1.
+        Number of newest interactions per user that the interests are computed from, at least 1.
     n_routing_iter : int, default=3
         Iterations of dynamic routing, at least 1.
     n_encoder_layers : int or "auto", default="auto"
@@ -147,7 +147,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     negative_sampling : {"uniform", "popularity", "in_batch", "mixed"}, default="uniform"
         Where negatives are drawn from. "uniform": all items with equal probability. "popularity":
         items by frequency. "in_batch": the targets of the batch; ``n_negatives`` is not used.
-        "mixed": the targets of the batch and uniform ones. All are corrected for the expected
+        "mixed": the targets of the batch and uniform ones. The loss corrects all for the expected
         number of draws of an item, so that they estimate the same full softmax.
     max_epochs : int, default=12
         Passes over the data, at least 1. The learning rate falls linearly over them to a tenth.
@@ -174,35 +174,37 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         when its NDCG@10 has not improved for ``n_iter_no_change`` epochs, and to restore the best
         weights.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the users with at least three interactions that is held out from.
+        Share of the users with at least three interactions whose last interaction is held out.
     n_iter_no_change : int, default=3
         Number of epochs without improvement before training stops, at least 1.
     warm_start : bool, default=False
-        Whether `fit` starts from the weights of the last fit, for the items that both know. The
-        sizes ``n_interests``, ``embedding_dim``, ``max_history`` and ``n_encoder_layers`` must not
-        change.
+        Whether `fit` starts from the weights of the last fit, for the items that both fits have.
+        The sizes ``n_interests``, ``embedding_dim``, ``max_history`` and ``n_encoder_layers`` must
+        not change.
     checkpoint_dir : str, Path or None, default=None
         Directory in which `fit` keeps its last two epochs; it is created if it does not exist. If
         `fit` is interrupted, the next `fit` with the same parameters and data continues after the
         last epoch. On one machine and one thread, its weights are bit-equal to those of an
-        uninterrupted fit. A complete fit removes its epochs. Each combination of parameters and
-        data has its own folder, so that the fits of a search may share the directory. None:
-        nothing is kept.
+        uninterrupted fit. `fit` removes its epochs when it is complete. Each combination of
+        parameters and data has its own folder, so that the fits of a search may share the
+        directory. None: nothing is kept.
     transform_history : {"full", "past"}, default="full"
-        Which history `transform` uses. "full": all that `fit` saw. "past": only what is strictly
-        before the time of the row, for a model that is trained on the result.
+        Which history `transform` uses. "full": all interactions of the user in `fit`. "past": only
+        the interactions strictly before the time of the row; use it if another model is trained on
+        the result.
     index : {"auto", "exact", "annoy", "faiss"}, default="auto"
-        How items are searched. "auto": exactly up to 1,000,000 items, with Annoy above. Annoy and
-        faiss (``pip install skmind[faiss]``) are approximate. They are faster from 50,000 items on
-        if users are asked for one by one; faiss is also faster in batches from some hundred
-        thousand items on.
+        Index for the search of items. "auto": "exact" up to 1,000,000 items, "annoy" above. "annoy"
+        and "faiss" (``pip install skmind[faiss]``) are approximate. For one user per call, they are
+        faster than "exact" from 50,000 items on. For batches of users, "faiss" is faster from a few
+        hundred thousand items on.
     n_trees : int, default=50
         Number of trees of the Annoy index, at least 1. Higher: better recall, larger.
     search_k : int or None, default=None
         Number of nodes of Annoy's trees, or of lists of faiss (its ``nprobe``), that a query
-        visits, at least 1. Higher: better recall, slower. None: as few as find .95 of the items
-        that exact search finds, measured on 128 users at ``k`` of 10 and 100, and more for larger
-        ``k``. If that is no faster than exact search, `fit` warns and uses exact search.
+        visits, at least 1. Higher: better recall, slower. None: `fit` measures on 128 users,
+        with ``k`` of 10 and 100, how many are needed to find 95 % of the items that exact search
+        finds; queries with a larger ``k`` visit more. If the index is then no faster than exact
+        search, `fit` warns and uses exact search.
     n_jobs : int or None, default=None
         Number of threads of the search; results don't depend on it. None: 1, or as set by
         `joblib.parallel_config`. -1: one per processor. 0 is invalid. Threads of torch and BLAS are
@@ -211,7 +213,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "cpu", "cuda" or "cuda:1" and so on. "auto": a CUDA device if there is one.
     precision : {"float32", "bfloat16"}, default="float32"
         Precision of the matrix products in `fit`. "bfloat16" (automatic mixed precision) is faster
-        on hardware that multiplies it, such as GPUs and newer CPUs. Weights, sums and everything
+        on hardware that supports it, such as GPUs and newer CPUs. Weights, sums and everything
         after `fit` stay float32.
     random_state : int, RandomState or None, default=None
         An int makes fits repeatable: bit-equal on one machine and one thread.
@@ -233,9 +235,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         One dict per epoch: ``epoch``, ``loss``, ``seconds``, ``samples_per_second``, and
         ``validation_ndcg`` with early stopping.
     n_epochs_ : int
-        Number of epochs that were run.
+        Number of epochs that training ran.
     index_ : {"exact", "annoy", "faiss"}
-        How items are searched.
+        Index that `fit` chose.
     n_features_in_ : int
         Number of columns of ``X`` in `fit`.
     feature_names_in_ : ndarray of str
@@ -342,7 +344,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         precision: str = "float32",
         random_state: Any = None,
         verbose: int = 0,
-        dropout: float | str = DEPRECATED,
+        dropout: float | str = DEPRECATED_VALUE,
     ) -> None:
         self.user_col = user_col
         self.item_col = item_col
@@ -432,8 +434,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         TrainingDivergedError
             If the loss or a weight is not finite.
         ModelFileError, ModelWriteError
-            If ``checkpoint_dir`` holds epochs of this fit but no complete one, or can't be written
-            to.
+            If ``checkpoint_dir`` can't be written to, or all epochs of this fit in it are damaged.
 
         Warns
         -----
@@ -451,7 +452,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         SkmindWarning
             If an id is there both as text and as a number.
         ExactSearchWarning
-            If an approximate index was asked for and would not be faster; see ``search_k``.
+            If the index is approximate and not faster than exact search; see ``search_k``.
         """
         self._validate_params()
         tasks = FitTasks(self, "fit", self.max_epochs, X, y)
@@ -463,14 +464,14 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Restore the estimator if anything in the block fails, an interrupt included."""
-        before = dict(self.__dict__)
+        """Restore the estimator if the block raises an exception, including KeyboardInterrupt."""
+        attributes_before = dict(self.__dict__)
         try:
             with torch_defaults():
                 yield
         except BaseException:
             self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update(attributes_before)
             raise
 
     def _fit(self, X: Any, users: Any, items: Any, tasks: FitTasks) -> None:
@@ -484,17 +485,17 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         prepared = prepare(X, schema, users=users, items=items, min_item_count=self.min_item_count)
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
-            sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
+            sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, previous)
         config = NetConfig(n_items=len(prepared.items), **sizes)
         _check_memory(config)
         seed = _entropy(self.random_state)
-        with self._checkpoint(prepared, config, before, seed) as checkpoint:
+        with self._checkpoint(prepared, config, previous, seed) as checkpoint:
             if checkpoint is not None:
                 seed = checkpoint.seed
             rng = np.random.default_rng(seed)
             model = FittedModel.untrained(prepared, schema, config, int(rng.integers(2**31)))
-            if self.warm_start and before is not None:
-                model.inherit_weights(before)
+            if self.warm_start and previous is not None:
+                model.inherit_weights(previous)
             net = model.network().to(device)
             history, moments = self._train(
                 net, model, settings, rng, tasks=tasks, checkpoint=checkpoint
@@ -504,7 +505,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     def _keep(
         self, model: FittedModel, net: MINDNet, history: list[dict[str, Any]], moments: dict
     ) -> None:
-        """Store what was trained, and build the index."""
+        """Store the trained weights and the state of the fit, and build the index."""
         model.store_weights(net)
         snapshot = Snapshot(model, unit_items(net), net)
         model.plan, snapshot.index = self._plan_index(snapshot)
@@ -527,16 +528,16 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         return plan, index
 
     def _checkpoint(
-        self, prepared: Prepared, config: NetConfig, before: FittedModel | None, seed: int
+        self, prepared: Prepared, config: NetConfig, previous: FittedModel | None, seed: int
     ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint_dir is None:
             return nullcontext()
         inputs = self.get_params() | asdict(config) | {"device": resolve_device(self.device)}
         for name in ("verbose", "n_jobs", "checkpoint_dir", "random_state"):
             del inputs[name]
-        if isinstance(self.random_state, Integral):  # otherwise the checkpoint has the seed
+        if isinstance(self.random_state, Integral):  # a random seed is in the checkpoint
             inputs["seed"] = seed
-        weights = before.weights.values() if self.warm_start and before is not None else ()
+        weights = previous.weights.values() if self.warm_start and previous is not None else ()
         return open_checkpoint(self.checkpoint_dir, fingerprint(inputs, prepared, weights), seed)
 
     def _settings(self) -> TrainingSettings:
@@ -553,8 +554,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         if power == "mixture":
             if loss == "label_aware":
                 raise InvalidInputError(
-                    "label_attention='mixture' is the old way to choose loss='mixture', but "
-                    "loss='label_aware'; set label_attention to None, 'hard' or a number"
+                    "label_attention='mixture' is the deprecated form of loss='mixture', which "
+                    "contradicts loss='label_aware'; set label_attention to None, 'hard' or a "
+                    "number"
                 )
             warn(
                 "label_attention='mixture' is deprecated and will be an error in version 0.2; set "
@@ -567,13 +569,13 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         return "hard" if power is None else power
 
     def _item_dropout(self) -> float:
-        """Return ``item_dropout``, also if it is given by its old name."""
-        if self.dropout == DEPRECATED:
+        """Return ``item_dropout``, or the value of its deprecated name ``dropout``."""
+        if self.dropout == DEPRECATED_VALUE:
             return self.item_dropout
         if self.item_dropout != signature(type(self)).parameters["item_dropout"].default:
             raise InvalidInputError(
-                f"dropout={self.dropout!r} is the old name of item_dropout={self.item_dropout!r}; "
-                "set item_dropout alone"
+                f"dropout={self.dropout!r} is the deprecated name of item_dropout="
+                f"{self.item_dropout!r}, and both are set; set only item_dropout"
             )
         warn(
             f"dropout is deprecated and will be removed in version 0.2; set item_dropout="
@@ -609,8 +611,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             Features, as in `fit`, with the same columns. A row replaces the known features of its
             id. New categories are learned.
         n_epochs : int, default=1
-            Passes over the training data, at least 1. If the estimator is not fitted, this is
-            `fit`, with ``max_epochs`` passes.
+            Passes over the training data, at least 1. If the estimator is not fitted, `partial_fit`
+            calls `fit`, which makes ``max_epochs`` passes.
 
         Returns
         -------
@@ -650,11 +652,11 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
         X = self._check_table(X)
-        prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
-        model = extend_model(before, prepared, snapshot.item_embeddings)
+        prepared, is_new = grow(previous.prepared, X, previous.schema, users=users, items=items)
+        model = extend_model(previous, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
-        moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(before))
+        moments = grow_moments(getattr(self, "_moments", {}), model.matching_rows(previous))
         marked = with_replay(prepared.interactions, is_new, rng)
         new = prepared.interactions.since(marked, model.config.max_history)
         epochs, moments = self._train(net, model, settings, rng, new, tasks=tasks, moments=moments)
@@ -669,8 +671,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     def add_interactions(self, X: Any) -> Self:
         """Extend the histories without training; all users of ``X`` are known afterwards.
 
-        Item vectors and index do not change. Recommendations do: interests are made from the
-        histories, and items of the history are not recommended again.
+        The item vectors and the index do not change. The recommendations change, because interests
+        are computed from the histories, and items in the history are not recommended again.
 
         Parameters
         ----------
@@ -693,18 +695,18 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         IgnoredDataWarning
             If rows have unknown items; these rows are left out, but their users become known.
         """
-        before = self._fitted()
-        model = before.model
+        snapshot = self._fitted()
+        model = snapshot.model
         prepared = append(model.prepared, self._check_table(X), model.schema)
-        extended = extend_model(model, prepared, before.item_embeddings)
+        extended = extend_model(model, prepared, snapshot.item_embeddings)
         is_same_network = extended.weights is model.weights
-        net = before.net if is_same_network else None
-        self._snapshot = Snapshot(extended, before.item_embeddings, net, before.index)
+        net = snapshot.net if is_same_network else None
+        self._snapshot = Snapshot(extended, snapshot.item_embeddings, net, snapshot.index)
         return self
 
-    def _auto_layers(self, interactions: Interactions, before: FittedModel | None) -> int:
-        if self.warm_start and before is not None:
-            return before.config.n_encoder_layers
+    def _auto_layers(self, interactions: Interactions, previous: FittedModel | None) -> int:
+        if self.warm_start and previous is not None:
+            return previous.config.n_encoder_layers
         n_samples = interactions.n_samples.sum()
         return int(n_samples >= SAMPLES_PER_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 
@@ -748,15 +750,15 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         tasks: FitTasks,
         **start: Any,
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Train, and return the epochs and the state of the optimiser.
+        """Train the network; return a record per epoch and the state of the optimisers.
 
-        ``part`` is some users and their histories; None: all of them.
+        ``part`` holds the codes and the histories of the users to train on; None: all users.
         """
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
         if interactions.lengths.max() < 2 or model.config.n_items < 2:
             warn(
                 "nothing to learn: no user has two interactions, or there is only one item; the "
-                "vectors keep their initial values",
+                "vectors keep their initial values. Pass more interactions per user",
                 NothingToLearnWarning,
             )
             return [], start.get("moments", {})

@@ -1,4 +1,4 @@
-"""What ``fit`` leaves behind: ids, histories, features and weights as numpy arrays."""
+"""Result of ``fit``: ids, histories, features and weights as numpy arrays."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class FittedModel:
     prepared : Prepared
         Ids, histories, counts and features.
     item_matrix : csr_matrix of shape (n_items, n_item_values), float32
-        Item features, scaled by their share in the mean that makes an item vector.
+        Item features, multiplied by their weight in the item vector.
     item_share : ndarray of shape (n_items,), float32
-        Weight of the item's own embedding in that mean.
+        Weight of the item's own embedding in the item vector.
     seed : int
         Seed of the initial weights.
     weights : dict of str to ndarray
@@ -64,7 +64,7 @@ class FittedModel:
     ) -> FittedModel:
         """Return the model before training, without weights."""
         n_features = prepared.item_features.presence
-        # An item without events is represented by its features alone, if it has any.
+        # The vector of an item without events is computed from its features alone, if it has any.
         has_own = (prepared.counts > 0) | (n_features == 0)
         n_parts = (n_features + has_own).astype(np.float32)
         matrix = scale_rows(prepared.item_features.matrix, n_features / n_parts)
@@ -130,8 +130,8 @@ class FittedModel:
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            Consistent with each other and with ``config``; only repeated ids are detected here.
-            Not copied.
+            Not copied. They must be consistent with each other and with ``config``; this method
+            only checks that no id is repeated.
         schema : Schema
         config : NetConfig
         seed : int
@@ -171,7 +171,7 @@ class FittedModel:
     # ------------------------------------------------------------------ network and weights
 
     def network(self) -> MINDNet:
-        """Return a network to train, with a copy of the weights, or with initial ones."""
+        """Return a network for training, with a copy of the weights or with initial weights."""
         n_user_values = self.prepared.user_features.encoder.width
         net = MINDNet(self.config, self.item_matrix, self.item_share, n_user_values, self.seed)
         if self.weights:
@@ -226,27 +226,27 @@ class FittedModel:
         Returns
         -------
         dict of str to ndarray of int
-            By the name of a table in `weights`: for each of its rows, the row of the same item or
-            feature value in ``previous``, or -1.
+            One array per table in `weights`, by name: for each row of the table, the row of the
+            same item or feature value in ``previous``, or -1 if there is none.
         """
-        mine = self.prepared
-        theirs = previous.prepared
+        own_data = self.prepared
+        previous_data = previous.prepared
         return {
-            "item_embedding": theirs.items.encode(mine.items.ids),
-            "item_values.weight": mine.item_features.encoder.columns_in(
-                theirs.item_features.encoder
+            "item_embedding": previous_data.items.encode(own_data.items.ids),
+            "item_values.weight": own_data.item_features.encoder.columns_in(
+                previous_data.item_features.encoder
             ),
-            "user_values.weight": mine.user_features.encoder.columns_in(
-                theirs.user_features.encoder
+            "user_values.weight": own_data.user_features.encoder.columns_in(
+                previous_data.user_features.encoder
             ),
         }
 
     # ------------------------------------------------------------------ inference
 
     def profile_rows(self, users: np.ndarray) -> sparse.csr_matrix | None:
-        """Return the feature rows of users by code; an empty row for -1.
+        """Return the features of each user code in ``users``; an empty row for code -1.
 
-        None if there are no user features.
+        Return None if there are no user features.
         """
         features = self.prepared.user_features
         if not features.encoder.width:
@@ -256,15 +256,15 @@ class FittedModel:
     def encode(
         self, net: MINDNet, histories: Interactions, profile: sparse.csr_matrix | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the interests of people with these histories.
+        """Compute the interests of users from their histories.
 
         Parameters
         ----------
         net : MINDNet
         histories : Interactions
-            One row per person.
+            One history per user.
         profile : csr_matrix of shape (n, n_user_values) or None
-            Their user features.
+            Features of the users.
 
         Returns
         -------
@@ -272,7 +272,9 @@ class FittedModel:
         mask : ndarray of shape (n, n_interests), bool
             Interests in use.
         """
-        n, K, D = histories.n_users, self.config.n_interests, self.config.embedding_dim
+        n = histories.n_users
+        K = self.config.n_interests
+        D = self.config.embedding_dim
         interests = np.zeros((n, K, D), dtype=np.float32)
         mask = np.zeros((n, K), dtype=bool)
         for rows in blocks(n, self.config.max_history):
@@ -285,10 +287,10 @@ class FittedModel:
 
 @dataclass(eq=False)
 class Snapshot:
-    """A fitted model with its network and index, which are built when they are first needed.
+    """A fitted model with its network and its index, which are built on first use.
 
-    An estimator has one snapshot and replaces it in one assignment, so that a call that has taken
-    it answers from one fit, whatever another thread does.
+    An estimator has one snapshot and replaces it in one assignment. So a call that uses one
+    snapshot sees one consistent fit, even if another thread fits at the same time.
 
     Attributes
     ----------
@@ -302,11 +304,11 @@ class Snapshot:
     item_embeddings: np.ndarray
     net: MINDNet | None = None
     index: Index | None = None
-    # One lock per process: a forked child may inherit one that no thread of its own releases.
+    # One lock per process: a forked child may inherit a locked lock that nothing releases.
     _locks: dict[int, threading.Lock] = field(default_factory=dict, repr=False)
 
     def network(self, device: str) -> MINDNet:
-        """Return the network, on ``device`` if it is built now."""
+        """Return the network; build it on ``device`` on first use."""
         if self.net is None:
             with self._lock():
                 if self.net is None:
@@ -315,7 +317,7 @@ class Snapshot:
         return self.net
 
     def search_index(self) -> Index:
-        """Return the index."""
+        """Return the index; build it on first use."""
         if self.index is None:
             with self._lock():
                 if self.index is None:
@@ -326,7 +328,7 @@ class Snapshot:
         return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def sample(self, part: slice, device: str) -> Sample:
-        """Return a part of the users with a history, in an order that the seed draws."""
+        """Return the slice ``part`` of the users with a history, after a shuffle by the seed."""
         model = self.model
         users = np.flatnonzero(model.interactions.lengths)
         users = np.random.default_rng(model.seed).permutation(users)[part]

@@ -57,7 +57,7 @@ RESULT_COLUMNS = frozenset(
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Everything that a recommender answers after ``fit``; `MINDRecommender` adds the fitting."""
+    """Methods of a fitted recommender; `MINDRecommender` adds the training."""
 
     _parameter_constraints: ClassVar[dict]
     _snapshot: Snapshot
@@ -68,10 +68,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     @property
     def index_(self) -> str:
-        """How items are searched since `fit`: "exact", "annoy" or "faiss"."""
+        """Index that `fit` chose: "exact", "annoy" or "faiss"."""
         return self._fitted().model.plan.kind
 
-    # `check_is_fitted` asks for these attributes: an AttributeError means "not fitted".
+    # `check_is_fitted` looks up these attributes; an AttributeError means "not fitted".
 
     @property
     def users_(self) -> np.ndarray:
@@ -151,7 +151,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 self,
                 X,
                 dtype=None,
-                ensure_all_finite=False,  # features may be missing; ids and times are checked later
+                ensure_all_finite=False,  # ids and times are checked later
                 ensure_min_features=2 if reset else 1,
                 reset=reset,
             )
@@ -184,26 +184,26 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def save(self, path: str | Path, *, index: bool = False) -> str:
         """Write the fitted model to a directory, without pickle.
 
-        A model that the directory holds is replaced whole or not at all, even if the process dies.
-        Only one process at a time may save to it.
+        An existing model in the directory is replaced completely or not at all, even if the process
+        is killed. Only one process at a time may save to the directory.
 
         Parameters
         ----------
         path : str or Path
-            Created if it does not exist; its parent must exist. A directory that holds anything but
-            a model is refused.
+            Created if it does not exist; its parent must exist. An existing directory must be empty
+            or hold a model.
         index : bool, default=False
-            Store the Annoy index too, so that `load` need not build it again.
+            Whether to store the Annoy index too, so that `load` does not have to build it.
 
         Returns
         -------
         str
-            The sha256 of the manifest, with which `load` can check that nothing was changed.
+            The sha256 of the manifest. Pass it to `load` to check that no file has changed.
 
         Raises
         ------
         ModelWriteError
-            If the directory can't be written to, or the disk is full.
+            If the directory can't be written to or holds other files, or the disk is full.
         InvalidInputError
             If ids, feature values or parameters are of a type that is not stored (dates in object
             columns, a RandomState), if a parameter was set to an invalid value after `fit`, or
@@ -216,27 +216,29 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def load(
         cls, path: str | Path, *, manifest_sha256: str | None = None, mmap: bool = False
     ) -> Self:
-        """Read a model that `save` wrote; nothing in it is executed.
+        """Load a model that `save` wrote, without executing any code from it.
 
         Parameters
         ----------
         path : str or Path
         manifest_sha256 : str or None, default=None
-            The value that `save` returned, stored elsewhere. With it, every change is noticed, and
-            a stored index is mapped instead of built again.
+            The value that `save` returned; store it outside the directory. If given, `load` detects
+            every change of the files, and maps a stored index instead of building it again.
         mmap : bool, default=False
-            Map the arrays from the files, copy-on-write, so that processes share their memory. A
-            file that is shortened while it is mapped kills the process; `save` never shortens one.
+            Whether to map the arrays from the files, copy-on-write, so that processes share the
+            memory. If another program shortens a mapped file, the process is killed; `save` never
+            shortens a file.
 
         Returns
         -------
         estimator
-            Its answers are bit-equal to those of the saved one, on the same machine.
+            On the same machine, its results are bit-equal to the results of the saved estimator.
 
         Raises
         ------
         ModelFileError
-            If there is no model, or it is damaged, forged, or of another format or class.
+            If ``path`` has no model, or the model is damaged, manipulated, or of another format or
+            class.
 
         Warns
         -----
@@ -246,16 +248,17 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return persistence.load(cls, path, manifest_sha256, mmap)
 
     def export_onnx(self, path: Any) -> None:
-        """Write a directory that serves recommendations without torch and skmind.
+        """Export the model to a directory, for inference without torch and skmind.
 
-        Needs ``pip install skmind[onnx]``. Before the directory appears, the results of the graph
-        in onnxruntime are compared with those of the network in torch, for up to 257 histories of
-        up to ``max_history`` items, empty ones included.
+        Needs ``pip install skmind[onnx]``. The method first compares the results of the graph
+        in onnxruntime with the results of the network in torch, for up to 257 histories of up to
+        ``max_history`` items, including empty histories. It writes the directory only if they
+        agree.
 
         Parameters
         ----------
         path : str or path-like
-            A new directory, in one that exists. It gets
+            A new directory; its parent must exist. The method writes
 
             - ``user_tower.onnx``, a graph. Its inputs are ``history``, int64 of shape (batch,
               length), item codes newest first with any code as padding; ``lengths``, int64 of shape
@@ -297,7 +300,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         -------
         ndarray of shape (n_rows, n_interests * embedding_dim), float32
             Zeros for users that ``fit`` has not seen, and for interests that a short history does
-            not have. With ``transform_history="past"``, interests are made from the events in
+            not have. With ``transform_history="past"``, interests are computed from the events in
             ``fit`` that are strictly before the time of the row.
 
         Raises
@@ -331,7 +334,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         histories = model.interactions.before(ends, users[known], config.max_history)
         profile = model.profile_rows(users[known])
         interests = np.zeros((len(users), config.n_interests, config.embedding_dim), np.float32)
-        interests[known] = model.encode(snapshot.network(self.device), histories, profile)[0]
+        net = snapshot.network(self.device)
+        interests[known_rows] = model.encode(net, histories, profile)[0]
         return interests
 
     def interests(self, user_ids: Any) -> np.ndarray:
@@ -349,24 +353,24 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Raises
         ------
         IdTypeError
-            If the ids are of another kind than those of ``fit``.
+            If the ids are of another kind than the ids of ``fit``.
         """
         snapshot = self._fitted()
         return self._encode_users(snapshot, snapshot.model.users.encode(user_ids))[0]
 
     def interests_from_history(self, histories: Any, *, users: Any = None) -> np.ndarray:
-        """Return the interest vectors that belong to histories; see `recommend_from_history`.
+        """Return the interest vectors of new users; see `recommend_from_history`.
 
         Returns
         -------
-        ndarray of shape (n_people, n_interests, embedding_dim), float32
+        ndarray of shape (n_histories, n_interests, embedding_dim), float32
         """
         snapshot = self._fitted()
         _, sequences, profile = self._read_histories(snapshot, histories, users)
         return snapshot.model.encode(snapshot.network(self.device), sequences, profile)[0]
 
     def _encode_users(self, snapshot: Snapshot, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return interests and mask of users by code; -1 has no interests."""
+        """Return the interests and the mask of user codes; code -1 has no interests."""
         model = snapshot.model
         histories = model.interactions.take(codes)
         return model.encode(snapshot.network(self.device), histories, model.profile_rows(codes))
@@ -374,7 +378,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _read_histories(
         self, snapshot: Snapshot, histories: Any, users: Any
     ) -> tuple[np.ndarray, Interactions, sparse.csr_matrix | None]:
-        """Return keys, histories and feature rows of people who need not be known to ``fit``."""
+        """Return the keys, histories and features of users who may be unknown to ``fit``."""
         model = snapshot.model
         keys, sequences = read_histories(histories, model.schema, model.items)
         profile = None
@@ -402,14 +406,14 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         diversity_by: str | None = None,
         output: str = "frame",
     ) -> Any:
-        """Return the best items of each user, scored by the nearest interest.
+        """Recommend items; the score of an item is its highest cosine to an interest of the user.
 
         Parameters
         ----------
         user_ids : list or array of ids, or None
             None: every known user.
         k : int, default=10
-            Items per user, at least 1.
+            Number of items per user, at least 1.
         exclude_seen : bool, default=True
             Leave out the items that the user interacted with in ``fit``.
         items : list or array of ids, dict or Series of lists, frame, or None
@@ -419,9 +423,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         exclude_items : list or array of ids, dict or Series of lists, frame, or None
             Never recommend these items; lists per user as with ``items``.
         unknown : {"popular", "error", "drop"}, default="popular"
-            What happens to users that ``fit`` has not seen. "popular": they get the most frequent
-            items, with interest -1 and the share of all interactions as score. "error": an error.
-            "drop": they get no rows.
+            How to treat users that ``fit`` has not seen. "popular": they get the most frequent
+            items, with interest -1 and the share of all interactions as score. "error": raise
+            `UnknownIdError`. "drop": they get no rows.
         interest_weights : array of shape (n_interests,) or (n_users, n_interests), or None
             Factors of the scores of each interest, at least 0. A score is then the highest weight ×
             cosine, and leaves [-1, 1] with weights above 1. An interest with weight 0 is not used.
@@ -430,23 +434,25 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             highest is above 1e30 or below 1e-30 are divided by it first, and so are the scores.
             Users who have no interest left get the most frequent items.
         quotas : "equal", array of shape (n_interests,) or (n_users, n_interests), or None
-            How many of the ``k`` items come from each interest; they add up to ``k``. "equal": the
-            same number for each interest in use, and one more for the first ones where ``k`` can't
-            be divided. Items take, by score, a place of their nearest interest that has one left.
-            Places that an interest can't fill go to the best other items. Can't be combined with
-            ``diversity``. Costs one search per interest.
+            Number of the ``k`` items that come from each interest; the numbers add up to ``k``.
+            "equal": the same number for each interest in use; if ``k`` is not divisible, the first
+            interests get one more. Items are taken in the order of their scores, as long as the
+            quota of their interest is not full. If an interest has too few items, the best other
+            items take its places. Can't be combined with ``diversity``. Costs one search per
+            interest.
         diversity : float in [0, 1], default=0
-            0 orders by score. Higher values trade score for unlike items. With 1 the score only
-            chooses the first item, and decides between equal ones. Items are taken one by one from
-            the 5 ``k`` best, always the one with the highest
-            ``(1 - diversity) · score + diversity · d``, where ``d`` is the mean distance from the
-            items taken before. This is ComiRec's aggregation (Cen et al., KDD 2020, section 3.5)
-            with a mean instead of the sum, so that one value suits every ``k``.
+            With 0, items are ordered by score. Higher values give more different items with lower
+            scores. With 1, the score only selects the first item and breaks ties. Items are
+            selected one by one from the ``5 * k`` items with the highest scores. Each step selects
+            the item with the highest ``(1 - diversity) · score + diversity · d``, where ``d`` is
+            its mean distance from the items selected before. This is ComiRec's aggregation (Cen et
+            al., KDD 2020, section 3.5) with a mean instead of the sum, so that the effect of a
+            value does not depend on ``k``.
         diversity_by : str or None, default=None
             The distance of two items. None: 1 - cosine of their vectors. The name of an item
             feature of ``fit`` that holds categories or lists of them: 1 - cosine of their sets of
-            values. For single categories that is 0 if they are equal, else 1. An item without a
-            value is at distance 1 from all others.
+            values. For single categories, the distance is 0 if they are equal, else 1. An item
+            without a value has the distance 1 from all others.
         output : {"frame", "arrays"}, default="frame"
             Arrays have ``k`` columns, also where ``k`` is above the number of items.
 
@@ -462,7 +468,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         UnknownIdError
             If ``unknown="error"`` and a user is unknown, or if no item of ``items`` is known.
         IdTypeError
-            If ids are of another kind than those of ``fit``.
+            If ids are of another kind than the ids of ``fit``.
         InvalidInputError
             If another argument is invalid.
 
@@ -504,11 +510,11 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             diversity_by=diversity_by,
         )
         top = self._retrieve(snapshot, *self._encode_users(snapshot, codes), query)
-        if unknown == "drop":  # not before: weights and quotas may have a row per user asked for
+        if unknown == "drop":  # only now: weights and quotas may have a row per user
             ids = ids[~is_unknown]
             top = TopK(*(part[~is_unknown] for part in top))
         warn_of_shortage(top, query, len(model.items))
-        return _answer(snapshot, ids, top, query.k, output)
+        return _format_result(snapshot, ids, top, query.k, output)
 
     def recommend_from_history(
         self,
@@ -525,7 +531,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         diversity_by: str | None = None,
         output: str = "frame",
     ) -> Any:
-        """Recommend to people who were not in ``fit``, without training.
+        """Recommend to users who were not in ``fit``, without training.
 
         Parameters
         ----------
@@ -568,12 +574,12 @@ output
         encoded = snapshot.model.encode(snapshot.network(self.device), sequences, profile)
         top = self._retrieve(snapshot, *encoded, query)
         warn_of_shortage(top, query, len(snapshot.model.items))
-        return _answer(snapshot, keys, top, query.k, output)
+        return _format_result(snapshot, keys, top, query.k, output)
 
     def _query(
         self, snapshot: Snapshot, users: np.ndarray, histories: Ragged, **arguments: Any
     ) -> RecommendQuery:
-        """Read the arguments of a call, which has one row per user."""
+        """Validate the arguments of a call; ``users`` and ``histories`` have one entry per user."""
         model = snapshot.model
         K = model.config.n_interests
         return RecommendQuery.read(users, histories, model.prepared, model.schema, K, **arguments)
@@ -589,7 +595,7 @@ output
         return retrieve(index, interests, mask, query, snapshot.model.prepared.counts, self.n_jobs)
 
     def predict(self, X: Any, *, k: int = 10) -> np.ndarray:
-        """Return the best ``k`` items of each row's user, without those already seen.
+        """Return the best ``k`` items of each row's user, without items that the user has seen.
 
         Parameters
         ----------
@@ -743,7 +749,7 @@ output
         return table.drop(columns="interest")
 
     def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
-        """Return the users who have an interest nearest an item.
+        """Return the users whose interests are nearest to an item.
 
         Parameters
         ----------
@@ -751,14 +757,14 @@ output
         k : int, default=10
             Users per item, at least 1.
         exclude_seen : bool, default=True
-            Leave out users whose history has the item.
+            Whether to leave out users whose history has the item.
 
         Returns
         -------
         DataFrame
             Columns item, user, ``score`` (the cosine that `recommend` gives), ``rank`` (from 1) and
-            ``interest``; items in the order asked, with exactly ``k`` rows each unless fewer users
-            are eligible and have an interest.
+            ``interest``; items in the order of ``item_ids``, with exactly ``k`` rows each unless
+            fewer users are eligible and have an interest.
 
         Raises
         ------
@@ -791,8 +797,8 @@ output
         DataFrame
             One row per item of the history, the largest contribution first: user, item,
             ``interest``, ``history_item_id``, ``weight`` in the interest (weights add up to 1) and
-            ``contribution``. Contributions add up to the score, less what user features and, for
-            the first interest, the sequence encoder add.
+            ``contribution``. Contributions add up to the score minus the contributions of the user
+            features and, for the first interest, of the sequence encoder.
 
         Raises
         ------
@@ -823,16 +829,16 @@ output
     # evaluation
 
     def index_recall(self, k: int = 10, n_users: int = 256) -> float:
-        """Return the share of the items of exact search that the index finds.
+        """Return the recall of the index: the share of the items of exact search that it finds.
 
         Parameters
         ----------
         k : int, default=10
             Items per user, at least 1; items that the user has seen are excluded.
         n_users : int, default=256
-            Number of known users that are searched for, at least 1. They are drawn at random, but
-            the same ones in every call. Where there are enough users, they are not the ones that
-            the index was calibrated on.
+            Number of known users to search for, at least 1. They are drawn at random with the seed
+            of `fit`, so every call uses the same users. If there are enough users, `fit` did not
+            calibrate the index on them.
 
         Returns
         -------
@@ -856,10 +862,10 @@ output
         exclude_seen: bool = True,
         sample_weight: Any = None,
     ) -> pd.DataFrame:
-        """Return where in a user's recommendations the events of ``X`` are, for metrics.
+        """Return the rank of each event of ``X`` among the user's recommendations, for metrics.
 
-        The targets of a user of ``fit`` are the user's rows in ``X``; the history is that of
-        ``fit``. Targets are never excluded, so that the data of ``fit`` can be ranked too.
+        For a user of ``fit``, the targets are the user's rows in ``X``, and the history is the one
+        in ``fit``. Targets are never excluded, so ``X`` may also be the data of ``fit``.
 
         Parameters
         ----------
@@ -869,14 +875,15 @@ output
             are those of exact search. ``len(items_)`` or more ranks among all items; that takes
             memory for the targets, not for users × items.
         unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
-            What happens to users that ``fit`` has not seen. "fold_in": the last row of users with
-            at least two rows is the target, the rows before it are the history. "skip": they are
-            left out. "popular": all their rows are targets among the most frequent items. "error":
-            an error.
+            How to treat users that ``fit`` has not seen. "fold_in": for users with at least two
+            rows, the last row is the target, and the rows before it are the history. "skip": leave
+            these users out. "popular": all their rows are targets among the most frequent items.
+            "error": raise `UnknownIdError`.
         exclude_seen : bool, default=True
             Leave out the rest of the user's history, so that later items move up. If False, these
             items keep their places, as in libraries that filter after ranking.
         sample_weight : array of shape (n_rows,) or None
+            Weight of each row of ``X``; None: 1.
 
         Returns
         -------
@@ -888,7 +895,7 @@ output
         Raises
         ------
         UnknownIdError
-            If ``unseen_users="error"`` and there are such users.
+            If ``unseen_users="error"`` and ``fit`` has not seen a user of ``X``.
         InvalidInputError
             If ``sample_weight`` is not one finite number of at least 0 per row, or another argument
             is invalid.
@@ -956,10 +963,10 @@ output
         return targets, task.target_items
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean NDCG@10 over users, ranking all items except those already seen.
+        """Return the mean NDCG@10 over users; the ranking leaves out items that the user has seen.
 
-        `target_ranks` says what the targets are; users that ``fit`` has not seen are folded in. For
-        other metrics see `skmind.scoring.make_ranking_scorer`.
+        `target_ranks` defines the targets; for users that ``fit`` has not seen, this method uses
+        ``unseen_users="fold_in"``. For other metrics see `skmind.scoring.make_ranking_scorer`.
 
         Parameters
         ----------
@@ -999,25 +1006,25 @@ def _has_positions(schema: Schema, names: list) -> bool:
 
 
 def top_k_table(
-    top: TopK, asked: tuple[Hashable, np.ndarray], answer: tuple[Hashable, np.ndarray]
+    top: TopK, queries: tuple[Hashable, np.ndarray], results: tuple[Hashable, np.ndarray]
 ) -> pd.DataFrame:
-    """Return top items, or users, as a long frame.
+    """Return the top items (or users) as a frame with one row per item.
 
     Parameters
     ----------
     top : TopK
-    asked : name, ndarray of shape (B,)
-        Column of the ids that were asked for, one per row of ``top``.
-    answer : name, ndarray of shape (n,)
-        Column of the ids that the codes of ``top`` stand for.
+    queries : name, ndarray of shape (B,)
+        Name and ids of the column of queries; one id per row of ``top``.
+    results : name, ndarray of shape (n,)
+        Name of the column of results, and the ids that the codes of ``top`` stand for.
     """
     rows, ranks = np.nonzero(top.codes >= 0)
-    asked_name, asked_ids = asked
-    answer_name, answer_ids = answer
+    query_name, query_ids = queries
+    item_name, item_ids = results
     return pd.DataFrame(
         {
-            asked_name: asked_ids[rows],
-            answer_name: answer_ids[top.codes[rows, ranks]],
+            query_name: query_ids[rows],
+            item_name: item_ids[top.codes[rows, ranks]],
             "score": top.scores[rows, ranks],
             "rank": ranks + 1,
             "interest": top.interests[rows, ranks],
@@ -1025,7 +1032,7 @@ def top_k_table(
     )
 
 
-def _answer(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, output: str) -> Any:
+def _format_result(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, output: str) -> Any:
     """Return the recommendations in the caller's ids, as a frame or as arrays."""
     if output == "arrays":
         top = top.widened(k)
@@ -1064,7 +1071,7 @@ def _item_ids(snapshot: Snapshot, codes: np.ndarray) -> np.ndarray:
 
 
 def _users_of_items(codes: np.ndarray, interactions: Interactions) -> Ragged:
-    """Return the users whose history has each of these items."""
+    """Return, for each item code, the users whose history has the item."""
     distinct, rows = np.unique(codes, return_inverse=True)
     events = np.flatnonzero(np.isin(interactions.items, distinct))
     users = interactions.rows_at(events)
@@ -1073,11 +1080,11 @@ def _users_of_items(codes: np.ndarray, interactions: Interactions) -> Ragged:
 
 
 def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
-    """Return the codes of ids that must all be known."""
+    """Return the codes of the ids; raise `UnknownIdError` if an id is unknown."""
     codes = encoder.encode(ids)
     if (codes < 0).any():
         first = list(ids)[int((codes < 0).argmax())]
         raise UnknownIdError(
-            f"the {encoder.name} {first!r} was not in fit; {encoder.name}s_ has those that were"
+            f"the {encoder.name} {first!r} was not in fit; {encoder.name}s_ has the known ids"
         )
     return codes

@@ -1,8 +1,8 @@
-"""Errors and warnings of the library. Each error is also a built-in that callers expect."""
+"""Errors and warnings of skmind; each error also inherits from a built-in exception."""
 
 
 class SkmindError(Exception):
-    """Base of every error that skmind raises itself."""
+    """Base class of the errors that skmind raises."""
 
 
 class InvalidInputError(SkmindError, ValueError):
@@ -28,7 +28,7 @@ class ExportError(SkmindError, RuntimeError):
 
 
 class TrainingDivergedError(SkmindError, ArithmeticError):
-    """The loss or a weight is not finite; the message says when, and what to change."""
+    """The loss or a weight is not finite; the message says in which epoch and what to change."""
 
 
 class ModelFileError(SkmindError, ValueError):
@@ -40,7 +40,7 @@ class ModelWriteError(SkmindError, OSError):
 
 
 class SkmindWarning(UserWarning):
-    """Base of every warning that skmind raises itself."""
+    """Base class of the warnings that skmind issues."""
 
 
 class NothingToLearnWarning(SkmindWarning):
@@ -80,4 +80,4 @@ class DeviceFallbackWarning(SkmindWarning):
 
 
 class ForkedThreadsWarning(SkmindWarning):
-    """The process was forked after torch used several threads; the child uses a single one."""
+    """The process was forked after torch used several threads; torch now uses one thread."""

@@ -36,7 +36,7 @@ _Splits = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 class _InteractionSplitter(BaseCrossValidator):
-    """Base of the splitters."""
+    """Base class of the splitters."""
 
     n_splits: int
 
@@ -88,7 +88,7 @@ class LeaveLastOut(_InteractionSplitter):
     user_col : str or int, default="user_id"
         Column of the user ids.
     time_col : str, int or None, default="timestamp"
-        Column of the times. Of two rows of the same time, the later row is the later event. If
+        Column of the times. If two rows have the same time, the second row is the later event. If
         None, the order of the rows is the order in time.
 
     Notes
@@ -166,8 +166,9 @@ class LeaveLastOut(_InteractionSplitter):
                 f"but no user has more than {max_rows}; change n_test, lower n_splits, or split by "
                 "time with TemporalSplit"
             )
-        # Sorted by user and time (stable: ties keep their order), the rows of a user end where the
-        # cumulated counts say. The distance to this end is the number of later rows of the user.
+        # Sort the rows by user and time; ties keep their order. The cumulated counts give the end
+        # of the rows of each user. The distance to this end is the number of later rows of the
+        # user.
         order = np.lexsort((times, users))
         ends = row_counts.cumsum()[users[order]]
         n_later = np.empty(len(order), dtype=np.int64)
@@ -193,7 +194,7 @@ class LeaveLastOut(_InteractionSplitter):
             n_up_to_fold = n_of_later_folds + n_tested
             is_in_fold = n_later >= n_of_later_folds
             is_last = is_in_fold & (n_later < n_up_to_fold)
-            is_test = is_last & (n_rows_of_user > n_up_to_fold)  # else nothing is left to train on
+            is_test = is_last & (n_rows_of_user > n_up_to_fold)  # else no training row is left
             yield np.flatnonzero(is_in_fold & ~is_test), np.flatnonzero(is_test)
 
 
@@ -370,8 +371,8 @@ class TemporalSplit(_InteractionSplitter):
         if n_window == 0 or n_train < 1:
             raise InvalidInputError(
                 f"{len(times)} rows are too few for n_splits={self.n_splits} windows of "
-                f"test_size={self.test_size:g} and a row to train on; give more rows, lower "
-                "n_splits or change test_size"
+                f"test_size={self.test_size:g} and at least one training row; give more rows, "
+                "lower n_splits or change test_size"
             )
         sorted_times = np.sort(times)
         starts = sorted_times[n_train::n_window]
@@ -379,9 +380,9 @@ class TemporalSplit(_InteractionSplitter):
         if (starts == previous_starts).any():
             raise InvalidInputError(
                 f"too many rows share the same time for n_splits={self.n_splits} windows of "
-                f"test_size={self.test_size:g}: the first times of the windows are "
-                f"{starts.tolist()} after {sorted_times[0]}, and rows of one time are never "
-                "divided; lower n_splits, raise test_size, or use finer times"
+                f"test_size={self.test_size:g}: the windows would start at {starts.tolist()} and "
+                f"the training rows at {sorted_times[0]}, but rows of the same time can't be in "
+                "two parts; lower n_splits, raise test_size, or use times with a higher resolution"
             )
         return starts
 
@@ -593,7 +594,7 @@ def _is_array(X: Any) -> bool:
     Raises
     ------
     InvalidInputError
-        If it is neither.
+        If ``X`` is neither a frame nor a 2-D array.
     """
     if is_frame(X):
         return is_unnamed(X)

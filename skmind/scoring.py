@@ -1,4 +1,4 @@
-"""Fitted models and interactions → ranking metrics: scorers for searches, comparison of two models.
+"""Fitted models and interactions → ranking metrics: scorers, and a comparison of two models.
 
 A model is a fitted `MINDRecommender`, a Pipeline that ends in one, or a search over these. Its
 `target_ranks` is called once for all metrics.
@@ -65,7 +65,7 @@ def make_ranking_scorer(
         Number of recommendations per user that count, at least 1. Above the number of items the
         result is that for all items, except that precision and serendipity divide by ``k``.
     unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
-        How users are treated that ``fit`` has not seen; see `MINDRecommender.target_ranks`.
+        How to treat users that ``fit`` has not seen; see `MINDRecommender.target_ranks`.
     exclude_seen : bool, default=True
         Whether to leave out the items of a user's history, except the items to be found. If False,
         they keep their places in the ranking, as in libraries that filter after ranking.
@@ -173,7 +173,7 @@ def compare(
     model_a, model_b : fitted recommender, Pipeline that ends in one, or search
         Models fitted on the same users.
     X : frame or array with the columns of ``fit``
-        Interactions after those of ``fit``.
+        Interactions later than the interactions of ``fit``.
     metric : str, default="ndcg"
         "recall", "precision", "hit_rate", "ndcg", "mrr" or "map".
     k : int, default=10
@@ -199,13 +199,13 @@ def compare(
         and the largest value in the segment, as ``model_a`` has them. ``n_users``, the ``metric``,
         its means ``a`` and ``b``, and ``difference``, b - a. ``low`` and ``high`` are the ends of
         the 95 % interval of the difference, by the percentiles of a bootstrap over users (Efron and
-        Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13); nan for a single user. Only
-        the events of a segment are to be found in it, among all items.
+        Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13); nan for a single user. In a
+        segment, only its own events are targets; all items are ranked.
 
     Raises
     ------
     InvalidInputError
-        If an argument is invalid, or the models have different events to find in ``X``.
+        If an argument is invalid, or the models have different target events in ``X``.
 
     Notes
     -----
@@ -240,7 +240,7 @@ def compare(
     )
     if not len(a) or len(a) != len(b) or not b.index.isin(a.index).all():
         raise InvalidInputError(
-            f"model_a has {len(a)} events to find in X and model_b {len(b)}, but both must have "
+            f"model_a has {len(a)} target events in X and model_b has {len(b)}, but both must have "
             "the same events, at least one; fit both on the same users, and set X to later rows of "
             "these users"
         )
@@ -302,7 +302,7 @@ def _bootstrap_interval(
     return result.confidence_interval
 
 
-# Functions that the `score` of the estimator shares.
+# Functions that `score` and `target_ranks` of the estimator use, too.
 
 
 def find_ranks(codes: np.ndarray, target_rows: np.ndarray, target_codes: np.ndarray) -> np.ndarray:
@@ -325,7 +325,7 @@ def find_ranks(codes: np.ndarray, target_rows: np.ndarray, target_codes: np.ndar
     n_codes = 1 + max(int(codes.max(initial=0)), int(target_codes.max(initial=0)))
     recommended = pd.Index(pair_keys(rows, codes[rows, columns], n_codes))
     places = recommended.get_indexer(pair_keys(target_rows, target_codes, n_codes))
-    # Place -1, "not recommended", reads the 0 appended to the columns; `where` replaces it by nan.
+    # Place -1 means "not recommended"; it selects the appended 0, which `where` replaces by nan.
     return np.where(places >= 0, np.append(columns, 0)[places] + 1.0, np.nan)
 
 

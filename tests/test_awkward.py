@@ -89,7 +89,7 @@ def test_times_must_not_be_text():
 
 
 def test_extra_columns_of_an_array_are_ignored_with_a_warning():
-    with pytest.warns(IgnoredDataWarning, match=r"0, 1 and 2 are taken as user, item and time"):
+    with pytest.warns(IgnoredDataWarning, match=r"0, 1 and 2 are used as user, item and time"):
         rec = new().fit(X.assign(rating=1).to_numpy())
     np.testing.assert_array_equal(rec.item_embeddings_, FITTED.item_embeddings_)
 

@@ -1363,10 +1363,13 @@ def test_an_old_name_warns_and_means_the_same(X, old, new, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"dropout": 0.5, "item_dropout": 0.3}, "dropout=0.5 is the old name of item_dropout=0.3"),
+        (
+            {"dropout": 0.5, "item_dropout": 0.3},
+            "dropout=0.5 is the deprecated name of item_dropout=0.3",
+        ),
         (
             {"loss": "label_aware", "label_attention": "mixture"},
-            "label_attention='mixture' is the old way .* but loss='label_aware'",
+            "label_attention='mixture' is the deprecated form .* contradicts loss='label_aware'",
         ),
     ],
 )

@@ -404,7 +404,7 @@ def test_invalid_comparisons_are_an_error(split, fitted):
     new = test.drop_duplicates("user_id").assign(user_id=lambda X: X["user_id"] + 1000)
     with (
         pytest.warns(NothingToScoreWarning, match="nothing to score"),
-        pytest.raises(InvalidInputError, match="model_a has 0 events to find"),
+        pytest.raises(InvalidInputError, match="model_a has 0 target events"),
     ):
         compare(fitted, fitted, new)
 

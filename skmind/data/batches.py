@@ -102,7 +102,7 @@ class BatchSampler:
             yield Batch(history, targets, lengths[chunks], users[chunks], n_before)
 
     def _draw_chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cut the histories of the users of an epoch into chunks, and shuffle these.
+        """Cut the histories of the users of an epoch into chunks, and shuffle the chunks.
 
         Returns
         -------
@@ -120,7 +120,8 @@ class BatchSampler:
         n_more = (n_samples - first_lengths + L - 1) // L
         n_chunks = np.where(n_samples > 0, 1 + n_more, 0)
 
-        # One entry per chunk: its user's place in ``drawn``, and its number within the user.
+        # One entry per chunk: the position of its user in ``drawn``, and its number within the
+        # user.
         rows = np.repeat(np.arange(len(drawn)), n_chunks)
         first_chunks = np.cumsum(n_chunks) - n_chunks
         numbers = np.arange(len(rows)) - first_chunks[rows]
@@ -168,7 +169,7 @@ class BatchSampler:
 
 
 def _split_by_samples(lengths: np.ndarray, n_samples: int) -> list[np.ndarray]:
-    """Split chunks into groups of successive ones that have about ``n_samples`` samples each."""
+    """Split the chunks, in order, into groups of about ``n_samples`` samples each."""
     if not len(lengths):
         return []
     groups = (np.cumsum(lengths) - lengths) // n_samples

@@ -1,4 +1,4 @@
-"""A `Prepared` and new tables → the `Prepared` of both; codes and feature columns stay."""
+"""`Prepared` and new tables → `Prepared` of both; known codes and columns do not change."""
 
 from __future__ import annotations
 
@@ -55,12 +55,13 @@ def grow(
     Raises
     ------
     InvalidInputError, IdTypeError
-        As `prepare`; also if ids or times are of another kind than the known ones.
+        As `prepare`; also if ids or times are of another kind than in ``prepared``.
 
     Warns
     -----
     IgnoredDataWarning
-        If a feature table has columns that ``fit`` did not learn, unless features were chosen.
+        If a feature table has columns that ``fit`` did not learn, and the schema does not name the
+        features.
     """
     check_roles(X, schema)
     users = feature_table(users, "user")
@@ -89,7 +90,7 @@ def grow(
 
 
 def append(prepared: Prepared, X: Any, schema: Schema) -> Prepared:
-    """Add interactions with known items, and their users, which needs no training.
+    """Add interactions with known items, and their users, without training.
 
     Parameters
     ----------
@@ -141,7 +142,7 @@ def append(prepared: Prepared, X: Any, schema: Schema) -> Prepared:
 
 
 def _read_side(
-    known: IdEncoder,
+    known_ids: IdEncoder,
     features: Features,
     table: Any,
     schema: Schema,
@@ -151,10 +152,10 @@ def _read_side(
 ) -> tuple[IdEncoder, np.ndarray, dict[str, Column]]:
     """Return the encoder, the codes of the rows and the new feature values of users or items.
 
-    As in `prepare`, a feature is read from the feature table. If this doesn't have the column and
-    the schema names the features, it is read from the newest row per id of the interactions.
+    As in `prepare`, a feature is read from the feature table. If the table lacks the column and the
+    schema names the features, it is read from the newest row per id of the interactions.
     """
-    role = known.name
+    role = known_ids.name
     key = getattr(schema, role)
     parameter = f"{role}_features"
     are_features_chosen = getattr(schema, parameter) is not None
@@ -187,7 +188,7 @@ def _read_side(
 
 
 def _warn_of_new_columns(columns: set, features: Features, role: str) -> None:
-    """Warn of columns of a feature table that ``fit`` did not learn."""
+    """Warn about columns of a feature table that ``fit`` did not learn."""
     learned = [feature.name for feature in features.encoder.features]
     ignored = sorted(columns - {*learned}, key=str)
     if ignored:

@@ -25,7 +25,7 @@ _SETS = set | frozenset
 
 @dataclass(frozen=True)
 class Feature:
-    """What ``fit`` learned of one column.
+    """A feature that ``fit`` learned from one column.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Feature:
 
 
 class Column(NamedTuple):
-    """A feature column as it was read.
+    """The values of a feature column, before encoding.
 
     Attributes
     ----------
@@ -119,13 +119,13 @@ class FeatureEncoder:
                 features.append(feature)
             else:
                 warn(
-                    f"feature column {name!r} has no value at all and is ignored",
+                    f"feature column {name!r} has only missing values and is ignored",
                     IgnoredDataWarning,
                 )
         return cls(features)
 
     def transform(self, columns: Mapping[str, Column], n_rows: int) -> Features:
-        """Return the features of ``n_rows`` ids; values that ``fit`` has not seen are missing.
+        """Return the features of ``n_rows`` ids; values that ``fit`` has not seen count as missing.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class FeatureEncoder:
         return FeatureEncoder(features)
 
     def columns_in(self, other: FeatureEncoder) -> np.ndarray:
-        """Return the column of the matrix of ``other`` that has the same meaning, or -1.
+        """Match the columns of the matrix with the columns of ``other``; -1 if there is no match.
 
         Returns
         -------
@@ -201,14 +201,14 @@ class Features:
     def updated(
         self, encoder: FeatureEncoder, columns: Mapping[str, Column], n_rows: int
     ) -> Features:
-        """Return the features after some ids, or new ids, got new values.
+        """Return the features with new values for known or new ids.
 
         Parameters
         ----------
         encoder : FeatureEncoder
-            The encoder of these features, or the result of its `FeatureEncoder.extended`.
+            The encoder of these features, or what its method `extended` returned.
         columns : dict of str to Column
-            New values by the name of their feature, without negative rows. Features without a
+            New values by name of the feature, without negative rows. Features without a
             column stay as they are.
         n_rows : int
             Number of ids after the update, at least n.
@@ -281,7 +281,7 @@ def scale_rows(matrix: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_mat
 
 
 def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matrix:
-    """Return these rows of the matrix; -1 gives an empty row."""
+    """Return the given rows of the matrix; -1 gives an empty row."""
     # Row i of the selector has a 1 in the column rows[i]; the product picks rows of the matrix.
     selected = np.flatnonzero(rows >= 0)
     ones = np.ones(len(selected), dtype=np.float32)

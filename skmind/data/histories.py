@@ -1,4 +1,4 @@
-"""Histories and lists of items given by the caller → item codes per user."""
+"""Histories and lists of items from the caller → item codes per user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .ties import mix_ties
 def read_histories(
     histories: Any, schema: Schema, items: IdEncoder
 ) -> tuple[np.ndarray, Interactions]:
-    """Read histories of users who were not in ``fit``; items that it has not seen are left out.
+    """Read histories of users who were not in ``fit``; unknown items are left out.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def read_histories(
         If a history is not a list, an id is missing, a Series has a key twice, or a frame has no
         column names.
     IdTypeError
-        If the item ids are of another kind than those of ``fit``, or an id is not a scalar.
+        If the item ids are of another kind than the ids of ``fit``, or an id is not a scalar.
     """
     times = None
     histories = as_frame(histories, "histories")
@@ -61,7 +61,7 @@ def read_histories(
         else:
             lists = list(histories) if hasattr(histories, "__iter__") else [histories]
             keys = np.arange(len(lists))
-        owners, ids = _flatten(lists, "histories", "for one person write [[id, id, ...]]")
+        owners, ids = _flatten(lists, "histories", "for one user write [[id, id, ...]]")
         codes = items.encode(ids)
     is_known = codes >= 0
     times = None if times is None else times[is_known]
@@ -81,11 +81,11 @@ def read_item_lists(
     lists : dict or Series of lists, or frame
         Item ids by user id; or a table with the user and item columns of ``fit``.
     parameter : str
-        The parameter that ``lists`` was given as, for messages.
+        Name of the parameter that receives ``lists``, for messages.
     schema : Schema
     items : IdEncoder
     users : ndarray of shape (n,)
-        Ids; if an id is repeated, each of its positions gets the list.
+        User ids; if an id is repeated, each of its positions gets the list.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def read_item_lists(
         If an entry is not a list, an id is missing, a Series has a key twice, or the frame has no
         such column.
     IdTypeError
-        If ids are of another kind than those of ``fit`` or of ``users``, or not scalars.
+        If ids are of another kind than the ids of ``fit`` or ``users``, or not scalars.
     """
     key_name = f"the keys of {parameter}"
     item_name = None  # a list of ids
@@ -148,7 +148,7 @@ def _flatten(lists: list, parameter: str, advice: str) -> tuple[np.ndarray, list
     for ids in lists:
         if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
             raise InvalidInputError(
-                f"{parameter} must hold a list of item ids per person, got {ids!r}; {advice}"
+                f"{parameter} must hold a list of item ids per user, got {ids!r}; {advice}"
             )
     lengths = np.array([len(ids) for ids in lists], dtype=np.int64)
     owners = np.repeat(np.arange(len(lists)), lengths)

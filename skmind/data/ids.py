@@ -12,8 +12,9 @@ from ..exceptions import IdTypeError, InvalidInputError
 from .tables import check_comparable, factorize, id_array, id_kind, join_scalars
 
 UNKNOWN_CODE = -1
-# Ids are merged when more than this many wait per merged id: all merges then take linear time.
-MAX_WAITING_PER_MERGED_ID = 2
+# Merge when the unmerged ids are more than this many times the merged ids. Then the total time of
+# all merges is linear.
+MAX_UNMERGED_PER_MERGED_ID = 2
 
 
 class IdEncoder:
@@ -65,7 +66,7 @@ class IdEncoder:
     def fit_parts(
         cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], n_rows: int, name: str
     ) -> tuple[IdEncoder, np.ndarray]:
-        """`fit` on successive parts of a column.
+        """Fit on the parts of a column; see `fit`.
 
         Parameters
         ----------
@@ -131,7 +132,7 @@ class IdEncoder:
             If an id is missing, ``ids`` is a single id instead of a list, or an id is a float that
             stands for several integers and the fitted ids are integers.
         IdTypeError
-            If the ids are of another kind than the fitted ones, so that none can be known.
+            If the ids are of another kind than the ids of `fit`, so that no id can match.
         """
         if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
             raise InvalidInputError(
@@ -169,17 +170,17 @@ def join_ids(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
 
 
 class _IdMerger:
-    """Merge arrays of ids into one array of distinct ids, and remember where each id went."""
+    """Merge arrays of ids into one array of distinct ids, and store the new position of each id."""
 
     def __init__(self) -> None:
-        self._arrays: list[np.ndarray] = []  # the merged ids, then the waiting arrays
-        self._merges: list[list[np.ndarray]] = []  # each array's places in the result of a merge
+        self._arrays: list[np.ndarray] = []  # first the merged ids, then the unmerged arrays
+        self._merges: list[list[np.ndarray]] = []  # per merge: the new positions of each array
 
     def add(self, ids: np.ndarray) -> None:
-        """Add an array of distinct ids; merge if many ids wait."""
+        """Add an array of distinct ids; merge if there are many unmerged ids."""
         self._arrays.append(ids)
-        n_merged, *n_waiting = map(len, self._arrays)
-        if sum(n_waiting) > MAX_WAITING_PER_MERGED_ID * n_merged:
+        n_merged, *n_unmerged = map(len, self._arrays)
+        if sum(n_unmerged) > MAX_UNMERGED_PER_MERGED_ID * n_merged:
             self.merge()
 
     def merge(self) -> np.ndarray:
@@ -192,15 +193,15 @@ class _IdMerger:
         return self._arrays[0]
 
     def per_array_reversed(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the values of the ids of each added array, the last array first.
+        """Yield, for each added array, the values of its ids; the last array comes first.
 
         Parameters
         ----------
         values : ndarray of shape (n_distinct,)
             One value per id that `merge` returned.
         """
-        for places_of_merged, *places_of_waiting in reversed(self._merges):
-            for places in reversed(places_of_waiting):
+        for places_of_merged, *places_of_unmerged in reversed(self._merges):
+            for places in reversed(places_of_unmerged):
                 yield values[places]
             values = values[places_of_merged]
         yield values

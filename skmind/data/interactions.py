@@ -48,12 +48,12 @@ class Interactions(Ragged):
 
     @property
     def items(self) -> np.ndarray:
-        """The item codes, a name for `values`."""
+        """Item codes, the same array as `values`."""
         return self.values
 
     @property
     def n_users(self) -> int:
-        """Number of users, those with an empty history included."""
+        """Number of users, including users with an empty history."""
         return self.n_rows
 
     def _gather(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
@@ -62,7 +62,7 @@ class Interactions(Ragged):
 
     @property
     def n_samples(self) -> np.ndarray:
-        """Number of training samples per user, int64 of shape (n_users,): events with a past."""
+        """Number of training samples per user, int64 of shape (n_users,): one per later event."""
         return np.maximum(self.lengths - 1, 0)
 
     def windows(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -90,24 +90,25 @@ class Interactions(Ragged):
         return codes.astype(np.int32, copy=False)
 
     def ends_before(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Return the position in `items` where the events of each user before a time end.
+        """Return the position in `items` after the last event of each user before a time.
 
         Parameters
         ----------
         users : ndarray of shape (n,), int
             Not negative.
         times : ndarray of shape (n,)
-            Only events strictly before it count.
+            Only events strictly before this time count.
 
         Raises
         ------
         InvalidInputError
-            If the interactions have no times, or one side has dates and the other numbers.
+            If the interactions have no times, or either ``times`` or they have dates but not both.
         """
         if self.times is None:
             raise InvalidInputError("the interactions have no times; set time_col and fit again")
         self._check_kind(times)
-        low, high = self.offsets[users], self.offsets[users + 1]
+        low = self.offsets[users]
+        high = self.offsets[users + 1]
         while (low < high).any():  # binary search, for all users at once
             middle = (low + high) // 2
             is_before = (low < high) & (self.times[np.minimum(middle, high - 1)] < times)
@@ -128,12 +129,12 @@ class Interactions(Ragged):
     def extended(
         self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
     ) -> tuple[Interactions, np.ndarray]:
-        """Return the interactions with new rows; at equal times, new ones come after known ones.
+        """Return the interactions with new rows; at equal times, new rows follow known rows.
 
         Parameters
         ----------
         users, items, times, n_users
-            As in `from_codes`; with times if these interactions have times.
+            As in `from_codes`; ``times`` is required if these interactions have times.
 
         Returns
         -------
@@ -150,22 +151,22 @@ class Interactions(Ragged):
         if times is not None:
             self._check_kind(times)
             times = np.concatenate([self.times, times])
-        known = np.repeat(np.arange(self.n_users, dtype=np.int32), self.lengths)
+        known_users = np.repeat(np.arange(self.n_users, dtype=np.int32), self.lengths)
         items = np.concatenate([self.items, items])
-        users = np.concatenate([known, users])
+        users = np.concatenate([known_users, users])
         rows = np.arange(len(items))
         columns = [rows] if times is None else [rows, times]
         offsets, (rows, *times_grouped) = group_rows(users, n_users, columns)
-        return Interactions(items[rows], offsets, *times_grouped), rows >= len(known)
+        return Interactions(items[rows], offsets, *times_grouped), rows >= len(known_users)
 
     def since(self, marked: np.ndarray, max_history: int) -> tuple[np.ndarray, Interactions]:
-        """Return the users with a marked event, and their events from shortly before it on.
+        """Return the users with a marked event, and their events from before the first one on.
 
         Parameters
         ----------
         marked : ndarray of shape (n_interactions,), bool
         max_history : int
-            Number of events before the first marked one that are included.
+            Number of events before the first marked event that are included.
 
         Returns
         -------
@@ -180,13 +181,13 @@ class Interactions(Ragged):
         return users, self._gather(*span_places(ends - lengths, lengths))
 
     def before(self, ends: np.ndarray, users: np.ndarray, max_history: int) -> Interactions:
-        """Return the last ``max_history`` items before a position of `items`, as histories."""
+        """Return the last ``max_history`` items before each position ``ends``, as histories."""
         starts = np.maximum(self.offsets[users], ends - max_history)
         places, offsets = span_places(starts, ends - starts)
         return Interactions(self.items[places], offsets)
 
     def last_windows(self, users: np.ndarray, max_history: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the newest items of each user, from which interests are made, and their number.
+        """Return the newest items of each user, the input of the network, and their number.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Item counts → negatives shared by a batch, and the expected count of each."""
+"""Item counts → negatives that a batch shares, and the expected number of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class NegativeSampler:
     rng : numpy.random.Generator
     groups : int, default=1
         Number of groups of equal size that the negatives are split into. Above 1, negatives are
-        returned in random order, and some are repeated so that their number is a multiple of it.
+        returned in random order, and some are repeated to make their number a multiple of
+        ``groups``.
     items : ndarray of int or None, default=None
         Items that uniform draws and the full softmax use. None: all items.
     """
@@ -51,7 +52,7 @@ class NegativeSampler:
         self._cumulative = np.cumsum(self._share)
 
     def draw(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the negatives of a batch with these ``targets``; items may be repeated.
+        """Draw the negatives of a batch; items may be repeated.
 
         Parameters
         ----------

@@ -152,7 +152,7 @@ class ParquetTable:
         """Yield the column as Arrays of 1 to `PART_ROWS` rows."""
         import pyarrow as pa
 
-        # Nothing is read ahead: this saves memory, and most time is spent after reading.
+        # Without reading ahead: this saves memory, and most of the time is not spent on reading.
         batches = self._data.to_batches(
             columns=self._only(position),
             batch_size=PART_ROWS,

@@ -1,4 +1,4 @@
-"""The user's tables → everything that training needs, in codes."""
+"""Tables of the caller → ids, histories and features, encoded for training."""
 
 from __future__ import annotations
 
@@ -122,8 +122,7 @@ def prepare(
     X : frame, or 2-D array
     schema : Schema
     users, items : frame or None
-        Feature tables keyed by id. Their ids are known, and items recommendable, without
-        interactions.
+        Feature tables keyed by id. Ids that occur only in these tables are encoded too.
     min_item_count : int, default=1
         Items with fewer rows in ``X`` are left out.
 
@@ -202,7 +201,7 @@ def check_roles(X: Any, schema: Schema, roles: tuple = ("user", "item", "time"))
 
 
 def read_times(X: Any, schema: Schema) -> np.ndarray | None:
-    """Return the checked times of a table of interactions; None if row order is time."""
+    """Return the checked times of a table of interactions; None without a time column."""
     column = schema.for_table(X).time
     return None if column is None else time_column(X, column, "time_col")
 
@@ -279,7 +278,7 @@ def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
 def _rows_of_frequent_items(
     encoder: IdEncoder, codes: np.ndarray, min_count: int
 ) -> np.ndarray | None:
-    """Return the rows whose item has at least ``min_count`` rows; None if all have."""
+    """Return the rows whose item has at least ``min_count`` rows; None for all rows."""
     if min_count <= 1:
         return None
     counts = count(codes, len(encoder))
@@ -289,7 +288,7 @@ def _rows_of_frequent_items(
     if not is_frequent.any():
         raise InvalidInputError(
             f"min_item_count={min_count} leaves no item: the most frequent one has "
-            f"{counts.max(initial=0)} interactions; lower it"
+            f"{counts.max(initial=0)} interactions; lower min_item_count"
         )
     return np.flatnonzero(is_frequent[codes])
 
@@ -335,7 +334,7 @@ class NewestRows:
         return places[offsets[1:][has_rows] - 1]
 
     def take(self, column: Any, parameter: str) -> Column:
-        """Return a feature column; ``parameter`` is the one that chose it, for messages."""
+        """Return a feature column; messages name the ``parameter`` that chose the column."""
         rows = self.places if self.rows is None else self.rows[self.places]
         cells = take_cells(self.X, column, rows, parameter, may_be_position=False)
         return Column(cells, self.codes[self.places])
@@ -353,7 +352,7 @@ def _prepare_side(
 ) -> tuple[IdEncoder, np.ndarray, Features]:
     """Add the ids and features of a feature table to one side, the users or the items.
 
-    A feature is read from the feature table. If this doesn't have the column, it is read from the
+    A feature is read from the feature table. If the table lacks the column, it is read from the
     newest row per id of the interactions.
     """
     role = encoder.name
@@ -462,7 +461,7 @@ def key_column(table: Any, key: Any) -> Any:
 def profile_rows(
     encoder: FeatureEncoder, table: Any, schema: Schema, ids: IdEncoder
 ) -> sparse.csr_matrix:
-    """Return the features of users who were not in ``fit``, one row of a matrix per id of ``ids``.
+    """Return a matrix of the features of users who were not in ``fit``, with one row per id.
 
     Parameters
     ----------

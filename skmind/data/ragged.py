@@ -1,4 +1,4 @@
-"""Rows of unequal length → one flat array with offsets; grouping, choosing and comparing them."""
+"""Rows of unequal length → one flat array with offsets; functions to group and compare rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 from scipy import sparse
 
-BLOCK_ROWS = 2**16  # rows and values that are sorted together; uint16 numbers the rows of a block
-CHUNK_VALUES = 2**17  # values that are counted, or moved to their blocks, together
+BLOCK_ROWS = 2**16  # rows or values per block; the number of a row in its block fits uint16
+CHUNK_VALUES = 2**17  # values that are counted, or moved to their blocks, at a time
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Ragged:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows, empty ones included."""
+        """Number of rows, including empty rows."""
         return len(self.offsets) - 1
 
     @property
@@ -61,12 +61,12 @@ class Ragged:
         return np.searchsorted(self.offsets, places, side="right") - 1
 
     def take(self, rows: np.ndarray) -> Self:
-        """Return these rows, in any order, with repeats; -1 gives an empty one."""
+        """Return the given rows, in the given order; rows may repeat, and -1 gives an empty row."""
         if len(rows) == self.n_rows and (rows == np.arange(self.n_rows)).all():
-            return self  # all rows: no copy of a whole log
-        known = rows >= 0
-        starts = np.where(known, self.offsets[rows], 0)
-        lengths = np.where(known, self.lengths[rows], 0) if self.n_rows else 0 * starts
+            return self  # all rows: avoid the copy
+        has_row = rows >= 0
+        starts = np.where(has_row, self.offsets[rows], 0)
+        lengths = np.where(has_row, self.lengths[rows], 0) if self.n_rows else 0 * starts
         return self._gather(*span_places(starts, lengths))
 
     def slice_rows(self, start: int, stop: int) -> Self:
@@ -75,12 +75,12 @@ class Ragged:
         return self._gather(slice(offsets[0], offsets[-1]), offsets - offsets[0])
 
     def where(self, kept: np.ndarray) -> Self:
-        """Return the rows with those values only for which ``kept``, a mask, is true."""
+        """Return the rows without the values where the mask ``kept`` is False."""
         n_before = np.concatenate([[0], np.cumsum(kept)])
         return self._gather(kept, n_before[self.offsets])
 
     def drop(self, places: np.ndarray) -> Self:
-        """Return the rows without the values at these positions; no position twice."""
+        """Return the rows without the values at the distinct positions ``places``."""
         kept = np.ones(len(self.values), dtype=bool)
         kept[places] = False
         return self._gather(kept, self.offsets - np.searchsorted(np.sort(places), self.offsets))
@@ -97,10 +97,10 @@ class Ragged:
 def group_rows(
     rows: np.ndarray, n_rows: int, columns: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Sort columns by row, then by the second column if there is one; else the order stays.
+    """Sort columns by row, then by the second column if there is one; the sort is stable.
 
     Takes linear time: the values are moved to blocks of rows, a chunk of values at a time, so that
-    little is held beside the result, and then sorted within each block.
+    little memory is needed beside the result, and then sorted within each block.
 
     Parameters
     ----------
@@ -118,20 +118,20 @@ def group_rows(
     np.cumsum(count(rows, n_rows), out=offsets[1:])
     cuts = np.searchsorted(offsets, np.arange(0, len(rows), BLOCK_ROWS))
     first = np.unique(np.concatenate([cuts, np.arange(0, n_rows, BLOCK_ROWS), [n_rows]]))
-    sizes = np.diff(first)  # rows of each block, which begins with the row ``first``
+    sizes = np.diff(first)  # rows per block; ``first`` is the first row of each
     places = (np.arange(n_rows) - np.repeat(first[:-1], sizes)).astype(np.uint16)
     blocks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     moved = [np.empty_like(column) for column in columns]
     keys = np.empty(len(rows), np.uint16)
-    ends = offsets[first[:-1]]  # of what each block has so far
+    ends = offsets[first[:-1]]  # next free position of each block
     for start in range(0, len(rows), CHUNK_VALUES):
         chunk = slice(start, start + CHUNK_VALUES)
         chunk_rows = rows[chunk]
         order, counts = _by_block(blocks[chunk_rows], len(sizes))
-        into = np.arange(len(chunk_rows)) + np.repeat(ends - np.cumsum(counts) + counts, counts)
+        slots = np.arange(len(chunk_rows)) + np.repeat(ends - np.cumsum(counts) + counts, counts)
         for target, source in zip(moved, columns, strict=True):
-            target[into] = source[chunk][order]
-        keys[into] = places[chunk_rows[order]]
+            target[slots] = source[chunk][order]
+        keys[slots] = places[chunk_rows[order]]
         ends += counts
     for block in map(slice, offsets[first[:-1]], offsets[first[1:]]):
         order = np.lexsort([key[block] for key in (*moved[1:], keys)])
@@ -141,7 +141,7 @@ def group_rows(
 
 
 def _by_block(blocks: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions sorted by block, else in their order, and the number in each block."""
+    """Return the positions, sorted stably by block, and the number of positions per block."""
     n = len(blocks)
     table = np.arange(n, dtype=np.int32), blocks, np.array([0, n])
     by_block = sparse.csr_matrix(table, shape=(1, n_blocks)).tocsc()  # scipy's counting sort
@@ -149,7 +149,7 @@ def _by_block(blocks: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray
 
 
 def span_places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions ``starts[i]`` to ``starts[i] + lengths[i]`` of all spans, and offsets.
+    """Return all positions from ``starts[i]`` to before ``starts[i] + lengths[i]``, and offsets.
 
     Parameters
     ----------
@@ -166,9 +166,10 @@ def span_places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np
 
 
 def pair_keys(rows: np.ndarray, codes: np.ndarray, n_codes: int) -> np.ndarray:
-    """Return an int64 for each pair of row and code, from -1 to ``n_codes - 1``: equal if both are.
+    """Return an int64 key for each pair of row and code; equal pairs have equal keys.
 
-    The keys sort by row, then code: ``divmod(key, n_codes + 1)`` is ``(row, code + 1)``.
+    Codes are from -1 to ``n_codes - 1``. The keys sort by row, then code:
+    ``divmod(key, n_codes + 1)`` is ``(row, code + 1)``.
     """
     return rows.astype(np.int64) * (n_codes + 1) + codes + 1
 
@@ -190,7 +191,7 @@ def isin_pairs(
 def count(codes: np.ndarray, n_codes: int) -> np.ndarray:
     """Return how often each code occurs, int64 of shape (n_codes,)."""
     counts = np.zeros(n_codes, dtype=np.int64)
-    size = max(CHUNK_VALUES, n_codes)  # numpy copies what it counts: 8 bytes a value
+    size = max(CHUNK_VALUES, n_codes)  # bincount copies its input: 8 bytes per value
     for start in range(0, len(codes), size):
         counts += np.bincount(codes[start : start + size], minlength=n_codes)
     return counts

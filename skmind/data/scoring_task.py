@@ -1,4 +1,4 @@
-"""A table of events to be predicted → histories, and the target items of each."""
+"""Table of events to predict → histories and the target items of each history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .ties import mixed_order
 
 
 class ScoringTask(NamedTuple):
-    """What a model is scored on: histories, and the target items of each.
+    """Histories and their target items, on which a model is scored.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ def scoring_task(
 ) -> ScoringTask:
     """Split a table into histories and targets.
 
-    All rows of a known user are targets, and the history is the one of ``fit``. The last row of an
+    All rows of a known user are targets, and the history is the one in ``fit``. The last row of an
     unseen user is a target, and the rows before it are the history.
 
     Parameters
@@ -100,7 +100,8 @@ def scoring_task(
     if not len(positions):
         _warn_nothing_to_score(unseen_users)
 
-    # Keep the first row of each pair of history and item. Ids tell apart items that have no code.
+    # Keep the first row of each pair of history and item. Items are compared by id, because unknown
+    # items have no code.
     id_codes = pd.factorize(rows.items)[0]
     keys = pair_keys(target_rows, id_codes[positions], id_codes.max(initial=0) + 1)
     first = np.unique(keys, return_index=True)[1]
@@ -129,7 +130,7 @@ def _split_unseen_users(
     """
     if unseen_users == "error" and len(unseen_rows):
         raise UnknownIdError(
-            f"{len(unseen_rows)} rows of X are of users who were not in fit, the first is "
+            f"{len(unseen_rows)} rows of X belong to users who were not in fit, the first is "
             f"{rows.users[unseen_rows].tolist()[0]!r}; use unseen_users='fold_in', 'skip' or "
             "'popular'"
         )
@@ -143,7 +144,7 @@ def _split_unseen_users(
     events = Ragged(sorted_rows, offsets)
     if unseen_users == "fold_in":
         events = events.take(np.flatnonzero(events.lengths >= 2))
-        places = events.offsets[1:] - 1  # of the last event per user
+        places = events.offsets[1:] - 1  # last event per user
     else:
         places = np.arange(len(events.values))
     owners, event_rows = events.pairs()
@@ -182,6 +183,6 @@ def _check_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
 
 
 def _concatenate(first: Interactions, second: Interactions) -> Interactions:
-    """Return the histories of both, without times."""
+    """Concatenate the histories, without times."""
     offsets = np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]])
     return Interactions(np.concatenate([first.items, second.items]), offsets)

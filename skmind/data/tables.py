@@ -14,7 +14,7 @@ import pandas as pd
 from ..exceptions import IdTypeError, InvalidInputError
 
 PART_ROWS = 2**19  # rows of a column that are converted together
-MAX_SLOTS_PER_ID = 4  # up to this size, a look-up table of integer ids is faster than a hash table
+MAX_SLOTS_PER_ID = 4  # in a look-up table of integer ids; above, a hash table is faster
 _NUMBER_KINDS = {"integer", "floating", "mixed-integer-float", "decimal"}
 _INTEGERS = (int, np.integer)
 _FLOATS = (float, np.floating)
@@ -190,7 +190,7 @@ def id_array(ids: Any, name: str) -> np.ndarray:
     """
     if is_frame(ids) or getattr(ids, "ndim", 1) != 1:
         raise InvalidInputError(
-            f"{name} must have one dimension, a list of ids, but is a {type(ids).__name__}; "
+            f"{name} must have one dimension, like a list of ids, but is a {type(ids).__name__}; "
             "pass one of its columns"
         )
     values = scalar_array(ids, name, "id")
@@ -227,12 +227,12 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
             part = _indexable_floats(scalar_array(part, name, "id"), name)
         try:
             codes, distinct = factorize(part)
-        except (TypeError, NotImplementedError):  # lists can't be hashed; the next line says so
+        except (TypeError, NotImplementedError):  # a list can't be hashed; `scalar_array` says so
             codes, distinct = factorize(scalar_array(part, name, "id"))
         ids = distinct
         if not isinstance(part, np.ndarray):
             ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
-        # The code -1 stands for a missing id, and selects the last entry.
+        # The code -1 stands for a missing id, and as an index it selects the appended True.
         missing.add(np.append(_is_missing(ids), True)[codes])
         if not missing.n_missing:
             yield codes, ids
@@ -265,7 +265,7 @@ def _part_starts(values: Any) -> range:
 
 
 def factorize(values: Any) -> tuple[np.ndarray, Any]:
-    """`pandas.factorize`, with a look-up table instead of a hash table for dense integer ids.
+    """Encode values like `pandas.factorize`, but dense integers by a look-up table.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def factorize(values: Any) -> tuple[np.ndarray, Any]:
 
 
 def id_kind(values: np.ndarray) -> str:
-    """Return ``"number"``, ``"text"``, ``"mixed"`` or another kind; only equal kinds compare."""
+    """Return the kind of ids: ``"number"``, ``"text"``, ``"mixed"`` or another name of pandas."""
     kind = pd.api.types.infer_dtype(values, skipna=False)
     if kind in _NUMBER_KINDS:
         return "number"
@@ -376,7 +376,7 @@ def _indexable_floats(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def time_column(X: Any, column: Any, parameter: str) -> np.ndarray:
-    """`time_array` of a column; the result for Parquet files is filled part by part."""
+    """Return a column as `time_array` does; Parquet files are converted part by part."""
     name = f"column {column!r}"
     if not _is_read_in_parts(X):
         return time_array(take_column(X, column, parameter), name)
@@ -419,7 +419,7 @@ def time_array(times: pd.Series, name: str) -> np.ndarray:
 
 
 def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
-    """`time_array` of values that are not missing."""
+    """Convert times as `time_array` does; no value is missing."""
     kind = pd.api.types.infer_dtype(values)
     if kind in ("datetime64", "datetime", "date"):
         return _to_nanoseconds(values, name)
@@ -518,7 +518,7 @@ def _is_missing(values: np.ndarray) -> np.ndarray:
 
 
 def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
-    """Return the values of any column as a 1-D numpy array without loss; they may be missing.
+    """Return any column as a 1-D numpy array without loss; values may be missing.
 
     Parameters
     ----------
@@ -548,9 +548,9 @@ def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
 
 
 def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
-    """Return two results of `scalar_array`, one after the other, as one array without loss."""
-    both = [pd.Series(part).astype(object) for part in (first, second)]
-    return scalar_array(pd.concat(both), name)
+    """Concatenate two results of `scalar_array` without loss."""
+    columns = [pd.Series(part).astype(object) for part in (first, second)]
+    return scalar_array(pd.concat(columns), name)
 
 
 def _to_numpy(values: pd.Series, name: str) -> np.ndarray:

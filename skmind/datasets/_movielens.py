@@ -1,4 +1,4 @@
-"""Name of a MovieLens dataset → Bunch of its frames, downloaded the first time."""
+"""Name of a MovieLens dataset → Bunch of its frames, downloaded on first use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..exceptions import DatasetUnavailableError, InvalidInputError
 _Frames = tuple[pd.DataFrame, pd.DataFrame | None, pd.DataFrame]  # interactions, users, items
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens/"
-TIMEOUT_SECONDS = 30.0  # without a byte from the server
+TIMEOUT_SECONDS = 30.0  # maximum time without data from the server
 
 INTERACTION_COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 USER_COLUMNS = ["user_id", "age", "gender", "occupation", "zip_code"]
@@ -114,18 +114,18 @@ def _read_latest_small(folder: Path) -> _Frames:
 
 @dataclass(frozen=True)
 class _Archive:
-    """An archive of GroupLens.
+    """Description of a zip archive of GroupLens.
 
     Attributes
     ----------
     folder : str
         Name of the archive without ``.zip``, and of the folder in it.
     members : tuple of str
-        The files that are read.
+        Files of the archive that are read.
     md5 : str or None
         Check-sum of the archive; None if GroupLens publishes it beside the archive.
     read : callable
-        Folder of the unpacked files → frames.
+        Function that reads the folder of the unpacked files and returns the frames.
     description : str
     """
 
@@ -181,8 +181,8 @@ def fetch_movielens(
 ) -> Bunch:
     """Load a MovieLens dataset and download it from GroupLens if necessary.
 
-    The download needs pooch, which ``pip install skmind[datasets]`` installs. A copy that exists
-    already is read without it.
+    The download needs pooch, which ``pip install skmind[datasets]`` installs. To read an
+    existing copy, pooch is not needed.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def fetch_movielens(
     except ValueError as error:
         raise DatasetUnavailableError(
             f"the copy of MovieLens in {home / archive.folder} cannot be read ({error}); "
-            "remove that folder and call fetch_movielens again to download it afresh"
+            "remove that folder and call fetch_movielens again to download it again"
         ) from error
     descr = f"MovieLens {name}\n\n{archive.description}\n\n{LICENCE_TEXT}"
     return Bunch(interactions=interactions, user_table=users, item_table=items, DESCR=descr)
@@ -283,7 +283,7 @@ def _unavailable(archive: _Archive, home: Path, reason: str) -> DatasetUnavailab
 
 
 def _download(archive: _Archive, home: Path) -> None:
-    """Download, check and unpack ``archive`` into ``home``: all files or none."""
+    """Download, check and unpack ``archive`` into ``home``; an error leaves no files there."""
     try:
         import pooch
     except ImportError as error:

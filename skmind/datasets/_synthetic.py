@@ -15,7 +15,7 @@ from ..exceptions import InvalidInputError
 BLOCK_SCORES = 1 << 21  # scores of (user, item) pairs held at a time, 16 MiB per matrix
 
 FIRST_SECOND = 1_577_836_800  # 2020-01-01 UTC
-START_SECONDS = 30 * 86_400  # every user starts within these after the first
+START_SECONDS = 30 * 86_400  # each user starts within this time after FIRST_SECOND
 MAX_GAP_SECONDS = 86_400  # between two interactions of a user
 
 
@@ -33,7 +33,7 @@ def make_interactions(
     """Generate interactions of users who each have a few planted interests.
 
     Items belong to topics of (nearly) equal size. Each user is interested in ``n_interests`` topics
-    drawn at random, so no two topics go together more often than others. Each event draws one of
+    drawn at random, so no pair of topics is more frequent than others. Each event draws one of
     the user's topics with equal probability, and an item of this topic by popularity. With
     probability ``noise`` it draws any item of the catalogue with equal probability instead.
 
@@ -215,14 +215,14 @@ def _draw_items(
     n_liked = (event_counts - rng.binomial(event_counts, noise))[:, None]  # (B, 1)
     is_liked = columns < n_liked  # (B, max_events)
 
-    # The items in descending order of log weight + Gumbel noise are a weighted draw without
-    # replacement. If the topics have too few items, the modulo starts again with the first one.
+    # Sorting by log weight + Gumbel noise, descending, is a weighted draw without replacement. If
+    # the topics have too few items, the modulo repeats the items from the first on.
     n_in_topics = np.isfinite(scores).sum(axis=1, keepdims=True)
     order = _largest(scores + rng.gumbel(size=(B, N)), max_events)
     liked = order[rows, columns % n_in_topics]
 
-    # Noise is a random order of all items. An item that is taken already has a negative key, so it
-    # comes after all the others.
+    # Noise is a random order of all items. An item that the user already has gets a negative key,
+    # so it comes after all the others.
     is_taken = np.zeros((B, N), dtype=bool)
     is_taken[np.nonzero(is_liked)[0], liked[is_liked]] = True
     order = _largest(rng.random((B, N)) - is_taken, max_events)

@@ -1,4 +1,4 @@
-"""Unfitted recommender and interactions → a metric for different numbers of interests."""
+"""Unfitted recommender and interactions → table of a metric by number of interests."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _evaluate(rec: Any, test: Any, metric_name: str, k: int) -> tuple[pd.Series,
 
 
 def _compare(values: pd.Series, first_values: pd.Series) -> dict[str, float]:
-    """Return the columns of the curve that compare values per user with those of the first row."""
+    """Return the columns of the curve that compare values per user with the first row."""
     differences = (values - first_values.loc[values.index]).to_numpy()
     return {
         "n_users": len(values),
@@ -162,7 +162,7 @@ def _compare(values: pd.Series, first_values: pd.Series) -> dict[str, float]:
 
 def sign_flip_p_value(differences: np.ndarray) -> float:
     """Return the two-sided p-value of the mean of paired differences under random signs."""
-    nonzero = differences[differences != 0]  # a 0 is the same with either sign
+    nonzero = differences[differences != 0]  # the sign of a 0 has no effect
     if not len(nonzero):
         return 1.0
     if np.ptp(np.abs(nonzero)) == 0:

@@ -1,4 +1,4 @@
-"""Fitted recommender → how different its interests are, and which of them win recommendations."""
+"""Fitted recommender → similarity of its interests, and which of them win recommendations."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def interest_diagnostics(rec: Any, user_ids: Any = None, *, k: int = 10) -> Inte
     ----------
     rec : fitted MINDRecommender
     user_ids : list or array of ids, or None, default=None
-        Users to look at; an id that occurs more than once counts once. Users without an interest,
+        Users to measure; an id that occurs more than once counts once. Users without an interest,
         such as users unknown to ``fit``, are left out. None: all users of ``fit``.
     k : int, default=10
         Number of recommendations per user that ``usage`` counts, at least 1. A larger ``k`` lets
@@ -241,7 +241,7 @@ class InterestGeometry:
 
     @classmethod
     def of_users(cls, rec: Any, users: np.ndarray) -> InterestGeometry:
-        """Measure the interests of those ``users`` who have at least one.
+        """Measure the interests of the ``users`` who have at least one.
 
         Raises
         ------
@@ -289,7 +289,7 @@ class InterestGeometry:
 
 
 def _measure_interests(interests: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the fields of `InterestGeometry`, with users without interests included."""
+    """Return the fields of `InterestGeometry`, including users without interests."""
     in_use = (interests != 0).any(axis=2)  # (B, K)
     n_in_use = in_use.sum(axis=1)
     lengths = np.linalg.norm(interests.astype(np.float64), axis=2, keepdims=True)
@@ -318,7 +318,7 @@ def recommend(rec: Any, users: np.ndarray, k: int, exclude_seen: bool = True) ->
 def _won_recommendations(
     rec: Any, users: np.ndarray, k: int, exclude_seen: bool = True
 ) -> Iterator[pd.DataFrame]:
-    """Yield the recommendations that an interest won, not popular items, per block of users."""
+    """Yield, per block of users, the recommendations that an interest won (no popular items)."""
     for block in user_blocks(users):
         frame = recommend(rec, block, k, exclude_seen)
         yield frame[frame["interest"] >= 0]

@@ -107,7 +107,7 @@ def recall_at_k(
         NaN means that no item is relevant. An id that occurs twice for a user counts once.
     y_pred : frame or sequence of length n_users
         The recommendations: the frame of :meth:`MINDRecommender.recommend`, or a sequence with a
-        list of ids per user, best first. None and NaN are padding. Gaps in the ranks are closed.
+        list of ids per user, best first. None and NaN are padding. Gaps in the ranks are ignored.
     k : int, default=10
         Number of recommendations per user that count, at least 1. Lists may be shorter. Raising it
         never lowers the value.
@@ -438,14 +438,14 @@ def evaluate(
     item_col: Hashable = "item_id",
     rank_col: Hashable | None = "rank",
 ) -> dict[str, float]:
-    """Compute several metrics of one ranking, which is matched with the relevant items only once.
+    """Compute several metrics of one ranking; it is matched with the relevant items only once.
 
     Parameters
     ----------
     y_true : frame or sequence of length n_users
         The relevant items, see :func:`recall_at_k`.
     y_pred : frame or sequence of length n_users
-        The recommendations, see :func:`recall_at_k`, as many per user as the largest ``k``.
+        The recommendations, see :func:`recall_at_k`; each list as long as the largest ``k``.
     metrics : str or sequence of str, default=("ndcg@10", "hit_rate@10")
         Names of the form ``"<metric>@<k>"``, where k is a positive integer. The metric is
         ``"recall"``, ``"precision"``, ``"hit_rate"``, ``"ndcg"``, ``"mrr"``, ``"map"``,
@@ -682,8 +682,8 @@ def intra_list_diversity_at_k(
         \mathrm{ILD}_u = \frac{2}{m (m - 1)} \sum_{r < s \le m} \big(1 - \cos(v_{ur}, v_{us})\big)
 
     where :math:`m \le k` is the length of the user's list and :math:`v_{ur}` the vector of its item
-    at rank :math:`r`. The mean is over the users with :math:`m \ge 2`. The cosine with a vector of
-    zeros is 0.
+    at rank :math:`r`. The mean is over the users with :math:`m \ge 2`. The cosine of a vector of
+    zeros with any vector is 0.
 
     Parameters
     ----------

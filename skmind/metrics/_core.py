@@ -181,7 +181,7 @@ def mean_over_users(
     metrics: dict[str, tuple[str, int]],
     expected: tuple[np.ndarray, int] | None = None,
 ) -> dict[str, float]:
-    """Return the mean of `values_per_user` over the users with relevant items; else nan.
+    """Return the mean of `values_per_user` over the users with relevant items; nan without any.
 
     Warns
     -----
@@ -190,7 +190,7 @@ def mean_over_users(
     """
     has_relevant = n_relevant > 0
     if not has_relevant.any():
-        message = "no user of y_true has a relevant item, so there is nothing to score: nan"
+        message = "no user of y_true has a relevant item, so the metrics are nan"
         warn(message, NothingToScoreWarning)
         return dict.fromkeys(metrics, float("nan"))
     values = values_per_user(relevance, n_relevant, metrics, None, expected)
@@ -274,7 +274,7 @@ def serendipity(
 
 
 def intra_list_diversity(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the mean cosine distance of all pairs of a list.
+    """Return the mean cosine distance over all pairs of items of each list.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def intra_list_diversity(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def _sum_of_cosines(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the sum of the cosines of all pairs of a list, (n_lists,)."""
+    """Return the sum of the cosines over all pairs of items of each list, (n_lists,)."""
     norms = np.linalg.norm(vectors, axis=1)
     unit = vectors / np.where(norms > 0, norms, 1.0)[:, None]
     rows, ranks = np.nonzero(codes >= 0)
@@ -300,7 +300,7 @@ def _sum_of_cosines(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     is_in_list = sparse.csr_array(
         (np.ones(len(rows)), (rows, items)), shape=(len(codes), len(vectors))
     )
-    # |sum of v|² is the sum of |v|² and twice the sum over pairs, so no pair has to be formed.
+    # |sum of v|² = sum of |v|² + twice the sum over pairs, so the pairs are not computed.
     # |v|² is 1, or 0 for a vector of zeros.
     square_of_sum = ((is_in_list @ unit) ** 2).sum(axis=1)
     sum_of_squares = np.bincount(rows, weights=norms[items] > 0, minlength=len(codes))

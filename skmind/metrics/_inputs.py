@@ -1,4 +1,4 @@
-"""Arguments of a metric → relevance matrix; names of metrics → metric and k.
+"""Arguments of a metric → relevance matrix; name of a metric → function name and k.
 
 Ids are translated to codes here, so that `_core` works on integers only.
 """
@@ -161,7 +161,7 @@ def match_lists(y_true: Any, y_pred: Any, k: int, columns: Columns) -> Matched:
                 "items)"
             )
     else:
-        # y_true numbers its users in the same order, so its codes stay as they are.
+        # `_joint_codes` gives the users of y_true the codes that they already have.
         _, codes_of_pred, _ = _joint_codes(true.user_ids, pred.user_ids, "user ids of y_true")
         pred_users = codes_of_pred[pred.users]
     true_items, pred_items, item_ids = _joint_codes(true.items, pred.items, "item ids of y_true")
@@ -232,7 +232,7 @@ def is_row_number(index: pd.Index) -> bool:
 
 
 def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:
-    """Read ``y_true`` or ``y_pred``, whichever ``name`` says.
+    """Read ``y_true`` or ``y_pred``; ``name`` is the name of this argument.
 
     Raises
     ------
@@ -253,8 +253,8 @@ def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:
         if ranks.isna().any():
             raise InvalidInputError(
                 f"column {columns.rank!r} of y_pred has no number in row {ranks.isna().argmax()}; "
-                "ranks must be numbers, the lowest is the best. Set rank_col=None if the rows are "
-                "in order"
+                "ranks must be numbers, and the lowest is the best. Set rank_col=None if the rows "
+                "are in order"
             )
         order = ranks.to_numpy().argsort(kind="stable")
         users = users[order]
@@ -293,7 +293,7 @@ def _flatten(lists: Any, name: str) -> ItemLists:
 def _joint_codes(
     first: np.ndarray, second: np.ndarray, name: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number two arrays of ids together, by first appearance.
+    """Encode two arrays of ids with the same codes, in the order of first appearance.
 
     Parameters
     ----------
@@ -346,8 +346,8 @@ def top_codes(users: np.ndarray, items: np.ndarray, n_users: int, k: int) -> np.
     ndarray of shape (n_users, n_ranks), int64
         ``n_ranks`` is the length of the longest list, at most ``k``; -1 is padding.
     """
-    is_wanted = users < n_users
-    offsets, (items,) = group_rows(users[is_wanted], n_users, [items[is_wanted]])
+    is_counted = users < n_users
+    offsets, (items,) = group_rows(users[is_counted], n_users, [items[is_counted]])
     rows, _ = Ragged(items, offsets).pairs()
     ranks = np.arange(len(rows)) - offsets[rows]  # from 0
     n_ranks = min(k, int(ranks.max(initial=-1)) + 1)
@@ -368,7 +368,7 @@ def _check_no_repeats(codes: np.ndarray, user_ids: np.ndarray | None, item_ids: 
         user = f"in row {row}" if user_ids is None else f"{user_ids.astype(object)[row]!r}"
         raise InvalidInputError(
             f"y_pred recommends the item {item_ids.astype(object)[items[place]]!r} more than once "
-            f"to the user {user}; drop the repetitions, which would count as further hits"
+            f"to the user {user}; drop the repetitions, because each would count as a hit"
         )
 
 
@@ -436,7 +436,7 @@ def vector_rows(
     Raises
     ------
     InvalidInputError
-        If there is not one distinct id per row.
+        If ``item_ids`` does not have one distinct id per row.
     UnknownIdError
         If a recommended item has no row.
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._checks import warn
 from ..exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
 
-# The process that torch's threads belong to. A forked child finds another id than its own here.
+# Id of the process that torch's threads belong to. In a forked child, this is the id of the parent.
 _thread_owner = os.getpid()
 
 
@@ -26,7 +26,7 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
         "cpu", "cuda", or "cuda:" and a number; "auto" is "cuda" if torch finds a CUDA device, else
         "cpu".
     fall_back : bool, default=False
-        Whether to return the CPU if the name is of a CUDA device but torch finds none.
+        Whether to return the CPU if ``device`` is a CUDA device but torch finds none.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
     Raises
     ------
     InvalidInputError
-        If the name is none of these, or if torch finds no CUDA device and ``fall_back`` is False.
+        If the name is invalid, or if torch finds no CUDA device and ``fall_back`` is False.
 
     Warns
     -----
@@ -68,7 +68,7 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
 
 
 def to_device(values: np.ndarray, device: torch.device) -> Tensor:
-    """Return the array as a tensor on the device; copied to a GPU asynchronously."""
+    """Return the array as a tensor on the device; the copy to a GPU is asynchronous."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
@@ -92,10 +92,10 @@ def torch_defaults() -> Iterator[None]:
 
 
 def drop_forked_threads() -> None:
-    """Limit torch to one thread in a process that was forked from one where torch used threads.
+    """Limit torch to one thread in a process that was forked after torch used several threads.
 
-    A forked child has no copy of its parent's threads, but torch would wait for them forever. With
-    one thread it waits for none.
+    A forked child has no copy of the threads of its parent, but torch would wait for them forever.
+    With one thread, torch waits for no other thread.
 
     Warns
     -----
@@ -110,8 +110,8 @@ def drop_forked_threads() -> None:
     if n_threads > 1:
         torch.set_num_threads(1)
         warn(
-            f"this process was forked from one where torch uses {n_threads} threads, which a fork "
-            "does not copy, so torch uses one thread here. Start processes with 'spawn' or with "
+            f"this process was forked from one where torch uses {n_threads} threads. A fork does "
+            "not copy threads, so torch uses one thread here. Start processes with 'spawn' or with "
             "joblib's loky",
             ForkedThreadsWarning,
         )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MIN_HEAD_DIM = 32  # dimensions per head; an embedding of fewer has one head
-MASKED_LOGIT = -1e9  # finite: the row of a padded item sees nothing, and must not become nan
+MIN_HEAD_DIM = 32  # dimensions per head; a smaller embedding has one head
+MASKED_LOGIT = -1e9  # finite, because -inf would give nan in rows that see no item
 
 
 class SelfAttention(nn.Module):
@@ -18,7 +18,7 @@ class SelfAttention(nn.Module):
 
     A pre-norm transformer block (Kang and McAuley, "Self-Attentive Sequential Recommendation",
     ICDM 2018) with relative positions, like the recency weights of the routing: the age of an item
-    matters, not its position in a history that may have been cut. The output matrices of both
+    matters, not its position, because the history may have been cut. The output matrices of both
     branches start at zero, so an untrained block returns its input.
 
     Parameters

@@ -34,9 +34,9 @@ class ScaleByLength(torch.autograd.Function):
         ----------
         x : Tensor of shape (..., D)
         factor : callable
-            f, of the squared lengths.
+            The function f of the squared lengths.
         slope : callable
-            The derivative of f, of the squared lengths and the values of f there.
+            The derivative of f, as a function of the squared lengths and of the values of f.
         """
         square = x.square().sum(-1, keepdim=True)
         scale = factor(square)
@@ -61,7 +61,7 @@ def scale_by_length(x: Tensor, factor: LengthFactor, slope: LengthSlope) -> Tens
 
 
 class MixtureLoss(torch.autograd.Function):
-    """The loss of `losses.sampled_softmax`, once each negative is assigned to an interest.
+    """The loss of `losses.sampled_softmax`, after each negative is assigned to an interest.
 
     The logits are most of the work of a training step. Autograd would keep several arrays of their
     size and pass over each; this function keeps one, and its gradient is two matrix products. It
@@ -78,7 +78,7 @@ class MixtureLoss(torch.autograd.Function):
         is_repeated: Tensor,
         log_weights: Tensor,
         offsets: Tensor,
-        hits: Tensor,
+        accidental_hits: Tensor,
         temperature: float,
     ) -> Tensor:
         """Return the mean loss of B targets.
@@ -92,13 +92,14 @@ class MixtureLoss(torch.autograd.Function):
         item_rows : Tensor of shape (B + N,), int64
             Rows of ``items``: the targets, then the negatives.
         is_repeated : Tensor of shape (K, B), bool
-            Groups whose interest an earlier group has, too; they are not compared with the target.
+            Groups with the same interest as an earlier group; they are not compared with the
+            target.
         log_weights : Tensor of shape (K, B)
             Logarithm of the weight of the group's negatives.
         offsets : Tensor of shape (K, N / K)
             Added to the logits of the negatives.
-        hits : Tensor of shape (n_hits,), int64
-            Positions in the flat (K, B, N / K) of negatives that are left out.
+        accidental_hits : Tensor of shape (n_hits,), int64
+            Positions of the negatives that are left out, in the flattened (K, B, N / K) logits.
         temperature : float
         """
         K, B = log_weights.shape
@@ -111,7 +112,7 @@ class MixtureLoss(torch.autograd.Function):
         similarity.masked_fill_(is_repeated, MASKED_LOGIT)
         log_positive = _logsumexp(similarity)  # (B,)
 
-        # logits have base 2: a power of 2 to the logit is the exponential of the similarity
+        # the logits have base 2: 2 to the power of a logit is the exponential of the similarity
         logits = torch.baddbmm(
             offsets[:, None] / LN2,
             queries,
@@ -119,7 +120,7 @@ class MixtureLoss(torch.autograd.Function):
             alpha=1 / (temperature * LN2),
         )  # (K, B, N / K)
         logits = logits.to(queries.dtype)  # autocast lowers the precision of products only
-        logits.view(-1).index_fill_(0, hits, MASKED_LOGIT)
+        logits.view(-1).index_fill_(0, accidental_hits, MASKED_LOGIT)
         largest = logits.amax(2, keepdim=True)  # (K, B, 1)
         powers = logits.sub_(largest).exp2_()
         total = powers.sum(2)  # (K, B)

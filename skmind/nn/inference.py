@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from .device import to_device, torch_defaults
 from .network import MINDNet
 
-MAX_HISTORIES_PER_PASS = 512  # more cost memory and time
-MAX_ITEM_PAIRS_PER_PASS = 2**23  # pairs of items of one history, over the histories of a pass
-MIN_WEIGHT_SUM = 1e-7  # routing weights with a smaller sum are not scaled to a sum of 1
+MAX_HISTORIES_PER_PASS = 512  # larger passes need more memory and time
+MAX_ITEM_PAIRS_PER_PASS = 2**23  # pairs of items within a history, over all histories
+MIN_WEIGHT_SUM = 1e-7  # routing weights with a smaller sum are not normalised
 
 
 def blocks(n_histories: int, max_history: int) -> Iterator[np.ndarray]:

@@ -49,6 +49,6 @@ def _nearest(capsules: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(capsules, dim=2).clamp_(min=min_length)  # (B, K)
         similarity = (capsules @ targets[:, :, None]).squeeze(2) / lengths  # (B, K)
         best = similarity.masked_fill_(~mask, -torch.inf).argmax(1)  # (B,)
-        first_rows = torch.arange(0, B * K, K, device=best.device)  # of each target's K capsules
+        first_rows = torch.arange(0, B * K, K, device=best.device)  # row of the first of K capsules
         rows = first_rows + best
     return capsules.reshape(-1, D).index_select(0, rows)

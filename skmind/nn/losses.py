@@ -16,7 +16,7 @@ from .fused import MixtureLoss
 
 
 class GroupAssignment(NamedTuple):
-    """Which interest each of K groups of negatives is compared with.
+    """Assignment of each of K groups of negatives to the interest it is compared with.
 
     Column ``c`` of each tensor is for users with ``c + 1`` interests in use.
 
@@ -46,7 +46,7 @@ def assign_groups(n_interests: int, device: torch.device) -> GroupAssignment:
     ranks = np.arange(K)[:, None]
     n_used = np.arange(1, K + 1)
     interests = ranks % n_used  # (K, K)
-    n_groups = (K - interests + n_used - 1) // n_used  # groups that have the same interest
+    n_groups = (K - interests + n_used - 1) // n_used  # number of groups with the same interest
     log_weights = np.log(K / n_groups).astype(np.float32)
     return GroupAssignment(
         to_device(interests, device),
@@ -83,7 +83,7 @@ def sampled_softmax(
     ----------
     interests : Tensor of shape (P, K, D), unit length
     mask : Tensor of shape (P, K), bool
-        Interests in use: the first ones of each row, at least one.
+        Interests in use: the first interests of each row, at least one.
     query_rows : ndarray of shape (B,), int64
         Row of ``interests`` that belongs to each target.
     items : Tensor of shape (n, D), unit length
@@ -124,7 +124,7 @@ def sampled_softmax(
 
 
 def _accidental_hits(targets: np.ndarray, negatives: np.ndarray, n_groups: int) -> np.ndarray:
-    """Return the positions of negatives that equal their row's target, in the flat (K, B, N / K).
+    """Return the positions, in the flattened (K, B, N / K), of negatives that equal the target.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ TENSOR_ALIGNMENT = 64  # bytes; the memory of torch's own tensors starts at a mu
 
 @dataclass(frozen=True)
 class NetConfig:
-    """Sizes and options of a `MINDNet`: what its weights do not tell.
+    """Sizes and options of a `MINDNet`; with the weights, they define the network.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class Interests(NamedTuple):
     weights : Tensor of shape (B, K, L)
         Weight of each history item in each interest of the first query, which sees all items.
     is_squashed : bool
-        Whether ``capsules`` are squashed. If nothing was added to the routed sums, this is left to
-        `norms`, which alone needs the lengths.
+        Whether ``capsules`` are squashed. If nothing was added to the routed sums, only `norms`
+        squashes them, because only it needs the lengths.
     """
 
     capsules: Tensor
@@ -74,7 +74,7 @@ class Interests(NamedTuple):
 
     @property
     def used(self) -> Tensor:
-        """Interests (B, Q, K) in use that are not zero, as they are without history and profile."""
+        """Interests (B, Q, K) in use and not zero; they are zero without history and profile."""
         return self.mask & (self.capsules != 0).any(-1)
 
     @property
@@ -106,16 +106,16 @@ def _gather_by_age(values: Tensor, age: Tensor) -> Tensor:
 
 
 def _visible_items(age: Tensor, in_history: Tensor, dropout_mask: Tensor | None) -> Tensor:
-    """Return which columns of the histories each query sees, if they hold an item.
+    """Return which history columns each query sees, for columns that hold an item.
 
     Parameters
     ----------
     age : Tensor of shape (Q, L), int64
-        Age of each column for each query, below 0 for newer ones.
+        Age of each column for each query; below 0 for columns that are newer than the query.
     in_history : Tensor of shape (B, L), bool
         Columns that hold an item.
     dropout_mask : Tensor of shape (B, L, L), bool, or None
-        Items that each query leaves out; a query that would lose all keeps its newest.
+        Items that each query leaves out; a query that would lose all items keeps the newest.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def _visible_items(age: Tensor, in_history: Tensor, dropout_mask: Tensor | None)
 
 
 def _add_to_first(capsules: Tensor, state: Tensor) -> Tensor:
-    """Return the capsules (B, Q, K, D) with the state (B, Q, D) added to the first of each K."""
+    """Return the capsules (B, Q, K, D) after adding the state (B, Q, D) to the first of each K."""
     first = capsules[:, :, :1] + state[:, :, None]  # (B, Q, 1, D)
     return torch.cat([first, capsules[:, :, 1:]], 2)  # (B, Q, K, D)
 
@@ -176,9 +176,9 @@ class MINDNet(nn.Module):
 
     - No dense layer on the capsules: it lowers the accuracy on every data set tried.
     - User features are added to each capsule, through one linear map.
-    - The state of a small sequence encoder is added to the first capsule. This one follows what
-      comes next, while the others keep the user's tastes. Added to all capsules, the state makes
-      them alike; routing the encoder's output is less accurate.
+    - The state of a small sequence encoder is added to the first capsule. This capsule then
+      predicts the next item, while the others represent the user's tastes. If the state is added
+      to all capsules, they become similar; routing the output of the encoder is less accurate.
     - A learned recency weight enters the routing; see `route`.
     - Interests and item vectors are normalised, so that their product is a cosine.
 
@@ -186,9 +186,9 @@ class MINDNet(nn.Module):
     ----------
     config : NetConfig
     item_features : csr_matrix of shape (n_items, n_item_values)
-        Item features, scaled to their share of the mean that is an item's vector.
+        Item features, multiplied by their weight in the item vector, which is a mean.
     item_share : ndarray of shape (n_items,)
-        Weight of the item's own embedding in that mean, from 0 to 1.
+        Weight of the item's own embedding in the item vector, from 0 to 1.
     n_user_values : int
         Number of columns of the matrix of user features.
     seed : int
@@ -257,11 +257,11 @@ class MINDNet(nn.Module):
     ) -> MINDNet:
         """Return a network for inference that shares the memory of ``weights`` where possible.
 
-        Two kinds of arrays are copied: read-only ones, as torch can't promise not to write to them,
-        and those that are not aligned like torch's own, as the last bits of a product may depend on
-        the alignment.
+        Two kinds of arrays are copied: read-only arrays, because torch may write to its tensors,
+        and arrays with another alignment than torch's own, because the last bits of a product may
+        depend on the alignment.
         """
-        with torch.device("meta"):  # no initial weights, which would need memory of their own
+        with torch.device("meta"):  # without memory for initial weights
             net = cls(config, item_features, item_share, n_user_values, 0)
         shared = {
             name: torch.from_numpy(value)
@@ -298,15 +298,15 @@ class MINDNet(nn.Module):
     ) -> Tensor:
         """Return the vectors of items, not normalised.
 
-        The vector of an item is the mean of its own embedding and the embeddings of its features;
-        of the features only if the item has no events.
+        The vector of an item is the mean of its own embedding and the embeddings of its features.
+        If the item has no events, its vector is the mean of the features only.
 
         Parameters
         ----------
         codes : ndarray of shape (n,), int64, or None, default=None
-            Items; None for all.
+            Item codes; None: all items.
         features_only : Tensor of shape (n,), bool, or None, default=None
-            Items whose own embedding is left out (in training); an item without features keeps it.
+            Items whose own embedding is left out (in training); items without features keep it.
 
         Returns
         -------
@@ -370,7 +370,7 @@ class MINDNet(nn.Module):
             History items that each query leaves out (in training). A query that would lose all its
             items keeps the newest, and the encoder always knows the newest.
         profile_only : Tensor of shape (B, Q), bool, or None, default=None
-            Queries that are answered from the profile alone (in training).
+            Queries that use the profile alone (in training).
         all_queries : bool, default=False
             If True, compute one query per history item, Q = L; query ``q`` sees the items from
             column ``q`` on. If False, compute only the query that sees all items; the capsules and
@@ -396,7 +396,7 @@ class MINDNet(nn.Module):
             seen = visible & in_history[:, None]  # (B, n_rows, L)
             state = self._encoder_states(_gather_rows(items, history), seen, age, Q)  # (B, Q, D)
 
-        n_left = lengths[:, None] - columns[:Q]  # (B, Q) items from a column on; below 1 in padding
+        n_left = lengths[:, None] - columns[:Q]  # (B, Q) items per query; below 1 in padding
         adaptive = self.config.adaptive_interests
         mask = interest_mask(n_left, self.config.n_interests, adaptive)  # (B, Q, K)
         # All rows are ones if not adaptive; the batch may be empty.
@@ -447,7 +447,7 @@ class MINDNet(nn.Module):
     def _project(self, history: Tensor, items: Tensor) -> Tensor:
         """Return ``S e`` of each history item, shape (B, L, D).
 
-        The products are computed per history column or per item, whichever are fewer.
+        It computes the products per history column or per item, depending on which are fewer.
         """
         if history.numel() < len(items):
             return _gather_rows(items, history) @ self.bilinear.T

@@ -1,4 +1,4 @@
-"""Gradients of the rows that a step used → those rows of a large table, changed."""
+"""Sparse gradients → updated rows of a large table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-LARGE_TABLE_ROWS = 20_000  # with more rows the gradient is sparse: benchmarks/speed/catalogue.py
+LARGE_TABLE_ROWS = 20_000  # above, gradients are sparse; see benchmarks/speed/catalogue.py
 SECOND_MOMENT_DECAY = 0.999  # per step, as in Adam
 ADAM_EPSILON = 1e-8
 
 
 def is_large(table: Tensor) -> bool:
-    """Return whether the table gets a sparse gradient, so that a step costs the same for any size.
+    """Return whether the table gets a sparse gradient.
+
+    With a sparse gradient, the cost of a step does not depend on the size of the table.
 
     Parameters
     ----------
@@ -64,8 +66,8 @@ class RowAdam(torch.optim.Optimizer):
         state = self.state[table]
         if not state:
             state["square"] = table.new_zeros(len(table), 1)
-            # Step of the last use. A float, because torch makes a float of it when it loads a
-            # state; exact up to 2^24 steps.
+            # Step of the last use. It is a float, because torch converts it to float when it loads
+            # a state. Exact up to 2^24 steps.
             state["last"] = table.new_zeros(len(table), 1)
         gradient = table.grad.coalesce()  # type: ignore[union-attr]
         rows = gradient.indices()[0]  # (n,)
@@ -91,13 +93,13 @@ def get_moments(
     net : nn.Module
         Gives the names of the parameters.
     optimizers : iterable of Optimizer
-        Of the parameters of ``net``.
+        Optimisers of the parameters of ``net``.
 
     Returns
     -------
     dict of str to dict
-        For each parameter that has moved, by its name: arrays that share memory with the optimiser,
-        and ``n_steps`` if the optimiser is `RowAdam`.
+        For each parameter that a step has updated, by name: arrays that share memory with the
+        optimiser, and ``n_steps`` if the optimiser is `RowAdam`.
     """
     names = {parameter: name for name, parameter in net.named_parameters()}
     moments = {}
@@ -116,22 +118,22 @@ def set_moments(
     optimizers: Iterable[torch.optim.Optimizer],
     moments: dict[str, dict[str, Any]],
 ) -> None:
-    """Set the state of the optimisers to a copy of what `get_moments` returned.
+    """Restore the state of the optimisers from a copy of the result of `get_moments`.
 
-    Parameters without an entry start afresh, and so do tables that have become large.
+    Parameters without an entry keep a new state, and so do tables that have become large.
 
     Parameters
     ----------
     net : nn.Module
     optimizers : iterable of Optimizer
-        Of the parameters of ``net``; changed in place.
+        Optimisers of the parameters of ``net``; changed in place.
     moments : dict of str to dict
-        The arrays may be flat.
+        Result of `get_moments`; the arrays may be flattened.
 
     Raises
     ------
     LookupError, RuntimeError, TypeError, ValueError
-        If an entry lacks an array, or has one of another size.
+        If an entry lacks an array, or an array has another size.
     """
     names = {parameter: name for name, parameter in net.named_parameters()}
     for optimizer in optimizers:
@@ -161,14 +163,15 @@ def _state_shapes(parameter: Parameter, by_row: bool) -> dict[str, tuple[int, ..
 def grow_moments(
     moments: dict[str, dict[str, Any]], old_rows: dict[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
-    """Return the moments for tables that have grown; those of new rows are zero.
+    """Return the moments of tables that have new rows; the moments of new rows are zero.
 
     Parameters
     ----------
     moments : dict of str to dict
         As `get_moments` returns.
     old_rows : dict of str to ndarray of int
-        By name of the table: for each row, the row that it was before, or -1 if it is new.
+        One array per table, by name: for each row, its number in the old table, or -1 if it is
+        new.
     """
 
     def grow(name: str, value: Any) -> Any:

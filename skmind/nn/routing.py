@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .fused import scale_by_length
 
-SQUASH_EPSILON = 1e-7  # ONNX optimises smaller ones away, and empty histories become nan
+SQUASH_EPSILON = 1e-7  # ONNX removes smaller values; then empty histories give nan
 MIN_SQUARED_LENGTH = 1e-12  # shorter vectors are not scaled to length 1
 
 
@@ -94,7 +94,8 @@ def route(
 
     - A learned recency weight per interest and age multiplies the weight of every item, because
       the order of a history helps to predict its continuation.
-    - The softmax runs over the interests in use, so unused ones take no weight from the others.
+    - The softmax runs over the interests in use, so unused interests take no
+      weight from the others.
     - The gradient flows through the last iteration only, which costs a third as much and is as
       accurate.
 
@@ -122,7 +123,7 @@ def route(
     """
     B, L, D = projected.shape
     Q, K, _ = logits.shape
-    # softmax and products by row are fastest with the interests before the queries, and in place
+    # softmax and products are fastest in place, with the interest axis before the query axis
     logits = logits.transpose(0, 1).contiguous()  # (K, Q, L)
     recency = recency.transpose(0, 1).contiguous()  # (K, Q, L)
     used = mask.transpose(1, 2)[..., None]  # (B or 1, K, Q, 1)
@@ -136,7 +137,7 @@ def route(
             weights = coupling * scale if is_shared else coupling.mul_(scale)
             sums = weights.flatten(1, 2) @ constant  # (B, K · Q, D)
             capsules = _squash_in_place(sums.to(b.dtype))
-            # the first logits are the caller's, or one row for all histories
+            # the first logits may be one row for all histories, which can't be changed in place
             add = torch.baddbmm if i == 0 else Tensor.baddbmm_
             b = add(b.flatten(1, 2), capsules, constant.transpose(1, 2)).view(B, K, Q, L)
         coupling = b.softmax(1)

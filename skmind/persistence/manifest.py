@@ -21,12 +21,13 @@ INDEX_KINDS = ("exact", "annoy", "faiss")
 FEATURE_KINDS = ("category", "multiple", "number", "vector")
 UNSAVED_PARAMETERS = ("checkpoint_dir",)  # only useful on the machine that fits
 SCALAR_TYPES = (str, int, float, bool)
-SIZE_LIMIT = 2**31  # sizes, seeds and numbers of trees are smaller
+SIZE_LIMIT = 2**31  # sizes, seeds and numbers of trees must be smaller
 INDEX_FILE = "index.ann"
 CARD_FILE = "README.md"
 
-# Keys of the manifest and of its sections, with the types of their values. A key whose value may be
-# None may be missing. So a later version can add one and still read what earlier versions wrote.
+# Keys of the manifest and of its sections, with the types of their values. A key may be
+# missing if its value may be None. So a later version can add keys and still read the models of
+# earlier versions.
 MANIFEST_TYPES = {
     "format": int,
     "class": str,
@@ -88,7 +89,7 @@ TIME_DTYPES = frozenset({"<i8", "<f8", "<M8[ns]"})
 
 
 class ArraySpec(NamedTuple):
-    """What an array of a model must be.
+    """Valid dtypes and shape of an array of a model.
 
     Attributes
     ----------
@@ -113,11 +114,13 @@ class ArraySpec(NamedTuple):
 def array_specs(manifest: Mapping[str, Any]) -> dict[str, ArraySpec]:
     """Return the specification of every array of the model that a manifest describes.
 
-    The names are those of `FittedModel.to_arrays`, and ``item_embeddings``.
+    The names are the names in `FittedModel.to_arrays`, and ``item_embeddings``.
     """
     config = NetConfig(**manifest["config"])
     sizes = manifest["sizes"]
-    n_users, n_items, n_events = sizes["n_users"], config.n_items, sizes["n_interactions"]
+    n_users = sizes["n_users"]
+    n_items = config.n_items
+    n_events = sizes["n_interactions"]
     specs = {
         "users": ArraySpec(STORABLE_DTYPES, (n_users,), may_be_objects=True),
         "items": ArraySpec(STORABLE_DTYPES, (n_items,), may_be_objects=True),
@@ -157,7 +160,7 @@ def _feature_specs(
     return specs
 
 
-# ------------------------------------------------------------------ what is written
+# ------------------------------------------------------------------ manifest and model card
 
 
 def manifest_of(estimator: Any) -> dict[str, Any]:
@@ -269,7 +272,7 @@ Loss and metrics are from the epoch whose weights were kept.
 {settings}"""
 
 
-# ------------------------------------------------------------------ checks of what was read
+# ------------------------------------------------------------------ checks before loading
 
 
 def check_manifest(manifest: dict[str, Any], cls: Any) -> None:
@@ -278,7 +281,7 @@ def check_manifest(manifest: dict[str, Any], cls: Any) -> None:
     Raises
     ------
     ModelFileError
-        If the format or class is another one, a key is unknown or missing, or a value is invalid.
+        If the format or the class differs, a key is unknown or missing, or a value is invalid.
     """
     if type(manifest.get("format")) is not int or manifest["format"] != MODEL_FORMAT:
         raise ModelFileError(

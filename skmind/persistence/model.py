@@ -1,4 +1,4 @@
-"""Fitted recommender ↔ a saved model; everything that is read is checked before it is used."""
+"""Fitted recommender ↔ saved model; loading checks all content before using it."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def _to_json_list(values: np.ndarray, name: str) -> bytes:
 
 
 def _index_bytes(index: Any) -> bytes:
-    """Return the file of a newly built index."""
+    """Return the content of the file of an Annoy index."""
     if not isinstance(index, AnnoyIndex):
         raise InvalidInputError(
-            "index=True saves an Annoy index, but this model has none; leave it out, or fit with "
-            "index='annoy'"
+            "index=True saves an Annoy index, but this model has none; leave index= out, or fit "
+            "with index='annoy'"
         )
     with TemporaryDirectory() as folder:
         path = Path(folder) / INDEX_FILE
@@ -189,12 +189,12 @@ def _build_estimator(
 
 
 def _check_values(array: np.ndarray, file: str, shape: tuple[int, ...]) -> None:
-    """Check that there are as many values as expected, and none is missing or infinite."""
+    """Check the number of values, and that no value is missing or infinite."""
     if array.shape != shape:
-        raise ModelFileError(f"{file} has {len(array)} values, not {shape[0]}")
+        raise ModelFileError(f"{file} has {len(array)} values, but the manifest says {shape[0]}")
     if array.dtype.kind == "f":
-        # An infinite value is the minimum or maximum, and nan is both. So two values tell about
-        # all, without a mask as long as the array.
+        # If a value is infinite or nan, the minimum or the maximum is, too. So two values are
+        # checked, without a mask of the size of the array.
         is_finite = bool(np.isfinite([array.min(initial=0), array.max(initial=0)]).all())
     else:
         is_finite = array.dtype.kind not in "mMO" or not pd.isna(array).any()
@@ -208,7 +208,7 @@ def _check_interactions(arrays: Mapping[str, np.ndarray]) -> None:
     offsets = arrays["interactions.offsets"]
     n_items = len(arrays["items"])
     if offsets[0] != 0 or offsets[-1] != len(items) or (np.diff(offsets) < 0).any():
-        raise ModelFileError(f"interactions.offsets don't divide {len(items)} interactions")
+        raise ModelFileError(f"interactions.offsets must ascend from 0 to {len(items)}")
     if items.min(initial=0) < 0 or items.max(initial=0) >= n_items:
         raise ModelFileError(f"interactions.items has item codes outside [0, {n_items})")
 
@@ -226,7 +226,7 @@ def _check_features(
             IdEncoder(values, f"value of {feature['name']!r},")  # raises for repeated values
         elif len(values) != 2 * n_numbers or (values[1::2] <= 0).any():
             raise ModelFileError(
-                f"the feature {feature['name']!r} has no mean and positive standard deviation"
+                f"the feature {feature['name']!r} needs a mean and a positive standard deviation"
             )
     if not features:
         return

@@ -1,4 +1,4 @@
-"""A fitted model → a directory to serve it from without torch: ONNX graph, vectors and ids."""
+"""Fitted model → directory for inference without torch: ONNX graph, item vectors and ids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..nn.inference import blocks, encode, unit_items
 from ..nn.network import MINDNet
 
 EXPORT_FORMAT = 1
-MAX_DIFFERENCE = 1e-5  # between the interests of the graph and those of the network
+MAX_DIFFERENCE = 1e-5  # between the interests of the graph and of the network
 GRAPH_FILE = "user_tower.onnx"
 VECTORS_FILE = "item_vectors.npy"
 OPSET = 20
@@ -36,11 +36,11 @@ LOGGERS = "torch.onnx", "onnxscript", "onnx_ir"
 
 
 class _UserTower(nn.Module):
-    """The network as it is exported: with precomputed item vectors, which include item features.
+    """The network to export, with precomputed item vectors, which include the item features.
 
-    The item vectors are stored as unit vectors and their lengths. So the search for items, which
-    needs unit vectors, and the network share one file. User features are a dense matrix, because
-    ONNX has no sparse ones.
+    The item vectors are stored as unit vectors and lengths. So the network and the search for
+    items, which needs unit vectors, share one file. User features are a dense matrix, because
+    ONNX has no sparse matrices.
     """
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ def export(model: FittedModel, path: Any) -> None:
     ----------
     model : FittedModel
     path : str or path-like
-        Must not exist; its parent must.
+        Must not exist; its parent must exist.
 
     Raises
     ------
@@ -153,10 +153,10 @@ def _ids_without_pickle(ids: np.ndarray) -> np.ndarray:
 
 
 def _describe_feature(feature: Feature) -> dict[str, Any]:
-    """Return what a server must know of a user feature, for JSON."""
+    """Return a description of a user feature for ``about.json``."""
     values = feature.values.tolist()
     is_plain = all(isinstance(value, str | int | float) for value in values)
-    if not is_plain or feature.values.dtype.kind in "mM":  # tolist turns dates into integers
+    if not is_plain or feature.values.dtype.kind in "mM":  # `tolist` converts dates to integers
         raise InvalidInputError(
             f"user feature {feature.name!r} must hold numbers or text to be exported, got "
             f"{feature.values[0]!r}; convert it to text and fit again"
@@ -165,7 +165,7 @@ def _describe_feature(feature: Feature) -> dict[str, Any]:
 
 
 def _write_graph(tower: _UserTower, folder: Path, onnx_ir: Any) -> None:
-    """Write the item vectors, and the graph, which refers to the file of the vectors."""
+    """Write the item vectors, and a graph that refers to their file."""
     np.save(folder / VECTORS_FILE, tower.item_vectors.numpy())
     inputs = tower.example_inputs()
     shapes = {name: {0: "batch"} for name in inputs}
@@ -214,14 +214,14 @@ def _silenced() -> Iterator[None]:
 
 
 def _check_graph(model: FittedModel, net: MINDNet, session: Any) -> None:
-    """Raise `ExportError` unless graph and network give the same for random histories."""
+    """Raise `ExportError` if graph and network give different results for random histories."""
     rng = np.random.default_rng(0)
     max_history = model.config.max_history
     for B, L in product((1, 2, 257), {1, (1 + max_history) // 2, max_history}):
         history = rng.integers(len(model.items), size=(B, L))
-        lengths = np.linspace(L, 0, B).astype(np.int64)  # the last of several is all padding
+        lengths = np.linspace(L, 0, B).astype(np.int64)  # if B > 1, the last row is all padding
         profile = model.profile_rows(rng.integers(-1, len(model.users), size=B))
-        for rows in blocks(B, L):  # as many as fit into memory
+        for rows in blocks(B, L):  # block by block, to limit memory
             inputs = {"history": history[rows], "lengths": lengths[rows]}
             block_profile = None if profile is None else profile[rows]
             if block_profile is not None:

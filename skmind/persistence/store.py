@@ -45,14 +45,14 @@ _ENTRY_TYPES = {
     "shape": (list, type(None)),
 }
 _NO_LINK_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
-_O_DIRECTORY = getattr(os, "O_DIRECTORY", None)  # None: directories can't be opened (Windows)
+_O_DIRECTORY = getattr(os, "O_DIRECTORY", None)  # None on Windows, which can't open directories
 
 
 # ------------------------------------------------------------------ names, headers, checks
 
 
 def file_name(name: str, sha256: str) -> str:
-    """Return the name in the directory of the file that the manifest calls ``name``."""
+    """Return the name on the disk of a file that the manifest calls ``name``."""
     stem, extension = name.rsplit(".", 1)
     return f"{stem}-{sha256[:16]}.{extension}"
 
@@ -60,7 +60,7 @@ def file_name(name: str, sha256: str) -> str:
 def npy_header(dtype: str, shape: Iterable[int]) -> bytes:
     """Return the bytes before the values in a ``.npy`` file.
 
-    A reader compares the header with these bytes, so it never interprets a header.
+    `_read` compares the header of a file with these bytes, so it never parses a header.
     """
     text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
     # 10 bytes come before the text and a newline after it; spaces fill up to the alignment.
@@ -82,7 +82,7 @@ def check_keys(value: Any, types: Mapping[str, Any], where: str) -> None:
     Raises
     ------
     ModelFileError
-        If it isn't.
+        If ``value`` is not such a dict.
     """
     if type(value) is not dict or not value.keys() <= types.keys():
         received = sorted(value) if type(value) is dict else type(value).__name__
@@ -121,7 +121,7 @@ def check_files(files: dict[str, Any]) -> None:
             if not is_valid or any(type(n) is not int or n < 0 for n in shape):
                 raise ModelFileError(
                     f"the manifest gives {name} the type {dtype} and the shape {shape!s:.80}, "
-                    f"which is invalid"
+                    "which is invalid"
                 )
             min_bytes = len(npy_header(dtype, shape)) + prod(shape) * np.dtype(dtype).itemsize
         if not _SHA256_PATTERN.fullmatch(entry["sha256"]) or entry["bytes"] < min_bytes:
@@ -155,7 +155,7 @@ def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarra
     Raises
     ------
     ModelWriteError
-        If the path can't be written to, or the directory holds something else than a model.
+        If the path can't be written to, or the directory holds other files but no model.
     """
     try:
         is_new = not path.is_dir()
@@ -167,8 +167,8 @@ def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarra
                 path.rmdir()
     except OSError as error:
         raise ModelWriteError(
-            f"the model could not be saved to {str(path)!r}: {error}. A model that was there "
-            "before is unchanged; free some space, or choose a directory that can be written to"
+            f"the model could not be saved to {str(path)!r}: {error}. A previous model "
+            "there is unchanged; free some space, or choose a directory that can be written to"
         ) from error
 
 
@@ -207,7 +207,7 @@ def _write(
         _replace(path, lambda _: MANIFEST_FILE, [raw])
         _sync(path)
     finally:
-        # An interrupt can come at any time, so only the disk tells which version is current.
+        # An interrupt can come at any time, so read from the disk which version is current.
         if raw and _manifest_is(path, raw):
             kept_names = {file_name(name, entry["sha256"]) for name, entry in files.items()}
         for name in os.listdir(path):
@@ -296,7 +296,7 @@ def read_manifest(path: Path, sha256: str | None = None) -> dict[str, Any]:
     body = raw[hash_line_bytes:]
     if raw[:hash_line_bytes] != _HASH_LINE % hashlib.sha256(body).hexdigest().encode():
         raise ModelFileError(
-            f"{MANIFEST_FILE} is damaged: it differs from the hash in its first line"
+            f"{MANIFEST_FILE} is damaged: its content differs from the hash in its first line"
         )
     return parse(b"{" + body, MANIFEST_FILE)
 
@@ -313,7 +313,7 @@ def parse(raw: Any, name: str) -> Any:
     Raises
     ------
     ModelFileError
-        If it is not valid JSON, or nested too deeply.
+        If ``raw`` is not valid JSON, or is nested too deeply.
     """
     try:
         return json.loads(str(raw, "utf-8", "surrogatepass"))
@@ -376,7 +376,7 @@ def _open_no_link(path: str, flags: int) -> int:
 
 
 def _open(path: Path, name: str, n_bytes: int | None = None) -> BufferedReader:
-    """Open a regular file of this size; raise for a link, a pipe or a device."""
+    """Open a regular file of ``n_bytes``; raise for a link, a pipe or a device."""
     try:
         file = open(path / name, "rb", opener=_open_no_link)  # noqa: SIM115
     except OSError as error:

@@ -22,8 +22,8 @@ class AnnoyIndex(ApproximateIndex):
         At least 1. More trees: better recall, larger index.
     seed : int
     file : Path or None, default=None
-        File that `save` wrote for the same vectors; it is mapped, which is faster than building.
-        Annoy trusts the file: a damaged one kills the process.
+        File that `save` wrote for the same vectors. It is mapped, which is faster than building.
+        Annoy does not check the file: a damaged file kills the process.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class AnnoyIndex(ApproximateIndex):
         self._forest.build(n_trees, n_jobs=1)  # with more jobs the result depends on the machine
 
     def save(self, file: Path) -> None:
-        """Write the forest to a file; from then on Annoy maps it from there."""
+        """Write the forest to a file; afterwards, Annoy maps the forest from this file."""
         self._forest.save(str(file))
 
     def nearest(self, queries: np.ndarray, n: int, budget: int) -> np.ndarray:

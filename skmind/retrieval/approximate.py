@@ -1,4 +1,4 @@
-"""Search among the candidates of an approximate index, refilled exactly where a row is short."""
+"""Interests → candidates of an approximate index → top k; short rows use exact search."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ ROWS_PER_TASK = 64  # rows that a thread takes at a time
 
 
 class ApproximateIndex:
-    """Each interest is one query; the candidates of all are scored by the nearest interest.
+    """Search with each interest, then score all candidates by their nearest interest.
 
-    Rows ask for ``k`` items more than they exclude, so that filtering leaves ``k``. Rows that are
-    still short, and calls with an allow-list, are answered by `ExactIndex`.
+    Each row requests ``k`` items plus the number of its excluded items, so that ``k`` remain after
+    filtering. `ExactIndex` answers rows that still have fewer, and calls with an allow-list.
 
     Parameters
     ----------
     vectors : ndarray of shape (n_items, D), float32, unit length
     search_k : int or None
-        What a query visits: nodes of a forest, or lists of an inverted file. Higher: better
-        recall, slower. None: ``effort`` times the square root of ``size`` × items asked for.
+        Number of nodes of a forest, or of lists of an inverted file, that a query visits. Higher:
+        better recall, slower. None: ``effort`` times the square root of ``size`` times the number
+        of requested items.
 
     Attributes
     ----------
@@ -36,7 +37,7 @@ class ApproximateIndex:
     """
 
     FIRST_EFFORT: ClassVar[float]  # the lowest effort that `calibrate` tries
-    MAX_VISITED_SHARE: ClassVar[float]  # of `size`; above it exact search of a user is as fast
+    MAX_VISITED_SHARE: ClassVar[float]  # of `size`; above, exact search is as fast
 
     def __init__(self, vectors: np.ndarray, search_k: int | None = None) -> None:
         self.vectors = vectors
@@ -46,7 +47,7 @@ class ApproximateIndex:
         self._exact = ExactIndex(vectors)
 
     def nearest(self, queries: np.ndarray, n: int, budget: int) -> np.ndarray:
-        """Return the codes of about ``n`` items nearest each query (K, D), flat; -1: no item."""
+        """Return the codes of about ``n`` items nearest each query (K, D), flat; -1 is padding."""
         raise NotImplementedError
 
     def budget(self, n: int) -> int:
@@ -66,12 +67,12 @@ class ApproximateIndex:
         if allowed is not None:
             return self._exact.search(queries, mask, k, excluded, allowed, n_jobs)
         top = self.search_candidates(queries, mask, k, excluded, n_jobs)
-        short = np.flatnonzero((top.codes < 0).any(1) & mask.any(1))
-        full = self._exact.search(
-            queries[short], mask[short], k, excluded.take(short), None, n_jobs
+        short_rows = np.flatnonzero((top.codes < 0).any(1) & mask.any(1))
+        exact_top = self._exact.search(
+            queries[short_rows], mask[short_rows], k, excluded.take(short_rows), None, n_jobs
         )
-        for part, theirs in zip(top, full, strict=True):
-            part[short] = theirs
+        for part, exact_part in zip(top, exact_top, strict=True):
+            part[short_rows] = exact_part
         return top
 
     def search_candidates(
@@ -82,7 +83,7 @@ class ApproximateIndex:
         excluded: Ragged,
         n_jobs: int | None = None,
     ) -> TopK:
-        """Search without an allow-list and without refill, so that rows may be short."""
+        """Search the index only, without an allow-list; rows may have fewer than ``k`` items."""
         top = TopK.padding(len(queries), k)
 
         def fill(rows: np.ndarray) -> None:
@@ -92,7 +93,7 @@ class ApproximateIndex:
                 codes = self._candidates(queries[row, used], k, banned)
                 products = self.vectors[codes] @ queries[row, used].T
                 scores = products.max(1, initial=-np.inf)
-                best = np.argsort(-scores, kind="stable")[:k]  # of equal scores the lower code
+                best = np.argsort(-scores, kind="stable")[:k]  # ties: lower code first
                 n = len(best)
                 top.codes[row, :n] = codes[best]
                 top.scores[row, :n] = scores[best]
@@ -107,7 +108,7 @@ class ApproximateIndex:
         return top
 
     def _candidates(self, queries: np.ndarray, k: int, banned: np.ndarray) -> np.ndarray:
-        """Return the items near any query without the banned ones, ascending."""
+        """Return the items near any query except the banned items, ascending."""
         if not len(queries):
             return np.empty(0, dtype=np.int64)
         n = min(len(self.vectors), k + len(banned))

@@ -1,4 +1,4 @@
-"""What every index answers: interests (B, K, D) → the top k items of each row."""
+"""Interface of the indexes: interests (B, K, D) → the top k items of each row."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ class TopK(NamedTuple):
         )
 
     def padded(self) -> TopK:
-        """Make every place with a score of -inf padding, in place, and return the same."""
-        short = np.isneginf(self.scores)
-        self.codes[short] = self.interests[short] = -1
+        """Turn the places with a score of -inf into padding, in place; return self."""
+        is_padding = np.isneginf(self.scores)
+        self.codes[is_padding] = -1
+        self.interests[is_padding] = -1
         return self
 
     def widened(self, k: int) -> TopK:
-        """Return the same with padding up to ``k`` columns."""
+        """Return the items with padding up to ``k`` columns."""
         B, n = self.codes.shape
         both = zip(self, TopK.padding(B, max(k - n, 0)), strict=True)
         return TopK(*(np.concatenate(parts, axis=1) for parts in both))
@@ -64,14 +65,14 @@ class Index(Protocol):
         allowed: np.ndarray | None = None,
         n_jobs: int | None = None,
     ) -> TopK:
-        """Return the ``k`` items with the highest product with any interest of the row, each once.
+        """Return the ``k`` distinct items with the highest product with any interest of the row.
 
         Parameters
         ----------
         queries : ndarray of shape (B, K, D), float32
             Interests; the product is the cosine if they have unit length.
         mask : ndarray of shape (B, K), bool
-            Interests in use; a row without any gets padding only.
+            Interests in use; a row without interests gets padding only.
         k : int
         excluded : Ragged
             Items that each row must not get.
@@ -93,7 +94,7 @@ def run_in_threads(
 ) -> None:
     """Call ``function`` for each part, in ``n_jobs`` threads as scikit-learn counts them.
 
-    Threads suffice: numpy, Annoy and faiss release the interpreter while they search.
+    Threads are enough, because numpy, Annoy and faiss release the GIL while they search.
     """
     if n_jobs is not None:  # more threads than parts would have nothing to do
         n_jobs = min(n_jobs, max(1, len(parts)))

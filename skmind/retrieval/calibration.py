@@ -18,13 +18,13 @@ from .exact import ExactIndex
 from .faiss import FaissIndex
 
 TARGET_RECALL = 0.95  # share of the exact result that a calibrated index finds
-CALIBRATION_KS = (10, 100)  # items asked for
-EFFORT_FACTOR = 1.5  # from one effort that is tried to the next
+CALIBRATION_KS = (10, 100)  # numbers of items per query
+EFFORT_FACTOR = 1.5  # ratio of each tried effort to the one before
 CALIBRATION_USERS = 128
 
 
 class Sample(NamedTuple):
-    """Users that an index is tried on, as arguments of `Index.search`."""
+    """Users for measuring the recall of an index, as arguments of `Index.search`."""
 
     queries: np.ndarray
     mask: np.ndarray
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Everything that an index is built from except the vectors, so that it can be built again.
+    """Settings of an index; with the vectors, they allow building the same index again.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     n_trees, search_k, seed
         See the indexes.
     effort : float or None
-        Calibrated; see `ApproximateIndex`.
+        Result of the calibration; see `ApproximateIndex`. None before.
     """
 
     kind: str = "exact"
@@ -66,8 +66,7 @@ class Plan(NamedTuple):
     ) -> tuple[Plan, Index]:
         """Return the plan and its ``index`` with the lowest effort that reaches `TARGET_RECALL`.
 
-        If the index would have to visit so much that it is no faster than exact search, return
-        exact search instead.
+        If the index is no faster than exact search at this effort, return exact search instead.
 
         Warns
         -----
@@ -77,8 +76,8 @@ class Plan(NamedTuple):
         if calibrate(index, sample, n_jobs):
             return self._replace(effort=index.effort), index
         warn(
-            f"index={self.kind!r} is no faster than exact search on {len(index.vectors)} items if "
-            f"it must find {TARGET_RECALL:.0%} of what exact search finds; exact search is used. "
+            f"index={self.kind!r} is no faster than exact search on {len(index.vectors)} items at "
+            f"the required {TARGET_RECALL:.0%} recall, so exact search is used. "
             "Set search_k to use the index with a lower recall",
             ExactSearchWarning,
         )
@@ -93,7 +92,7 @@ def calibrate(index: ApproximateIndex, sample: Sample, n_jobs: int | None = None
     Returns
     -------
     bool
-        False if it would have to visit a larger share than `ApproximateIndex.MAX_VISITED_SHARE`.
+        False if the index would have to visit more than `ApproximateIndex.MAX_VISITED_SHARE`.
     """
     queries, mask, seen = sample
     truth = ExactIndex(index.vectors).search(queries, mask, max(CALIBRATION_KS), seen, None, n_jobs)

@@ -1,4 +1,4 @@
-"""Exact search: the maximum over a row's interests first, then one top-k, tile by tile."""
+"""Interests (B, K, D) → exact top k items of each row, computed in tiles."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .base import TopK, run_in_threads
 
 BLOCK_SCORES = 2**23  # scores held at once: 32 MiB
 TILE_PRODUCTS = 2**20  # products held at once, before the maximum over the interests: 4 MiB
-BLOCK_MIN_ROWS = 64  # rows that share a pass over a large catalogue; fewer waste the matrix product
-SMALL_ALLOWLIST_SHARE = 0.1  # an allow-list below this share of the items is searched on its own
+BLOCK_MIN_ROWS = 64  # rows per pass over a large catalogue; matrix products of fewer are slow
+SMALL_ALLOWLIST_SHARE = 0.1  # a shorter allow-list is searched as a catalogue of its own
 
 
 class ExactIndex:
-    """Scores every item; the oracle for every other index.
+    """Scores every item; the reference for the recall of the other indexes.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class ExactIndex:
         size = max(1, BLOCK_SCORES // numbers_per_row)
         parts = []
         for K in np.unique(n_used[n_used > 0]):
-            # Rows with equally many interests share a block: interests out of use cost nothing.
+            # Rows with the same number of interests share a block; unused interests cost nothing.
             rows = np.flatnonzero(n_used == K)
             parts += [rows[start : start + size] for start in range(0, len(rows), size)]
 
@@ -117,7 +117,7 @@ class ExactIndex:
         return scores
 
     def _score(self, queries: np.ndarray, start: int, out: np.ndarray) -> None:
-        """Write the highest score over the interests of the items from ``start`` on to ``out``."""
+        """Write to ``out`` the highest score over the interests of the items from ``start`` on."""
         b, K, D = queries.shape
         flat = queries.reshape(b * K, D)
         width = max(1, TILE_PRODUCTS // len(flat))
@@ -171,7 +171,7 @@ def search_lists(
     lists: Ragged,
     n_jobs: int | None = None,
 ) -> TopK:
-    """Search as `Index.search` does, where each row may get items of its own list only.
+    """Search as `Index.search` does, but each row only among the items of its own list.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def search_lists(
     top = TopK.padding(len(queries), k)
     lengths = lists.lengths
     has_interest = mask.any(1)
-    power = np.frexp(lengths)[1]  # rows of similar length share a block, so that it is well filled
+    power = np.frexp(lengths)[1]  # rows of similar length share a block with little padding
     parts = []
     for p in np.unique(power[power > 0]):
         rows = np.flatnonzero((power == p) & has_interest)
@@ -211,7 +211,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return columns and values of the ``k`` highest scores of each row, best first.
 
     Works in two stages: the ``k`` groups of columns with the highest maxima hold the ``k`` highest
-    scores, so only these groups are searched. Equal scores are taken and listed in column order.
+    scores, so only these groups are searched. Ties are in column order.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     values : ndarray of shape (B, min(k, n)), float32
     """
     B, n = scores.shape
-    size = int(np.sqrt(n / k / 2))  # columns of a group, the fastest as measured
+    size = int(np.sqrt(n / k / 2))  # columns per group; the fastest size in measurements
     if size < 2:
         columns = _largest(scores, k)
     else:
@@ -237,7 +237,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         candidates = np.concatenate([members, ungrouped], axis=1)  # ascending
         best = _largest(np.take_along_axis(scores, candidates, axis=1), k)
         columns = np.take_along_axis(candidates, best, axis=1)
-        # Where groups tie at the threshold, a column of a group left out may come first.
+        # If groups tie at the threshold, an earlier column may be in a group that was left out.
         limit = np.take_along_axis(maxima, groups, axis=1).min(1, keepdims=True)
         tied = np.count_nonzero(maxima >= limit, axis=1) > k
         tied &= ~np.isneginf(limit[:, 0])
@@ -248,7 +248,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _largest(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the columns of the ``k`` highest scores, ascending; of equal scores the first ones."""
+    """Return the columns of the ``k`` highest scores, ascending; ties: the first columns."""
     B, n = scores.shape
     if k >= n:
         return np.tile(np.arange(n), (B, 1))

@@ -17,7 +17,7 @@ CLUSTERING_ITERATIONS = 10
 
 
 class FaissIndex(ApproximateIndex):
-    """Lists of item vectors by their nearest centroid; a query scans the nearest lists.
+    """Inverted file: each list has the items nearest to a centroid; a query scans some lists.
 
     Parameters
     ----------
@@ -59,13 +59,13 @@ class FaissIndex(ApproximateIndex):
 
 @contextmanager
 def _one_thread(faiss: Any) -> Iterator[None]:
-    """Use one thread in faiss: `run_in_threads` starts the threads, and results are repeatable."""
-    before = faiss.omp_get_max_threads()
+    """Use one thread in faiss, because `run_in_threads` starts threads; results are repeatable."""
+    n_threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(before)
+        faiss.omp_set_num_threads(n_threads)
 
 
 def load_faiss() -> Any:
@@ -74,7 +74,7 @@ def load_faiss() -> Any:
     Raises
     ------
     ImportError
-        If it is not installed.
+        If faiss is not installed.
     """
     try:
         import faiss

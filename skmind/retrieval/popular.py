@@ -8,7 +8,7 @@ from ..data.ragged import Ragged
 from .base import TopK
 from .exact import search_lists
 
-POPULAR = -1  # "interest" of an item that popularity recommends
+POPULARITY_INTEREST = -1  # interest of the items that popularity recommends
 BLOCK_PLACES = 2**18  # places held at once: 1 MiB stays in the cache
 
 
@@ -17,8 +17,8 @@ def popular(
 ) -> TopK:
     """Return the most frequent eligible items for each row of ``excluded``.
 
-    The score is the item's share of all interactions, the interest is `POPULAR`. Of equally
-    frequent items the one with the lower code comes first.
+    The score is the item's share of all interactions, the interest is
+    `POPULARITY_INTEREST`. Ties: the item with the lower code comes first.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def popular(
     rank = np.full(len(counts), len(order))
     rank[order] = np.arange(len(order))
     share = np.append(counts / max(counts.sum(), 1), -np.inf).astype(np.float32)
-    longest = int(excluded.lengths.max(initial=0))
+    max_excluded = int(excluded.lengths.max(initial=0))
     top = TopK.padding(excluded.n_rows, k)
-    width = min(len(order), k + longest)  # leaves k items, if there are as many
+    width = min(len(order), k + max_excluded)  # enough to leave k items after the exclusion
     block_rows = max(1, BLOCK_PLACES // max(width, 1))
     for start in range(0, excluded.n_rows, block_rows):
         stop = min(start + block_rows, excluded.n_rows)
@@ -45,12 +45,12 @@ def popular(
         is_candidate = rank[codes] < width
         banned = np.zeros((stop - start, width), dtype=bool)
         banned[rows[is_candidate], rank[codes[is_candidate]]] = True
-        # A stable sort of the mask puts the candidates that are left in front, by rank.
+        # A stable sort of the mask moves the allowed candidates to the front, in rank order.
         places = np.argsort(banned, axis=1, kind="stable")[:, :k]
         is_banned = np.take_along_axis(banned, places, axis=1)
         top.codes[start:stop, : places.shape[1]] = np.where(is_banned, -1, order[places])
-    top.scores[:] = share[top.codes]  # the last share is that of padding
-    top.interests[:] = POPULAR
+    top.scores[:] = share[top.codes]  # code -1, padding, selects the last one, -inf
+    top.interests[:] = POPULARITY_INTEREST
     return top
 
 
@@ -61,5 +61,5 @@ def popular_in_lists(counts: np.ndarray, k: int, lists: Ragged) -> TopK:
     query = np.ones((lists.n_rows, 1, 1), dtype=np.float32)
     mask = np.ones((lists.n_rows, 1), dtype=bool)
     top = search_lists(share[:, None], query, mask, k, lists)
-    top.interests[:] = POPULAR
+    top.interests[:] = POPULARITY_INTEREST
     return top

@@ -1,4 +1,4 @@
-"""Arguments of `recommend` → a `RecommendQuery`: checked, and in codes."""
+"""Arguments of `recommend` → a validated `RecommendQuery` with integer codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MATRIX_TO_DICT = "give lists by user: dict(zip(users, {0}.tolil().rows))"
 
 @dataclass(frozen=True)
 class RecommendQuery:
-    """What one call asks for, with one row per user.
+    """Validated arguments of one call, with one row per user.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class RecommendQuery:
     allowed : ndarray of shape (n_items,), bool, or None
         Items that may be recommended to everybody; None: all items.
     lists : Ragged or None
-        Items that each user may get, without the excluded ones; used instead of ``excluded`` and
+        Items that each user may get, without the excluded items; used instead of ``excluded`` and
         ``allowed``.
     weights : ndarray of shape (n_users, n_interests), float32, or None
         Factors of the scores of each interest.
@@ -48,7 +48,7 @@ class RecommendQuery:
     values : FeatureValues or None
         The item feature by which lists are diversified; None: the item vectors.
     limits : tuple of str
-        The arguments that leave out items, for the message of `warn_of_shortage`.
+        Arguments that leave out items, for the message of `warn_of_shortage`.
     """
 
     k: int
@@ -84,7 +84,7 @@ class RecommendQuery:
         Parameters
         ----------
         users : ndarray of shape (n_users,)
-            Ids that per-user lists may name.
+            User ids, in the order of the rows.
         histories : Ragged
             Item codes that each user has seen.
         prepared : Prepared
@@ -120,19 +120,20 @@ class RecommendQuery:
         if not exclude_seen:
             histories = histories.take(np.full(histories.n_rows, -1))
         seen = Ragged(histories.values, histories.offsets)
-        eligible = eligible_items(items, exclude_items, seen, users, schema, prepared.items)
+        selection = eligible_items(items, exclude_items, seen, users, schema, prepared.items)
         given = {
             "exclude_seen=True": exclude_seen,
             "items=": items is not None,
             "exclude_items=": exclude_items is not None,
         }
         limits = tuple(name for name, is_given in given.items() if is_given)
-        return cls(k, *eligible, weights, shares, diversity, values, limits)
+        return cls(k, *selection, weights, shares, diversity, values, limits)
 
     def quotas_of(self, mask: np.ndarray) -> np.ndarray | None:
-        """Return the quotas of each user, of whom ``mask`` (n_users, n_interests) is in use.
+        """Return the quotas; ``mask``, of shape (n_users, n_interests), marks the interests in use.
 
-        Equal quotas are shared by the interests in use; of the rest, the first ones get one more.
+        "equal" divides ``k`` among the interests in use. If there is a remainder, the first ones
+        get one more.
         """
         if not isinstance(self.quotas, str):
             return self.quotas
@@ -192,7 +193,7 @@ def is_per_user(items: Any) -> bool:
 
 
 def _mask(encoder: IdEncoder, ids: Any) -> np.ndarray:
-    """Return which items ``ids`` names; unknown ones are ignored."""
+    """Return a mask of the items in ``ids``; unknown ids are ignored."""
     codes = encoder.encode(ids)
     mask = np.zeros(len(encoder), dtype=bool)
     mask[codes[codes >= 0]] = True
@@ -218,7 +219,7 @@ def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
     Raises
     ------
     InvalidInputError
-        If the shape is another one, a weight is negative or not finite, or all weights of a user
+        If the shape is invalid, a weight is negative or not finite, or all weights of a user
         are 0.
     """
     numbers = _numbers(weights, "interest_weights", shape)
@@ -251,7 +252,7 @@ def read_quotas(quotas: Any, k: int, shape: tuple[int, int]) -> np.ndarray | str
     Raises
     ------
     InvalidInputError
-        If they are not integers of at least 0 that add up to ``k``.
+        If the quotas are not integers of at least 0 that add up to ``k``.
     """
     if isinstance(quotas, str) and quotas == "equal":
         return quotas
@@ -264,8 +265,8 @@ def read_quotas(quotas: Any, k: int, shape: tuple[int, int]) -> np.ndarray | str
     return counts
 
 
-def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") -> np.ndarray:
-    """Return ``values`` as numbers of this shape."""
+def _numbers(values: Any, name: str, shape: tuple[int, int], alternative: str = "") -> np.ndarray:
+    """Return ``values`` as numbers, broadcast to ``shape``."""
     n_users, K = shape
     try:
         numbers = np.asarray(values, dtype=float)
@@ -274,7 +275,7 @@ def _numbers(values: Any, name: str, shape: tuple[int, int], other: str = "") ->
     if numbers.shape not in ((K,), (n_users, K)):
         raise InvalidInputError(
             f"{name}={values!r} must be an array of shape (n_interests,) = ({K},) or "
-            f"(n_users, n_interests) = ({n_users}, {K}) {other}".rstrip()
+            f"(n_users, n_interests) = ({n_users}, {K}) {alternative}".rstrip()
         )
     return np.broadcast_to(numbers, shape)
 

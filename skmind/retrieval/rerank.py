@@ -13,14 +13,14 @@ from .base import TopK
 BLOCK_NUMBERS = 2**18  # numbers held at once: 1 MiB stays in the cache
 PADDING_VALUE = -1e37  # less than any weighted sum of a score and a distance
 
-Cosines = Callable[[np.ndarray], np.ndarray]  # a place per row, (b,) → cosines to all, (b, M)
+Cosines = Callable[[np.ndarray], np.ndarray]  # column of one candidate, (b,) → its cosines, (b, M)
 
 
 def share_out(candidates: TopK, k: int, quotas: np.ndarray) -> TopK:
-    """Give each interest its number of the ``k`` places of a row.
+    """Select ``k`` candidates per row, so that each interest gets its quota.
 
-    Candidates take a place by score, as long as their interest has one left. Places that interests
-    leave empty, because they have too few candidates, go to the best remaining ones.
+    Candidates are selected in the order of their scores, as long as the quota of their interest is
+    not full. If an interest has too few candidates, the best remaining candidates fill its quota.
 
     Parameters
     ----------
@@ -107,14 +107,14 @@ def diversify(
 
 
 def _take_in_turn(scores: np.ndarray, cosines: Cosines, diversity: float, out: np.ndarray) -> None:
-    """Write to ``out`` (b, k) the places of the candidates (b, M) in the order of `diversify`."""
+    """Write the columns of the selected candidates to ``out`` (b, k); see `diversify`."""
     padding = np.isneginf(scores)
     value = (1 - diversity) * np.where(padding, 0, scores)
     value[padding] = PADDING_VALUE
     rows = np.arange(len(scores))
     total = np.zeros(scores.shape, dtype=np.float32)
     for step in range(out.shape[1]):
-        best = (value - diversity / max(step, 1) * total).argmax(1)  # the mean of 1 is the same
+        best = (value - diversity / max(step, 1) * total).argmax(1)  # without the constant 1
         out[:, step] = best
         value[rows, best] = -np.inf
         total += cosines(best)
@@ -131,7 +131,8 @@ def _value_cosines(values: FeatureValues, codes: np.ndarray) -> Cosines:
     """Return the cosines of the sets of values of the candidates ``codes`` (b, M).
 
     Each pair of row and value has a number, so that memory does not grow with the vocabulary. The
-    values of a candidate are a column of such numbers, padded with one that stands for no value.
+    values of a candidate are a column of such numbers, padded with a number that stands for no
+    value.
     """
     b, M = codes.shape
     rows = np.arange(b)

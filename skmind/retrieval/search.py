@@ -65,15 +65,15 @@ def retrieve(
             fallback = popular_in_lists(counts, k, lists.take(without_interest))
         else:
             fallback = popular(counts, k, query.excluded.take(without_interest), query.allowed)
-        for part, theirs in zip(top, fallback, strict=True):
-            part[without_interest] = theirs
+        for part, fallback_part in zip(top, fallback, strict=True):
+            part[without_interest] = fallback_part
     return top
 
 
 def search_each_interest(search: Search, interests: np.ndarray, mask: np.ndarray, k: int) -> TopK:
-    """Return the ``k`` best items of every single interest, (B, K·k), by score.
+    """Return the ``k`` best items of each interest, shape (B, K · k), in the order of the scores.
 
-    An item that several interests find occurs once for each of them.
+    If several interests find an item, it occurs once per interest.
     """
     per_interest = [search(interests[:, [j]], mask[:, [j]], k) for j in range(mask.shape[1])]
     for j, top in enumerate(per_interest):
@@ -91,7 +91,7 @@ def nearest_users(
     excluded: Ragged,
     n_jobs: int | None = None,
 ) -> TopK:
-    """Return the ``k`` users with an interest nearest each item.
+    """Return, for each item, the ``k`` users whose interests are nearest to it.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def nearest_users(
     """
     K = mask.shape[1]
     owners, numbers = np.nonzero(mask)
-    # The interests in use are the vectors that are searched: a user's are excluded together, and k
-    # times K of them hold k users, whatever the order.
+    # Search among the interests in use. To exclude a user, exclude all interests of the user. The
+    # k · K nearest interests belong to at least k users, because a user has at most K.
     first_interest = np.append(0, np.cumsum(mask.sum(1)))
     of_users = Ragged(np.arange(len(owners)), first_interest).take(excluded.values)
     excluded_interests = Ragged(of_users.values, of_users.offsets[excluded.offsets])

@@ -31,12 +31,12 @@ from ..persistence.store import (
     write,
 )
 
-with suppress(ImportError):  # Windows has none
+with suppress(ImportError):  # Windows has no fcntl
     import fcntl
 
 logger = logging.getLogger("skmind")
 
-EPOCH_FOLDERS = ("even", "odd")  # each epoch replaces the last but one
+EPOCH_FOLDERS = ("even", "odd")  # each epoch replaces the second to last
 MANIFEST_TYPES = {
     "seed": int,
     "history": list,
@@ -54,7 +54,7 @@ RECORD_TYPES = {
 
 @dataclass
 class State:
-    """All that the next epoch depends on.
+    """Everything that the next epoch depends on.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Checkpoint:
         Raises
         ------
         ModelWriteError
-            If it can't be written.
+            If the folder can't be written to.
         """
         manifest = {
             "seed": self.seed,
@@ -126,7 +126,7 @@ class Checkpoint:
         write(self.folder(len(state.history)), manifest, _state_arrays(state))
 
     def read(self, state: State) -> None:
-        """Set ``state`` to the end of the newest epoch; without epochs it stays as it is.
+        """Set ``state`` to the end of the newest epoch; without epochs it does not change.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Checkpoint:
         if self._newest is None:
             return
         manifest, arrays = self._newest
-        self._newest = None  # not kept for the fit: it is as large as the network
+        self._newest = None  # free the memory; it is as large as the network
         try:
             _restore_state(state, manifest, arrays)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -151,7 +151,7 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove all epochs, and the folder if nothing else is in it."""
         for folder in self._epoch_folders():
-            (folder / MANIFEST_FILE).unlink()  # first, so that a partly removed folder is no epoch
+            (folder / MANIFEST_FILE).unlink()  # first, so a half-removed folder is not read
             shutil.rmtree(folder)
         if not any(self.path.iterdir()):
             self.path.rmdir()
@@ -191,7 +191,7 @@ class Checkpoint:
 
     def _unusable(self, error: Exception) -> ModelFileError:
         return ModelFileError(
-            f"{str(self.path)!r} holds no usable epoch: {error}; remove it to start afresh"
+            f"{str(self.path)!r} holds no usable epoch: {error}; remove it to start the fit again"
         )
 
 
@@ -199,7 +199,7 @@ class Checkpoint:
 def open_checkpoint(path: str | Path, fingerprint: str, seed: int) -> Iterator[Checkpoint | None]:
     """Open the checkpoint of a fit in a directory that any number of fits may share.
 
-    It is removed at the end, unless an exception is raised inside.
+    The checkpoint is removed at the end, unless the block raises an exception.
 
     Parameters
     ----------
@@ -213,8 +213,8 @@ def open_checkpoint(path: str | Path, fingerprint: str, seed: int) -> Iterator[C
     Yields
     ------
     Checkpoint or None
-        None if another fit uses the folder. That fit trains the same weights, as happens in a
-        search over the steps after a recommender.
+        None if another fit uses the folder. That fit trains the same weights, for example in a
+        search over the steps after the recommender.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def open_checkpoint(path: str | Path, fingerprint: str, seed: int) -> Iterator[C
             yield checkpoint
             checkpoint.remove()
         else:
-            logger.info("no checkpoint is kept: an equal fit uses %s at the same time", folder)
+            logger.info("no checkpoint is kept: a fit with the same hash uses %s", folder)
             yield None
 
 
@@ -253,7 +253,7 @@ def _lock(folder: Path) -> Iterator[bool]:
             handle = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another fit may have removed the folder, and a third one created it again.
+            # Another fit may have removed the folder, and a third fit may have created it again.
             is_ours = os.path.samestat(os.fstat(handle), os.stat(folder))
         except (BlockingIOError, FileNotFoundError):  # in use, or just removed
             is_ours = False
@@ -265,12 +265,12 @@ def _lock(folder: Path) -> Iterator[bool]:
 def fingerprint(
     parameters: Mapping[str, Any], prepared: Prepared, weights: Iterable[np.ndarray]
 ) -> str:
-    """Return a hash of all that a fit depends on: fits of equal hash train the same weights.
+    """Return a hash of everything a fit depends on; fits with the same hash train the same weights.
 
     Parameters
     ----------
     parameters : mapping of str to any object
-        Compared by their text.
+        The hash uses their text.
     prepared : Prepared
     weights : iterable of ndarray
         Initial weights, if they are not drawn from the seed.
@@ -278,7 +278,7 @@ def fingerprint(
     Returns
     -------
     str
-        In hexadecimal.
+        The hash in hexadecimal digits.
     """
     events = prepared.interactions
     arrays = [events.items, events.offsets]
@@ -308,7 +308,7 @@ def _state_arrays(state: State) -> dict[str, np.ndarray | bytes]:
 
 
 def _restore_state(state: State, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Set ``state`` to what `Checkpoint.write` stored, with the same network and optimisers."""
+    """Set ``state`` to the state that `Checkpoint.write` stored, in place."""
     best: dict[str, np.ndarray] = {}
     weights: dict[str, np.ndarray] = {}
     moments: dict[str, dict[str, Any]] = {}
@@ -322,7 +322,7 @@ def _restore_state(state: State, manifest: dict[str, Any], arrays: dict[str, np.
             parameter, _, key = name.rpartition(".")
             moments.setdefault(parameter, {})[key] = array
     if best:
-        state.net.set_weights(best)  # raises here, rather than after training, if they don't fit
+        state.net.set_weights(best)  # raises now, instead of after training, if they don't fit
     state.net.set_weights(weights)
     set_moments(state.net, state.optimizers, moments)
     state.rng.bit_generator.state = manifest["rng"]

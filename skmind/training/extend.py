@@ -10,9 +10,9 @@ from .._model import FittedModel
 from ..data.interactions import Interactions
 from ..data.prepare import Prepared
 
-NEIGHBOUR_EVENTS = 5  # before and after an event of a new item, whose vectors it starts from
-REPLAYED_PER_NEW_EVENT = 4  # at most; events of other users that are learned again
-SMALLEST_NORM = 1e-12  # instead of a division by zero
+NEIGHBOUR_EVENTS = 5  # on each side of a new item; their vectors initialise its vector
+REPLAYED_PER_NEW_EVENT = 4  # upper bound of old events that are learned again
+MIN_NORM = 1e-12  # lower bound of divisors
 
 
 def extend_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> FittedModel:
@@ -26,7 +26,7 @@ def extend_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> F
     old : FittedModel
         Not changed. The result shares its weights if no table of weights grows.
     prepared : Prepared
-        That of ``old`` with new ids, events or features; old ids keep their codes.
+        The data of ``old`` with new ids, events or features; old ids keep their codes.
     vectors : ndarray of shape (n_old_items, embedding_dim), float32
         Unit item vectors of ``old``.
 
@@ -43,7 +43,7 @@ def extend_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> F
         model.inherit_weights(old)
     else:
         model.weights = old.weights
-    had_embedding = np.zeros(config.n_items, dtype=bool)  # that was in use
+    had_embedding = np.zeros(config.n_items, dtype=bool)  # and used it
     had_embedding[: old.config.n_items] = old.item_share > 0
     new_items = np.flatnonzero((model.item_share > 0) & ~had_embedding)
     if len(new_items):
@@ -63,10 +63,10 @@ def extend_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> F
 def with_replay(
     interactions: Interactions, is_new: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Mark the new events, and all events of other users drawn at random.
+    """Mark the new events, and all events of other users, who are drawn at random.
 
-    Training on new events alone forgets other users: rehearsal (Robins, "Catastrophic forgetting,
-    rehearsal and pseudorehearsal", 1995).
+    Training on new events alone would forget other users. Old events prevent this (Robins,
+    "Catastrophic forgetting, rehearsal and pseudorehearsal", 1995).
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def with_replay(
     Returns
     -------
     ndarray of shape (n_interactions,), bool
-        For each new event with a past, at most `REPLAYED_PER_NEW_EVENT` events of other users.
+        At most `REPLAYED_PER_NEW_EVENT` events of other users for each new event, not counting
+        the first event of a user.
     """
     lengths = interactions.lengths
     is_first = np.zeros(len(is_new), dtype=bool)
@@ -102,7 +103,7 @@ def _neighbour_directions(
     items : ndarray of shape (n,), int
         Ascending.
     vectors : ndarray of shape (n_old_items, embedding_dim), float32
-        Of the items that count as neighbours, those with the first codes.
+        Vectors of the items that count as neighbours, in code order.
 
     Returns
     -------
@@ -126,7 +127,7 @@ def _neighbour_directions(
         rows = np.searchsorted(items, centres[is_old])
         np.add.at(sums, rows, vectors[neighbours[is_old]])
     norms = np.linalg.norm(sums, axis=1)
-    return sums / np.maximum(norms, SMALLEST_NORM)[:, None], norms > 0
+    return sums / np.maximum(norms, MIN_NORM)[:, None], norms > 0
 
 
 def _feature_means(
@@ -151,5 +152,5 @@ def _feature_means(
     no_values = np.zeros((0, model.config.embedding_dim))
     value_vectors = model.weights.get("item_values.weight", no_values)
     sums = matrix @ value_vectors[is_old_value]
-    feature_share = np.maximum(1 - model.item_share[items], SMALLEST_NORM)  # 0 without features
+    feature_share = np.maximum(1 - model.item_share[items], MIN_NORM)  # 0 without features
     return sums / feature_share[:, None], np.diff(matrix.indptr) > 0

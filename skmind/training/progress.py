@@ -24,21 +24,21 @@ class Progress:
     Parameters
     ----------
     n_samples : int
-        Samples per epoch.
+        Number of samples per epoch.
     n_epochs : int
-        Epochs of the whole fit.
+        Number of epochs of the whole fit.
     n_epochs_done : int
-        Epochs that an earlier fit has completed.
+        Number of epochs that an interrupted fit has completed.
     verbose : int
         0 shows nothing.
     """
 
     def __init__(self, n_samples: int, n_epochs: int, n_epochs_done: int, verbose: int) -> None:
-        disable: bool | None = None  # off a terminal
+        disable: bool | None = None  # tqdm: disable if stderr is not a terminal
         if not verbose:
             disable = True
         elif any(name in sys.modules for name in NOTEBOOK_MODULES):
-            disable = False  # stderr is no terminal there, but its lines can be redrawn
+            disable = False  # a notebook can redraw lines, although it is no terminal
         self._bar = tqdm(
             initial=n_epochs_done * n_samples,
             total=n_epochs * n_samples,
@@ -67,12 +67,12 @@ class Progress:
         return bool(self._bar.update(n_samples))
 
     def show(self, values: dict[str, float]) -> None:
-        """Show each value by its name until there is a new one."""
+        """Show each value with its name until a new value replaces it."""
         self._values |= {name: f"{value:.4f}" for name, value in values.items()}
         self._bar.set_postfix(self._values, refresh=False)
 
     def end_epoch(self, samples_per_second: float) -> None:
-        """Write the line of the epoch, where there is no bar."""
+        """Write the line of the epoch if there is no bar."""
         if self._writes_lines:
             values = "".join(f", {name}={value}" for name, value in self._values.items())
             line = f"{self._title}: {samples_per_second:,.0f} samples/s{values}"

@@ -40,13 +40,13 @@ from .progress import Progress
 logger = logging.getLogger("skmind")
 
 VALIDATION_K = 10
-MIN_VALIDATION_EVENTS = 3  # of a user: one to hold out, and two that make a sample
+MIN_VALIDATION_EVENTS = 3  # per user: one to hold out, and two for a training sample
 FINAL_LEARNING_RATE_SHARE = 0.1  # of the initial learning rate, at the end of a fit
-ENCODER_LEARNING_RATE_SHARE = 0.1  # of the learning rate: every step moves all encoder weights
+ENCODER_LEARNING_RATE_SHARE = 0.1  # of the learning rate; every step updates all encoder weights
 # Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
-FEATURES_ONLY_ITEM_SHARE = 0.2  # items with features whose own embedding a step leaves out
-AUTO_STEPS_PER_EPOCH = 100  # that batch_size="auto" aims at ...
-AUTO_BATCH_SAMPLES = (32, 1024)  # ... within these bounds
+FEATURES_ONLY_ITEM_SHARE = 0.2  # share of items that a step trains without own embedding
+AUTO_STEPS_PER_EPOCH = 100  # target of batch_size="auto"
+AUTO_BATCH_SAMPLES = (32, 1024)  # lower and upper bound of batch_size="auto"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Trainer:
     # ------------------------------------------------------ fit → epoch → batch → step → loss
 
     def fit(self, interactions: Interactions) -> list[dict[str, Any]]:
-        """Train on every event that has a past; with early stopping, restore the best weights.
+        """Train on all events but the first per user; early stopping restores the best weights.
 
         Parameters
         ----------
@@ -148,12 +148,12 @@ class Trainer:
         TrainingDivergedError
             If the loss or a weight is not finite.
         ModelFileError, ModelWriteError
-            If the checkpoint can't be used.
+            If the checkpoint can't be read or written.
 
         Warns
         -----
         NothingToScoreWarning
-            If early stopping has no event to hold out; then all epochs run.
+            If early stopping has no event to hold out; all epochs run.
         """
         settings = self.settings
         held_out = None
@@ -201,7 +201,7 @@ class Trainer:
         self.net.train()
         start = time.perf_counter()
         n_seen = 0
-        # The sum stays on the device and is read rarely, as reading waits for a GPU.
+        # The sum stays on the device and is read rarely, because reading it waits for a GPU.
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches:
             n_epochs_done = epoch - 1 + min(n_seen / batches.n_samples, 1)
@@ -213,7 +213,7 @@ class Trainer:
         loss = self._check_loss(loss_sum.item() / n_seen, epoch)
         seconds = time.perf_counter() - start
         if not all(parameter.isfinite().all() for parameter in self.net.parameters()):
-            self._check_loss(math.nan, epoch)  # no loss follows the last step
+            self._check_loss(math.nan, epoch)  # no later loss shows what the last step did
         progress.show({"loss": loss})
         return {
             "epoch": epoch,
@@ -233,7 +233,7 @@ class Trainer:
         Parameters
         ----------
         n_epochs_done : float
-            Part of an epoch included; from 0 to ``settings.max_epochs``.
+            From 0 to ``settings.max_epochs``; a fraction counts the current epoch.
         """
         first = self.first_learning_rate_share
         decay = FINAL_LEARNING_RATE_SHARE - first
@@ -277,7 +277,7 @@ class Trainer:
         targets = batch.targets[is_sample]  # (n,)
         negatives, log_expected = sampler.draw(targets)  # (N,)
 
-        # From here on an item is a row of `items`, which may hold the items of the batch only.
+        # Below, items are rows of `items`, which may hold only the items of the batch.
         codes, history, targets, negatives = needed_rows(
             net.item_embedding, batch.history, targets, negatives
         )
@@ -313,7 +313,7 @@ class Trainer:
         if settings.label_attention is None:
             vectors = interests.vectors.flatten(0, 1)  # (B · L, K, D)
         else:
-            target_rows = np.zeros(B * L, dtype=np.int64)  # row 0 stands for the padding
+            target_rows = np.zeros(B * L, dtype=np.int64)  # the padding uses row 0
             target_rows[places] = targets
             rows = self._to_device(target_rows)
             target_vectors = unit_vectors.index_select(0, rows)  # (B · L, D)
@@ -336,7 +336,7 @@ class Trainer:
     # ------------------------------------------------------------------------------- parts
 
     def batch_sampler(self, interactions: Interactions) -> BatchSampler:
-        """Return the batches of an epoch, anew for each iteration."""
+        """Return an iterable of the batches of an epoch; each iteration draws new batches."""
         settings = self.settings
         n_samples = int(interactions.n_samples.sum())
         if settings.samples_per_epoch is not None:
@@ -355,8 +355,8 @@ class Trainer:
         """Return the sampler of negatives.
 
         Items count as often as they are targets, so the first event of each user does not count.
-        Items that are known by their features alone are never drawn uniformly: they are no
-        targets, so that as negatives they would only teach the network to avoid them.
+        Items that are known by their features alone are never drawn uniformly. They are never
+        targets, so as negatives they would only teach the network to avoid them.
         """
         settings = self.settings
         config = self.net.config
@@ -369,12 +369,12 @@ class Trainer:
         )
 
     def _check_loss(self, loss: float, epoch: int) -> float:
-        """Return the loss, if it is finite.
+        """Return the loss after checking that it is finite.
 
         Raises
         ------
         TrainingDivergedError
-            If it is not.
+            If the loss is not finite.
         """
         if math.isfinite(loss):
             return loss
@@ -462,7 +462,7 @@ def needed_rows(
     codes : ndarray of shape (n_rows,), int64, or None
         The distinct items of the batch, ascending. None: all items, each in the row of its code.
     history, targets, negatives : ndarray of int64
-        Rows instead of codes, in the shapes given; padding points to any row.
+        Rows instead of codes, in the shapes of the parameters; padding has an arbitrary row.
     """
     parts = [np.maximum(history, 0).ravel(), targets, negatives]
     all_codes = np.concatenate(parts, dtype=np.int64)
@@ -478,8 +478,8 @@ def needed_rows(
 def profile_only_probability(batch: Batch, user_features: sparse.csr_matrix) -> np.ndarray:
     """Return how likely each sample is to be trained without its history.
 
-    A sample with n events before it gets 1 / (1 + n): users without history are at its beginning,
-    where other events follow than later.
+    A sample with n events before it gets 1 / (1 + n), because the network uses the profile alone
+    for users without a history, and their first events differ from later events.
 
     Parameters
     ----------
@@ -494,7 +494,7 @@ def profile_only_probability(batch: Batch, user_features: sparse.csr_matrix) -> 
     """
     L = batch.history.shape[1]
     n_events = (batch.n_before + batch.lengths)[:, None] - np.arange(L)  # (B, L)
-    probability = 1 / (1 + np.maximum(n_events, 1))  # in the padding n may be less than 1
+    probability = 1 / (1 + np.maximum(n_events, 1))  # n is below 1 in the padding
     has_features = np.diff(user_features.indptr) > 0  # (B,)
     probability[~has_features] = 0
     return probability
@@ -506,13 +506,13 @@ def profile_only_probability(batch: Batch, user_features: sparse.csr_matrix) -> 
 def hold_out(
     interactions: Interactions, fraction: float, rng: np.random.Generator
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Interactions]:
-    """Hold out the last event of some of the users with at least three, drawn at random.
+    """Hold out the last event of users with at least three events, who are drawn at random.
 
     Parameters
     ----------
     interactions : Interactions
     fraction : float in (0, 1)
-        Share of these users; at least one user is drawn.
+        Share of the users with at least three events; at least one user is drawn.
     rng : numpy.random.Generator
 
     Returns
@@ -550,8 +550,8 @@ def validation_ndcg(
 ) -> float:
     """Return the mean NDCG@`VALIDATION_K` of held-out items.
 
-    An item is ranked among all items except the other items of the history, as in
-    `MINDRecommender.score`: it may itself be an item of the history.
+    Each held-out item is ranked among all items except the other items of the history, as in
+    `MINDRecommender.score`. The held-out item is ranked even if the history has it, too.
 
     Parameters
     ----------

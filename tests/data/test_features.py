@@ -297,7 +297,7 @@ def test_a_column_without_any_value_is_ignored_with_a_warning(cells):
         "f": Column(pd.Series(["a"]), np.zeros(1, int)),
     }
     with pytest.warns(
-        IgnoredDataWarning, match="feature column 'empty' has no value at all"
+        IgnoredDataWarning, match="feature column 'empty' has only missing values"
     ) as warned:
         encoder = FeatureEncoder.fit(columns)
     assert len(warned) == 1

@@ -110,7 +110,7 @@ def test_no_histories(histories):
 @pytest.mark.parametrize("one", ["a", b"a", 1, None, 0.5])
 @pytest.mark.parametrize("container", [lambda one: [["a"], one], lambda one: {"x": [], "y": one}])
 def test_a_single_history_raises(one, container):
-    with pytest.raises(InvalidInputError, match=r"a list of item ids per person, got .*\[\[id, id"):
+    with pytest.raises(InvalidInputError, match=r"a list of item ids per user, got .*\[\[id, id"):
         read_histories(container(one), SCHEMA, ITEMS)
 
 

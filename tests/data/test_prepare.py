@@ -347,7 +347,7 @@ def test_ids_of_a_table_without_features_are_known():
 
 def test_a_table_without_rows():
     nothing = pd.DataFrame({"item": np.empty(0, dtype=int), "color": np.empty(0, dtype=object)})
-    with pytest.warns(IgnoredDataWarning, match="feature column 'color' has no value"):
+    with pytest.warns(IgnoredDataWarning, match="feature column 'color' has only missing values"):
         prepared = prepare(X, SCHEMA, items=nothing)
     assert prepared.items.ids.tolist() == [1, 2, 3]
     assert prepared.item_features.matrix.shape == (3, 0)

@@ -158,7 +158,7 @@ def test_nothing_to_score_if_unseen_users_are_skipped():
 
 
 def test_unseen_users_may_raise():
-    message = "2 rows of X are of users who were not in fit, the first is 'x'; use unseen_users="
+    message = "2 rows of X belong to users who were not in fit, the first is 'x'; use unseen_users="
     with pytest.raises(UnknownIdError, match=message):
         task_of([[1]], [0, "x", "y"], [1, 2, 3], None, None, "error")
     assert task_of([[1]], [0], [2], None, None, "error").users.tolist() == [0]

@@ -289,7 +289,7 @@ def test_a_state_that_could_not_be_read_is_not_saved(fitted, tmp_path, alter):
 def test_ids_that_are_not_valid_text_are_not_saved(fitted, tmp_path):
     changed = copy.deepcopy(fitted)
     changed.users_[0] = "\ud800"
-    with pytest.raises(InvalidInputError, match="ud800' has half of a surrogate pair, which no fi"):
+    with pytest.raises(InvalidInputError, match="ud800' has half of a surrogate pair, which UTF-8"):
         changed.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -359,7 +359,7 @@ def test_a_stored_index_is_mapped_if_the_hash_of_the_manifest_is_given(tmp_path)
 
 
 def test_an_exact_search_has_no_index_to_save(fitted, tmp_path):
-    with pytest.raises(InvalidInputError, match="this model has none; leave it out"):
+    with pytest.raises(InvalidInputError, match="this model has none; leave index= out"):
         fitted.save(tmp_path / "model", index=True)
 
 
@@ -661,7 +661,7 @@ FORGERIES = {
     "a user twice": (
         with_text("users.json", '["a", "b", "c", "d", "a"]'), "the user id 'a' occurs more"
     ),
-    "a user missing": (with_text("users.json", '["a", "b"]'), "users.json has 2 values, not 5"),
+    "a user missing": (with_text("users.json", '["a", "b"]'), "has 2 values, but .* says 5"),
     "a user of null": (with_text("users.json", '["a", null, "b", "c", "d"]'), "is not a list of"),
     "a user of nan": (with_text("users.json", '["a", NaN, 1, 2, 3]'), "users.json holds nan"),
     "half a surrogate pair": (
@@ -673,9 +673,9 @@ FORGERIES = {
     "a pickle": (with_text("items.npy", pickle.dumps([1] * 100)), "and the sha256|not an array"),
     "an unknown item": (with_array("interactions.items", put(3, 7)), r"codes outside \[0, 7\)"),
     "a negative item": (with_array("interactions.items", put(3, -1)), r"codes outside \[0, 7\)"),
-    "late offsets": (with_array("interactions.offsets", put(0, 1)), "don't divide 12 interactions"),
-    "short offsets": (with_array("interactions.offsets", put(-1, 11)), "don't divide"),
-    "offsets back": (with_array("interactions.offsets", put(2, 100)), "don't divide"),
+    "late offsets": (with_array("interactions.offsets", put(0, 1)), "must ascend from 0 to 12"),
+    "short offsets": (with_array("interactions.offsets", put(-1, 11)), "must ascend from 0"),
+    "offsets back": (with_array("interactions.offsets", put(2, 100)), "must ascend from 0"),
     "features elsewhere": (
         with_array("item_features.indices", put(0, 99)),
         "holds no valid model: (indices must|column index values)",
@@ -687,7 +687,7 @@ FORGERIES = {
         with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' occu"
     ),
     "no deviation": (
-        with_array("item_features.vocabulary.2", put(1, 0)), "'price' has no mean and positive"
+        with_array("item_features.vocabulary.2", put(1, 0)), "'price' needs a mean and a positive"
     ),
     "no deviation in a vector": (
         with_array("item_features.vocabulary.4", put(3, 0)), "'look' has no mean and positive"

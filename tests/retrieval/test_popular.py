@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from skmind.retrieval import popular as popular_module
-from skmind.retrieval.popular import POPULAR, popular, popular_in_lists
+from skmind.retrieval.popular import POPULARITY_INTEREST, popular, popular_in_lists
 from tests.retrieval.cases import ragged
 
 
@@ -36,7 +36,7 @@ def test_popular_equals_a_loop(k, share):
     real = hits.codes >= 0
     np.testing.assert_allclose(hits.scores[real], counts[hits.codes[real]] / counts.sum())
     assert (hits.scores[~real] == -np.inf).all()
-    assert (hits.interests == POPULAR).all()
+    assert (hits.interests == POPULARITY_INTEREST).all()
     assert [part.dtype for part in hits] == [np.int32, np.float32, np.int32]
 
 
@@ -65,4 +65,4 @@ def test_popular_in_lists_equals_a_loop(k):
     assert hits.codes.tolist() == popular_by_loop(counts, k, rest, None)
     real = hits.codes >= 0
     np.testing.assert_allclose(hits.scores[real], counts[hits.codes[real]] / counts.sum())
-    assert (hits.interests == POPULAR).all()
+    assert (hits.interests == POPULARITY_INTEREST).all()

@@ -93,7 +93,7 @@ def test_empty_lists_of_users():
 def test_invalid_lists():
     with pytest.raises(UnknownIdError, match="items= has 2 ids, none of which was in fit"):
         asked(items=["x", "y"])
-    with pytest.raises(InvalidInputError, match="items must hold a list of item ids per person, g"):
+    with pytest.raises(InvalidInputError, match="items must hold a list of item ids per user, got"):
         asked(items={10: "i1"})
     with pytest.raises(InvalidInputError, match="write {user: "):
         asked(exclude_items={10: 3})
