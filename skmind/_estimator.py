@@ -299,7 +299,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "precision": [StrOptions({"float32", "bfloat16"})],
         "random_state": [_count(0, 2**32 - 1), np.random.RandomState, None],
         "verbose": ["verbose"],
-        "dropout": [_Number(Real, 0, 1, closed="left"), Hidden(StrOptions({DEPRECATED}))],
+        "dropout": [_Number(Real, 0, 1, closed="left"), Hidden(StrOptions({DEPRECATED_VALUE}))],
     }
 
     def __init__(
@@ -475,7 +475,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             raise
 
     def _fit(self, X: Any, users: Any, items: Any, tasks: FitTasks) -> None:
-        before: FittedModel | None = getattr(self, "_model", None)
+        previous: FittedModel | None = getattr(self, "_model", None)
         settings = self._settings()
         device = resolve_device(self.device)
         if self.index == "faiss":
@@ -648,7 +648,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
 
     def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int, tasks: FitTasks) -> None:
         snapshot = self._fitted()
-        before = snapshot.model
+        previous = snapshot.model
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
         X = self._check_table(X)

@@ -329,10 +329,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         config = model.config
         users = model.users.encode(rows.users, model.schema.label(X, "user"))
-        known = np.flatnonzero(users >= 0)
-        ends = model.interactions.ends_before(users[known], rows.times[known])
-        histories = model.interactions.before(ends, users[known], config.max_history)
-        profile = model.profile_rows(users[known])
+        known_rows = np.flatnonzero(users >= 0)
+        ends = model.interactions.ends_before(users[known_rows], rows.times[known_rows])
+        histories = model.interactions.before(ends, users[known_rows], config.max_history)
+        profile = model.profile_rows(users[known_rows])
         interests = np.zeros((len(users), config.n_interests, config.embedding_dim), np.float32)
         net = snapshot.network(self.device)
         interests[known_rows] = model.encode(net, histories, profile)[0]

@@ -161,7 +161,7 @@ def _read_side(
     are_features_chosen = getattr(schema, parameter) is not None
 
     encoder, codes = read_codes(X, schema, role)
-    ids = known.extended(encoder.ids, schema.label(X, role))
+    ids = known_ids.extended(encoder.ids, schema.label(X, role))
     codes = ids.encode(encoder.ids)[codes]
     in_table = []
     if table is not None:
@@ -172,7 +172,7 @@ def _read_side(
         if not are_features_chosen:
             _warn_of_new_columns({*in_table} - {key_column(table, key)}, features, role)
 
-    if len(ids) > len(known):
+    if len(ids) > len(known_ids):
         warn_of_number_as_text(ids)
     newest_rows = NewestRows(X, None, codes, times)
     columns = {}
