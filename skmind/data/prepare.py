@@ -202,7 +202,7 @@ def check_roles(X: Any, schema: Schema, roles: tuple = ("user", "item", "time"))
 
 
 def read_times(X: Any, schema: Schema) -> np.ndarray | None:
-    """Return the checked times of a table of interactions; None if row order is time."""
+    """Return the checked times of a table of interactions; None if there are none."""
     column = schema.for_table(X).time
     return None if column is None else time_column(X, column, "time_col")
 
