@@ -58,7 +58,7 @@ def models():
         "ints": MINDRecommender(**SMALL).fit(X),
         "text": MINDRecommender(**SMALL).fit(TEXT),
         "array": MINDRecommender(**SMALL).fit(X.to_numpy()),
-        "no times": MINDRecommender(**SMALL, time_col=None).fit(X),
+        "no times": MINDRecommender(**SMALL, time_col=None, tie_order="rows").fit(X),
         "features": MINDRecommender(**SMALL).fit(X, items=ITEMS, users=USERS),
     }
     return {**fitted, "unfitted": MINDRecommender(**SMALL)}

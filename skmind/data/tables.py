@@ -21,7 +21,7 @@ _FLOATS = (float, np.floating)
 MAX_EXACT_FLOAT = 2**53  # a float64 stands for one integer below this, and for several above it
 _ADVICE_IF_MISSING = {
     "ids": "drop these rows or give them an id",
-    "times": "drop these rows, or set time_col=None to use row order",
+    "times": "drop these rows, or set time_col=None to ignore the times",
 }
 
 

@@ -170,5 +170,5 @@ def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):
     assert resolve_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(InvalidInputError, match="device='cuda:2', but torch finds 2 CUDA devices"):
         resolve_device("cuda:2")
-    with pytest.warns(DeviceFallbackWarning, match="finds 2 CUDA devices.*answers from the CPU"):
+    with pytest.warns(DeviceFallbackWarning, match="finds 2 CUDA devices.*runs on the CPU"):
         assert resolve_device("cuda:2", fall_back=True) == torch.device("cpu")
