@@ -122,7 +122,7 @@ def test_unseen_users(split, fitted):
         rank = pd.Series(top["rank"].to_numpy(), top["item_id"])
         assert rank[rows["item_id"]].tolist() == rows["rank"].tolist()
     assert (fitted.target_ranks(test, unseen_users="skip")["user_id"] < 50).all()
-    with pytest.raises(UnknownIdError, match="of users who were not in fit, the first is 5"):
+    with pytest.raises(UnknownIdError, match="belong to users who were not in fit, the first is 5"):
         fitted.target_ranks(test, unseen_users="error")
     with pytest.raises(InvalidInputError, match="unseen_users='drop' is not one of 'fold_in'"):
         fitted.target_ranks(test, unseen_users="drop")
@@ -157,7 +157,7 @@ def test_a_scorer_is_the_mean_over_users_of_a_metric_of_their_ranks(split, fitte
 
 
 def test_a_scorer_hands_its_options_on(split, fitted):
-    with pytest.raises(UnknownIdError, match="of users who were not in fit, the first is 5"):
+    with pytest.raises(UnknownIdError, match="belong to users who were not in fit, the first is 5"):
         make_ranking_scorer("ndcg", k=10, unseen_users="error")(fitted, split[1])
     without, among = (
         make_ranking_scorer("mrr", k=40, exclude_seen=exclude_seen)(fitted, split[1])

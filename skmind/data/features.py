@@ -576,7 +576,7 @@ def _check_size(name: str, numbers: np.ndarray) -> np.ndarray:
         raise InvalidInputError(
             f"feature column {name!r} is infinite, or too large ({MAX_NUMBER:.0e} or more), in row "
             f"{int(is_too_large.any(axis=1).argmax())}; "
-            "replace infinite values by a finite number or by nan (missing)"
+            "replace such values by a smaller number or by nan (missing)"
         )
     return numbers
 

@@ -269,7 +269,7 @@ def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
     if ignored:
         warn(
             f"the {'table' if is_frame(X) else 'array'} has {X.shape[1]} unnamed columns; 0, 1 and "
-            f"2 are taken as user, item and time, and {ignored} are ignored. Pass a DataFrame, or "
+            f"2 are used as user, item and time, and {ignored} are ignored. Pass a DataFrame, or "
             "set user_col, item_col and time_col to positions.",
             IgnoredDataWarning,
         )
