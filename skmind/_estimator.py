@@ -23,6 +23,7 @@ from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
 from .data.prepare import Prepared, Schema, prepare, result_name
 from .data.ties import TIE_ORDERS
+from .data.weights import check_aligned, read_weights
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device
 from .nn.encoder import SelfAttention
@@ -79,6 +80,11 @@ class MINDRecommender(FittedRecommender):
         drawn anew in every epoch, so that nothing is learned from the order of the rows, such as
         "the next item has a larger id" from a table that is sorted by item. "auto": as "random",
         with a warning if there are no times, or if the rows of tied events look sorted by item.
+    weight_col : str, int or None, default=None
+        Column of `fit` and `partial_fit` with the weight of each interaction in training, a number
+        of at least 0: how much it counts as a target, relative to the mean weight. 0: it is in the
+        history but never a target. None: all weigh the same, unless ``sample_weight`` is given.
+        Other methods don't read it.
     user_features, item_features : list of str, or None, default=None
         Feature columns. They are read from the tables ``users`` and ``items`` of `fit`, or else
         from its ``X``, where the newest row of each id counts. Integers are names, and positions
@@ -231,6 +237,7 @@ class MINDRecommender(FittedRecommender):
         "item_col": [str, Integral],
         "time_col": [str, Integral, None],
         "tie_order": [StrOptions(set(TIE_ORDERS))],
+        "weight_col": [str, Integral, None],
         "user_features": ["array-like", None],
         "item_features": ["array-like", None],
         "min_item_count": [Interval(Integral, 1, None, closed="left")],
@@ -280,6 +287,7 @@ class MINDRecommender(FittedRecommender):
         item_col: str | int = "item_id",
         time_col: str | int | None = "timestamp",
         tie_order: str = "auto",
+        weight_col: str | int | None = None,
         user_features: Any = None,
         item_features: Any = None,
         min_item_count: int = 1,
@@ -321,6 +329,7 @@ class MINDRecommender(FittedRecommender):
         self.item_col = item_col
         self.time_col = time_col
         self.tie_order = tie_order
+        self.weight_col = weight_col
         self.user_features = user_features
         self.item_features = item_features
         self.min_item_count = min_item_count
@@ -363,7 +372,15 @@ class MINDRecommender(FittedRecommender):
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
-    def fit(self, X: Any, y: Any = None, *, users: Any = None, items: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        users: Any = None,
+        items: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Learn item vectors and keep the history of every user.
 
         Parameters
@@ -383,6 +400,15 @@ class MINDRecommender(FittedRecommender):
             vectors (embeddings): the same as one float column per number. Ids that occur only in
             such a table are known too: their features make these items recommendable, and give
             these users recommendations.
+        sample_weight : array of shape (n_interactions,) or None
+            Weight of each row as a target of training, instead of ``weight_col``. The loss is the
+            sum of weight times loss of the targets, divided by the mean weight and the number of
+            samples: only ratios of weights matter, and ``learning_rate`` means the same. A row of
+            weight 0 stays in the history and in `item_counts_`, but is no target. So a weight is
+            neither a number of repeated rows, which the history would have too, nor is a row of
+            weight 0 like one that is left out: scikit-learn's
+            ``check_sample_weight_equivalence_on_dense_data`` does not hold. Early stopping holds
+            out no row of weight 0, and weights what it holds out equally.
 
         Returns
         -------
@@ -394,9 +420,9 @@ class MINDRecommender(FittedRecommender):
             If a column or id is missing, a column name is there twice or is one of results, a time
             is missing or text, a feature is infinite or 1e20 and more, vectors differ in length, a
             feature table has an id twice, a float stands for several integer ids, or a file can't
-            be read; if ``X`` or a feature table is not in memory as a table, or ``X`` may be a
-            matrix of users × items or a list of sessions. The message says how to convert it. The
-            estimator does not change.
+            be read; if a weight is not a finite number of at least 0, or all are 0; if ``X`` or a
+            feature table is not in memory as a table, or ``X`` may be a matrix of users × items or
+            a list of sessions. The message says how to convert it. The estimator does not change.
         IdTypeError
             If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError
@@ -410,7 +436,8 @@ class MINDRecommender(FittedRecommender):
         Warns
         -----
         NothingToLearnWarning
-            If no user has two interactions; the vectors keep their initial values.
+            If no user has two interactions, or no later one of positive weight; the vectors keep
+            their initial values.
         NothingToScoreWarning
             If ``early_stopping=True`` and no user has three interactions.
         IgnoredDataWarning
@@ -426,7 +453,7 @@ class MINDRecommender(FittedRecommender):
             If an approximate index was asked for and would not be faster; see ``search_k``.
         """
         with self._all_or_nothing():
-            self._fit(X, users, items)
+            self._fit(X, users, items, sample_weight)
         return self
 
     @contextmanager
@@ -440,7 +467,7 @@ class MINDRecommender(FittedRecommender):
             self.__dict__.update(before)
             raise
 
-    def _fit(self, X: Any, users: Any, items: Any) -> None:
+    def _fit(self, X: Any, users: Any, items: Any, sample_weight: Any) -> None:
         before: FittedModel | None = getattr(self, "_model", None)
         self._validate_params()
         settings = self._settings()
@@ -448,8 +475,17 @@ class MINDRecommender(FittedRecommender):
         if self.index == "faiss":
             load_faiss()
         schema = self._schema()
+        check_aligned(sample_weight, X)
         X = self._check_table(X, reset=True)
-        prepared = prepare(X, schema, users=users, items=items, min_item_count=self.min_item_count)
+        weights = read_weights(X, schema, sample_weight)
+        prepared = prepare(
+            X,
+            schema,
+            users=users,
+            items=items,
+            min_item_count=self.min_item_count,
+            weights=weights,
+        )
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, before)
@@ -471,6 +507,7 @@ class MINDRecommender(FittedRecommender):
     ) -> None:
         """Store what was trained, and build the index."""
         model.store_weights(net)
+        model.forget_event_weights()
         snapshot = Snapshot(model, unit_items(net), net)
         model.plan, snapshot.index = self._plan_index(snapshot)
         self.history_ = history
@@ -548,7 +585,14 @@ class MINDRecommender(FittedRecommender):
         return self.dropout  # type: ignore[return-value]
 
     def partial_fit(
-        self, X: Any, y: Any = None, *, users: Any = None, items: Any = None, n_epochs: int = 1
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        users: Any = None,
+        items: Any = None,
+        sample_weight: Any = None,
+        n_epochs: int = 1,
     ) -> Self:
         """Learn from new interactions, users and items; known ids keep their codes.
 
@@ -572,6 +616,9 @@ class MINDRecommender(FittedRecommender):
         users, items : frame or None
             Features, as in `fit`, with the same columns. A row replaces the known features of its
             id. New categories are learned.
+        sample_weight : array of shape (n_interactions,) or None
+            Weights of the rows of ``X``, as in `fit`. The model does not keep weights: earlier
+            interactions that are learned again have the mean weight of the rows of ``X``.
         n_epochs : int, default=1
             Passes over the training data, at least 1. If the estimator is not fitted, this is
             `fit`, with ``max_epochs`` passes.
@@ -599,19 +646,25 @@ class MINDRecommender(FittedRecommender):
         """
         check_count(n_epochs, "n_epochs")
         if not hasattr(self, "items_"):
-            return self.fit(X, users=users, items=items)
+            return self.fit(X, users=users, items=items, sample_weight=sample_weight)
         with self._all_or_nothing():
-            self._partial_fit(X, users, items, n_epochs)
+            self._partial_fit(X, users, items, sample_weight, n_epochs)
         return self
 
-    def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int) -> None:
+    def _partial_fit(
+        self, X: Any, users: Any, items: Any, sample_weight: Any, n_epochs: int
+    ) -> None:
         snapshot = self._fitted()
         before = snapshot.model
         self._validate_params()
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
+        check_aligned(sample_weight, X)
         X = self._check_table(X)
-        prepared, is_new = grow(before.prepared, X, before.schema, users=users, items=items)
+        weights = read_weights(X, before.schema, sample_weight)
+        prepared, is_new = grow(
+            before.prepared, X, before.schema, users=users, items=items, weights=weights
+        )
         model = extend_model(before, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
@@ -667,6 +720,8 @@ class MINDRecommender(FittedRecommender):
 
     def _schema(self) -> Schema:
         roles = {"user_col": self.user_col, "item_col": self.item_col, "time_col": self.time_col}
+        if self.weight_col is not None:
+            roles["weight_col"] = self.weight_col
         columns = [column for column in roles.values() if column is not None]
         if len(set(columns)) < len(columns):
             given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
@@ -692,6 +747,7 @@ class MINDRecommender(FittedRecommender):
             user_features,
             item_features,
             self.tie_order,
+            self.weight_col,
         )
 
     def _train(
@@ -708,10 +764,11 @@ class MINDRecommender(FittedRecommender):
         ``part`` is some users and their histories; None: all of them.
         """
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
-        if interactions.lengths.max() < 2 or model.config.n_items < 2:
+        if not interactions.n_samples.any() or model.config.n_items < 2:
+            weights = "" if interactions.weights is None else " (or only the first has a weight)"
             warn(
-                "nothing to learn: no user has two interactions, or there is only one item; the "
-                "vectors keep their initial values",
+                f"nothing to learn: no user has two interactions{weights}, or there is only one item; "
+                "the vectors keep their initial values",
                 NothingToLearnWarning,
             )
             return [], start.get("moments", {})
