@@ -765,10 +765,10 @@ class MINDRecommender(FittedRecommender):
         """
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
         if not interactions.n_samples.any() or model.config.n_items < 2:
-            weights = "" if interactions.weights is None else " (or only the first has a weight)"
+            weights = "" if interactions.weights is None else ", a later one with a weight above 0"
             warn(
-                f"nothing to learn: no user has two interactions{weights}, or there is only one item; "
-                "the vectors keep their initial values",
+                f"nothing to learn: no user has two interactions{weights}, or there is only one "
+                "item; the vectors keep their initial values",
                 NothingToLearnWarning,
             )
             return [], start.get("moments", {})

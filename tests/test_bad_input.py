@@ -384,6 +384,7 @@ INVALID_VALUES = {
     "user_features": ["age", 3],
     "item_features": ["topic", 3],
     "min_item_count": [0, 1.0, None],
+    "weight_col": [1.5, ["stars"]],
     "precision": ["float16", 32, None],
     "samples_per_epoch": [0, 1.5, "all"],
     "horizon": [0, 1.5, None],

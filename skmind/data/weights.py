@@ -94,8 +94,8 @@ def check_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") 
         weights = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"{name} must have one number for each row of X, got {sample_weight!r}; convert it, "
-            "such as with pandas.to_numeric, and drop rows or fill in weights that are missing"
+            f"{name} must have one number for each row of X, got {_example(sample_weight)}; convert "
+            "it, such as with pandas.to_numeric, and drop rows or fill in weights that are missing"
         ) from error
     must = f"{name} must have one finite number of at least 0 for each of the {n_rows} rows of X"
     if weights.shape != (n_rows,):
@@ -110,6 +110,14 @@ def check_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") 
             "such as 0 for dislikes"
         )
     return weights
+
+
+def _example(weights: Any) -> str:
+    """Return a short text of what can't be weights."""
+    if isinstance(weights, str) or not hasattr(weights, "__len__"):
+        return repr(weights)
+    values = [v for v in weights if not isinstance(v, int | float)]
+    return f"a {type(weights).__name__} with values such as {(values or [*weights])[:1]!r}"
 
 
 def _objects(array: np.ndarray) -> np.ndarray:
