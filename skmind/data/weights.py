@@ -94,8 +94,8 @@ def check_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") 
         weights = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"{name} must have one number for each row of X, got {_example(sample_weight)}; convert "
-            "it, such as with pandas.to_numeric, and drop rows or fill in weights that are missing"
+            f"{name} must have one number for each row of X, got {_example(sample_weight)}; "
+            "convert it (pandas.to_numeric), and drop rows or fill in weights that are missing"
         ) from error
     must = f"{name} must have one finite number of at least 0 for each of the {n_rows} rows of X"
     if weights.shape != (n_rows,):

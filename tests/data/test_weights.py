@@ -16,7 +16,7 @@ SCHEMA = Schema("user", "item", "time")
 BY_COLUMN = SCHEMA._replace(weight="stars")
 X = pd.DataFrame({"user": [0, 0, 1, 1], "item": [1, 2, 3, 4], "time": range(4)})
 MUST = "must have one finite number of at least 0 for each of the 4 rows of X, got "
-NO_NUMBERS = "must have one number for each row of X, got .*; convert it, such as .*to_numeric"
+NO_NUMBERS = "must have one number for each row of X, got .*; convert it .pandas.to_numeric"
 
 # ------------------------------------------------------------------ reading and checking
 
