@@ -272,7 +272,7 @@ FIT = {
     ),
     "weights at the position of the items": (
         *fit(X, weight_col=1),
-        r"and time_col='timestamp' and weight_col=1 are the columns \[.*\] of X; each must be a dif",
+        r"and time_col='timestamp' and weight_col=1 are the columns \[.*\] of X; each must",
     ),
     "weights by name in an array": (
         *fit(X.to_numpy(), weight_col="stars"),
@@ -427,6 +427,7 @@ INVALID_VALUES = {
     "item_features": ["topic", 3],
     "min_item_count": [0, 1.0, None],
     "weight_col": [1.5, ["stars"]],
+    "tie_order": ["sorted", None],
     "precision": ["float16", 32, None],
     "samples_per_epoch": [0, 1.5, "all"],
     "horizon": [0, 1.5, None],

@@ -363,8 +363,9 @@ def test_weights_are_routed_to_the_scorer(X):
     alone = clone(REC).fit(X.iloc[train])
     with sklearn.config_context(enable_metadata_routing=True):
         scorer = make_ranking_scorer("ndcg", k=10).set_score_request(sample_weight=True)
+        rec = clone(REC).set_fit_request(sample_weight=False)
         results = cross_validate(
-            REC, X, cv=LeaveLastOut(), scoring=scorer, params={"sample_weight": weights}
+            rec, X, cv=LeaveLastOut(), scoring=scorer, params={"sample_weight": weights}
         )
     expected = alone.score(X.iloc[test], sample_weight=weights[test])
     assert results["test_score"] == [expected]

@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -588,9 +589,8 @@ def test_the_correction_counts_targets_only(negative_sampling):
 def test_negatives_are_as_frequent_as_targets_with_a_weight():
     data = lists([0, 1, 2], [3, 1, 2, 4])
     data = replace(data, weights=np.array([1, 0, 2, 0, 2, 0, 1], dtype=np.float32))
-    sampler = trainer(network(6), negative_sampling="popularity", n_negatives=2).negative_sampler(
-        data
-    )
+    one = trainer(network(6), negative_sampling="popularity", n_negatives=2)
+    sampler = one.negative_sampler(data)
     assert (sampler._share * 3).round(6).tolist() == [0, 1, 1, 0, 1, 0]
 
 
