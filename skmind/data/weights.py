@@ -116,8 +116,8 @@ def _example(weights: Any) -> str:
     """Return a short text of what can't be weights."""
     if isinstance(weights, str) or not hasattr(weights, "__len__"):
         return repr(weights)
-    values = [v for v in weights if not isinstance(v, int | float)]
-    return f"a {type(weights).__name__} with values such as {(values or [*weights])[:1]!r}"
+    values = [value for value in weights if not isinstance(value, int | float)] or [*weights]
+    return f"{type(weights).__name__} with {str(values[:1])[1:-1]}"
 
 
 def _objects(array: np.ndarray) -> np.ndarray:
