@@ -25,6 +25,7 @@ from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
 from .data.prepare import Prepared, Schema, prepare, result_name
 from .data.ties import TIE_ORDERS
+from .data.weights import check_aligned, read_weights
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device, torch_defaults
 from .nn.encoder import SelfAttention
@@ -105,6 +106,11 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         drawn anew in every epoch, so that nothing is learned from the order of the rows, such as
         "the next item has a larger id" from a table that is sorted by item. "auto": as "random",
         with a warning if there are no times, or if the rows of tied events look sorted by item.
+    weight_col : str, int or None, default=None
+        Column of `fit` and `partial_fit` with the weight of each interaction in training, a number
+        of at least 0: how much it counts as a target, relative to the mean weight. 0: it is in the
+        history but never a target. None: all weigh the same, unless ``sample_weight`` is given.
+        Other methods don't read it.
     user_features, item_features : list of str, or None, default=None
         Feature columns. They are read from the tables ``users`` and ``items`` of `fit`, or else
         from its ``X``, where the newest row of each id counts. Integers are names, and positions
@@ -260,6 +266,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "item_col": [str, Integral],
         "time_col": [str, Integral, None],
         "tie_order": [StrOptions(set(TIE_ORDERS))],
+        "weight_col": [str, Integral, None],
         "user_features": ["array-like", None],
         "item_features": ["array-like", None],
         "min_item_count": [_count(1)],
@@ -309,6 +316,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         item_col: str | int = "item_id",
         time_col: str | int | None = "timestamp",
         tie_order: str = "auto",
+        weight_col: str | int | None = None,
         user_features: Any = None,
         item_features: Any = None,
         min_item_count: int = 1,
@@ -350,6 +358,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         self.item_col = item_col
         self.time_col = time_col
         self.tie_order = tie_order
+        self.weight_col = weight_col
         self.user_features = user_features
         self.item_features = item_features
         self.min_item_count = min_item_count
@@ -393,7 +402,15 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         return tags
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None, *, users: Any = None, items: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        users: Any = None,
+        items: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Learn item vectors and keep the history of every user.
 
         Parameters
@@ -413,6 +430,15 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             vectors (embeddings): the same as one float column per number. Ids that occur only in
             such a table are known too: their features make these items recommendable, and give
             these users recommendations.
+        sample_weight : array of shape (n_interactions,) or None
+            Weight of each row as a target of training, instead of ``weight_col``. The loss is the
+            sum of weight times loss of the targets, divided by the mean weight and the number of
+            samples: only ratios of weights matter, and ``learning_rate`` means the same. A row of
+            weight 0 stays in the history and in `item_counts_`, but is no target. So a weight is
+            neither a number of repeated rows, which the history would have too, nor is a row of
+            weight 0 like one that is left out: scikit-learn's
+            ``check_sample_weight_equivalence_on_dense_data`` does not hold. Early stopping holds
+            out no row of weight 0, and weights what it holds out equally.
 
         Returns
         -------
@@ -424,9 +450,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             If a column or id is missing, a column name is there twice or is one of results, a time
             is missing or text, a feature is infinite or 1e20 and more, vectors differ in length, a
             feature table has an id twice, a float stands for several integer ids, or a file can't
-            be read; if ``X`` or a feature table is not in memory as a table, or ``X`` may be a
-            matrix of users × items or a list of sessions. The message says how to convert it. The
-            estimator does not change.
+            be read; if a weight is not a finite number of at least 0, or all are 0; if ``X`` or a
+            feature table is not in memory as a table, or ``X`` may be a matrix of users × items or
+            a list of sessions. The message says how to convert it. The estimator does not change.
         IdTypeError
             If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError
@@ -439,7 +465,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         Warns
         -----
         NothingToLearnWarning
-            If no user has two interactions; the vectors keep their initial values.
+            If no user has two interactions, or no later one of positive weight; the vectors keep
+            their initial values.
         NothingToScoreWarning
             If ``early_stopping=True`` and no user has three interactions.
         IgnoredDataWarning
@@ -458,7 +485,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         tasks = FitTasks(self, "fit", self.max_epochs, X, y)
         with self._all_or_nothing():
             tasks.begin()
-            self._fit(X, users, items, tasks)
+            self._fit(X, users, items, sample_weight, tasks)
             tasks.end()
         return self
 
@@ -474,15 +501,24 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             self.__dict__.update(attributes_before)
             raise
 
-    def _fit(self, X: Any, users: Any, items: Any, tasks: FitTasks) -> None:
+    def _fit(self, X: Any, users: Any, items: Any, sample_weight: Any, tasks: FitTasks) -> None:
         previous: FittedModel | None = getattr(self, "_model", None)
         settings = self._settings()
         device = resolve_device(self.device)
         if self.index == "faiss":
             load_faiss()
         schema = self._schema()
+        check_aligned(sample_weight, X)
         X = self._check_table(X, reset=True)
-        prepared = prepare(X, schema, users=users, items=items, min_item_count=self.min_item_count)
+        weights = read_weights(X, schema, sample_weight)
+        prepared = prepare(
+            X,
+            schema,
+            users=users,
+            items=items,
+            min_item_count=self.min_item_count,
+            weights=weights,
+        )
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, previous)
@@ -507,6 +543,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     ) -> None:
         """Store the trained weights and the state of the fit, and build the index."""
         model.store_weights(net)
+        model.forget_event_weights()
         snapshot = Snapshot(model, unit_items(net), net)
         model.plan, snapshot.index = self._plan_index(snapshot)
         self.history_ = history
@@ -586,7 +623,14 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
 
     @with_callbacks
     def partial_fit(
-        self, X: Any, y: Any = None, *, users: Any = None, items: Any = None, n_epochs: int = 1
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        users: Any = None,
+        items: Any = None,
+        sample_weight: Any = None,
+        n_epochs: int = 1,
     ) -> Self:
         """Learn from new interactions, users and items; known ids keep their codes.
 
@@ -610,6 +654,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         users, items : frame or None
             Features, as in `fit`, with the same columns. A row replaces the known features of its
             id. New categories are learned.
+        sample_weight : array of shape (n_interactions,) or None
+            Weights of the rows of ``X``, as in `fit`. The model does not keep weights: earlier
+            interactions that are learned again have the mean weight of the rows of ``X``.
         n_epochs : int, default=1
             Passes over the training data, at least 1. If the estimator is not fitted, `partial_fit`
             calls `fit`, which makes ``max_epochs`` passes.
@@ -637,22 +684,34 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         """
         check_count(n_epochs, "n_epochs")
         if not hasattr(self, "items_"):
-            return self.fit(X, users=users, items=items)
+            return self.fit(X, users=users, items=items, sample_weight=sample_weight)
         self._validate_params()
         tasks = FitTasks(self, "partial_fit", n_epochs, X, y)
         with self._all_or_nothing():
             tasks.begin()
-            self._partial_fit(X, users, items, n_epochs, tasks)
+            self._partial_fit(X, users, items, sample_weight, n_epochs, tasks)
             tasks.end()
         return self
 
-    def _partial_fit(self, X: Any, users: Any, items: Any, n_epochs: int, tasks: FitTasks) -> None:
+    def _partial_fit(
+        self,
+        X: Any,
+        users: Any,
+        items: Any,
+        sample_weight: Any,
+        n_epochs: int,
+        tasks: FitTasks,
+    ) -> None:
         snapshot = self._fitted()
         previous = snapshot.model
         settings = replace(self._settings(), max_epochs=n_epochs, early_stopping=False)
         device = resolve_device(self.device)
+        check_aligned(sample_weight, X)
         X = self._check_table(X)
-        prepared, is_new = grow(previous.prepared, X, previous.schema, users=users, items=items)
+        weights = read_weights(X, previous.schema, sample_weight)
+        prepared, is_new = grow(
+            previous.prepared, X, previous.schema, users=users, items=items, weights=weights
+        )
         model = extend_model(previous, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
@@ -712,6 +771,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
 
     def _schema(self) -> Schema:
         roles = {"user_col": self.user_col, "item_col": self.item_col, "time_col": self.time_col}
+        if self.weight_col is not None:
+            roles["weight_col"] = self.weight_col
         columns = [column for column in roles.values() if column is not None]
         if len(set(columns)) < len(columns):
             given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
@@ -737,6 +798,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             user_features,
             item_features,
             self.tie_order,
+            self.weight_col,
         )
 
     def _train(
@@ -755,10 +817,11 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ``part`` holds the codes and the histories of the users to train on; None: all users.
         """
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
-        if interactions.lengths.max() < 2 or model.config.n_items < 2:
+        if not interactions.n_samples.any() or model.config.n_items < 2:
+            weights = "" if interactions.weights is None else ", a later one with a weight above 0"
             warn(
-                "nothing to learn: no user has two interactions, or there is only one item; the "
-                "vectors keep their initial values. Pass more interactions per user",
+                f"nothing to learn: no user has two interactions{weights}, or there is only one "
+                "item; the vectors keep their initial values. Pass more interactions per user",
                 NothingToLearnWarning,
             )
             return [], start.get("moments", {})

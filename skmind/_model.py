@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -188,6 +188,12 @@ class FittedModel:
     def store_weights(self, net: MINDNet) -> None:
         """Store a copy of the weights of a trained network."""
         self.weights = net.get_weights()
+
+    def forget_event_weights(self) -> None:
+        """Drop the weights of the interactions, which only training needs."""
+        if self.interactions.weights is not None:
+            interactions = replace(self.interactions, weights=None)
+            self.prepared = replace(self.prepared, interactions=interactions)
 
     def inherit_weights(self, previous: FittedModel) -> None:
         """Start from the weights of another model.

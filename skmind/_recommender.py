@@ -33,6 +33,7 @@ from .data.tables import (
     is_frame,
     is_unnamed,
 )
+from .data.weights import check_aligned
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
 from .nn.inference import explain
@@ -922,6 +923,7 @@ output
         snapshot = self._fitted()
         model = snapshot.model
         check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
+        check_aligned(sample_weight, X)
         X = self._check_table(X)
         rows = read_rows(X, model.schema)
         users = model.users.encode(rows.users, model.schema.label(X, "user"))

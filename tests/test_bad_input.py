@@ -259,6 +259,48 @@ FIT = {
     "rows of unequal length": (*fit([[1, 2, 3], [1, 2]]), "list of rows of unequal length"),
     "a sparse matrix": (*fit(sparse.csr_matrix(X.to_numpy())), NO_SPARSE),
     "complex numbers": (*fit(X.to_numpy() * 1j), "Complex data not supported", ValueError),
+    # weights
+    "weight column that is nowhere": (
+        *fit(X, weight_col="stars"),
+        MISSING_COLUMN.format("stars", "weight"),
+    ),
+    "weight column and another": (
+        *fit(X.drop(columns="item_id"), weight_col="stars"),
+        r"no column 'item_id', no column 'stars'.*set item_col= and weight_col= to some of these",
+    ),
+    "weights that are the users": (
+        *fit(X, weight_col="user_id"),
+        "'timestamp', weight_col='user_id': each must name a different column",
+    ),
+    "weights at the position of the items": (
+        *fit(X, weight_col=1),
+        r"and time_col='timestamp' and weight_col=1 are the columns \[.*\] of X; each must",
+    ),
+    "weights by name in an array": (
+        *fit(X.to_numpy(), weight_col="stars"),
+        "weight_col='stars' is not a column of the table, which has 3 columns; give a position",
+    ),
+    **{
+        f"weights: {name}": (*fit(X.assign(stars=stars), weight_col="stars"), message)
+        for name, stars, message in (
+            (
+                "missing",
+                [None] + [1.0] * (N - 1),
+                f"^column 'stars' must .* {N} rows .* nan in row 0",
+            ),
+            (
+                "negative",
+                [1] * (N - 1) + [-1],
+                f"^column 'stars' must .* got -1 in row {N - 1}; drop",
+            ),
+            ("text", ["5"] * N, "^column 'stars' must have one number .*'5'.*pandas.to_numeric"),
+            (
+                "all 0",
+                [0] * N,
+                "^column 'stars': the weight is zero in every row of X.*; give a row",
+            ),
+        )
+    },
     # feature tables
     "item twice": (
         *fit(X, items=pd.concat([ITEMS, ITEMS.tail(1)])),
@@ -387,6 +429,7 @@ INVALID_VALUES = {
     "user_features": ["age", 3],
     "item_features": ["topic", 3],
     "min_item_count": [0, 1.0, None, True],
+    "weight_col": [1.5, ["stars"]],
     "precision": ["float16", 32, None],
     "samples_per_epoch": [0, 1.5, "all", True],
     "horizon": [0, 1.5, None, 10**30],
@@ -802,6 +845,33 @@ INVALID_CALLS = [
         params={"transform_history": "past"},
     ),
     # weights
+    *(
+        Row(lambda rec, call=call, w=w: getattr(rec, call)(X, sample_weight=w), error, match, model)
+        for call in ("fit", "partial_fit")
+        for model in ("ints", "unfitted")
+        for w, error, match in (
+            ([1, 2], InvalidInputError, BAD_WEIGHT),
+            ([-1] * N, InvalidInputError, BAD_WEIGHT),
+            ([np.nan] * N, InvalidInputError, BAD_WEIGHT),
+            ([np.inf] * N, InvalidInputError, BAD_WEIGHT),
+            (np.ones((N, 1)), InvalidInputError, BAD_WEIGHT),
+            ("balanced", InvalidInputError, "sample_weight must have one number .* 'balanced'"),
+            ([0] * N, InvalidInputError, "^sample_weight: the weight is zero in every row of X"),
+            (pd.Series(1.0, range(1, N + 1)), InvalidInputError, "with another index than X; give"),
+        )
+    ),
+    Row(
+        lambda rec: rec.score(X, sample_weight=pd.Series(1.0, X.index[::-1])),
+        InvalidInputError,
+        "another index than X; give it in the rows of X: sample_weight.loc",
+    ),
+    Row(
+        lambda rec: rec.fit(X.assign(w=1), sample_weight=[1] * N),
+        InvalidInputError,
+        "sample_weight is given, but weight_col='w' names the column .*; give one of them",
+        "unfitted",
+        {"weight_col": "w"},
+    ),
     Row(lambda rec: rec.score(X, sample_weight=[1, 2]), InvalidInputError, BAD_WEIGHT),
     Row(lambda rec: rec.score(X, sample_weight=[-1] * N), InvalidInputError, BAD_WEIGHT),
     Row(lambda rec: rec.score(X, sample_weight=[np.nan] * N), InvalidInputError, BAD_WEIGHT),

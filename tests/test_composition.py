@@ -363,8 +363,9 @@ def test_weights_are_routed_to_the_scorer(X):
     alone = clone(REC).fit(X.iloc[train])
     with sklearn.config_context(enable_metadata_routing=True):
         scorer = make_ranking_scorer("ndcg", k=10).set_score_request(sample_weight=True)
+        rec = clone(REC).set_fit_request(sample_weight=False)
         results = cross_validate(
-            REC, X, cv=LeaveLastOut(), scoring=scorer, params={"sample_weight": weights}
+            rec, X, cv=LeaveLastOut(), scoring=scorer, params={"sample_weight": weights}
         )
     expected = alone.score(X.iloc[test], sample_weight=weights[test])
     assert results["test_score"] == [expected]
@@ -410,3 +411,22 @@ def test_a_search_finds_the_planted_number_of_interests():
     assert min(one, four) > 20 / 240  # a random ranking
     # A ranking by the two topics themselves: at least 24 of their items are unseen.
     assert two < 0.7 * 20 / 24
+
+
+def test_weights_are_routed_to_fit(X):
+    X = X[COLUMNS]
+    weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
+    expected = clone(REC).fit(X, sample_weight=weights)
+    direct = make_pipeline("passthrough", clone(REC)).fit(X, mindrecommender__sample_weight=weights)
+    assert_same(direct[-1], expected)
+    train, test = next(LeaveLastOut().split(X))
+    alone = clone(REC).fit(X.iloc[train], sample_weight=weights[train])
+    with sklearn.config_context(enable_metadata_routing=True):
+        rec = clone(REC).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        pipeline = make_pipeline("passthrough", rec).fit(X, sample_weight=weights)
+        assert_same(pipeline[-1], expected)
+        search = GridSearchCV(
+            pipeline, {"mindrecommender__n_interests": [2]}, cv=LeaveLastOut(), error_score="raise"
+        ).fit(X, sample_weight=pd.Series(weights))
+    assert_same(search.best_estimator_[-1], expected)
+    assert search.best_score_ == alone.score(X.iloc[test], sample_weight=weights[test])

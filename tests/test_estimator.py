@@ -1434,3 +1434,161 @@ def test_an_interrupted_fit_restores_the_modes_of_torch(X, monkeypatch, mode):
         with pytest.raises(KeyboardInterrupt):
             MINDRecommender(**SMALL).fit(X)
         assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
+
+
+# ------------------------------------------------------------------ weights of interactions
+
+
+@pytest.fixture(scope="module")
+def weights(X):
+    return np.random.default_rng(0).integers(0, 4, len(X)) / 2.0
+
+
+def weighted(X, sample_weight=None, **parameters):
+    return MINDRecommender(**{**SMALL, **parameters}).fit(X, sample_weight=sample_weight)
+
+
+def assert_same_fit(mine, theirs):
+    np.testing.assert_array_equal(mine.item_embeddings_, theirs.item_embeddings_)
+    assert [r["loss"] for r in mine.history_] == [r["loss"] for r in theirs.history_]
+
+
+@pytest.mark.parametrize("weight", [1, 0.3, 7])
+@pytest.mark.parametrize("loss", ["mixture", "label_aware"])
+def test_equal_weights_are_bit_equal_to_none(X, weight, loss):
+    plain = weighted(X, loss=loss)
+    assert_same_fit(weighted(X, np.full(len(X), weight), loss=loss), plain)
+    assert_same_fit(weighted(X.assign(w=weight), loss=loss, weight_col="w"), plain)
+
+
+def test_nearly_equal_weights_train_nearly_the_same(X):
+    wobbling = 1 + 1e-6 * np.arange(len(X))
+    np.testing.assert_allclose(
+        weighted(X, wobbling).item_embeddings_, weighted(X).item_embeddings_, atol=1e-2
+    )
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_only_ratios_of_weights_matter(X, weights, early_stopping):
+    one = weighted(X, weights, early_stopping=early_stopping)
+    assert_same_fit(weighted(X, 2 * weights, early_stopping=early_stopping), one)
+    assert_same_fit(weighted(X, (weights / 4).tolist(), early_stopping=early_stopping), one)
+    assert not (one.item_embeddings_ == weighted(X).item_embeddings_).all()
+
+
+def test_weights_belong_to_their_rows_in_any_order(X, weights):
+    order = np.random.default_rng(1).permutation(len(X))
+    expected = weighted(X, weights)
+    assert_same_fit(weighted(X.iloc[order], weights[order]), expected)
+    assert_same_fit(weighted(X.assign(w=weights).iloc[order], weight_col="w"), expected)
+    array = np.column_stack([X.to_numpy(), weights])
+    assert_same_fit(weighted(array, weight_col=3), weighted(X.to_numpy(), weights))
+    days = X.assign(timestamp=X["timestamp"] // 3)
+    assert_same_fit(weighted(days.iloc[order], weights[order]), weighted(days, weights))
+
+
+def test_min_item_count_leaves_out_weights_with_their_rows(X, weights):
+    is_frequent = X.groupby("item_id")["item_id"].transform("size") >= 9
+    assert 0 < is_frequent.sum() < len(X)
+    expected = weighted(X[is_frequent], weights[is_frequent])
+    assert_same_fit(weighted(X, weights, min_item_count=9), expected)
+
+
+def test_rows_of_weight_0_are_history_but_no_targets(X, monkeypatch):
+    is_disliked = X["item_id"] % 5 == 0
+    trained = []
+    step = skmind._estimator.Trainer.step
+
+    def spy(self, batch, sampler):
+        trained.append(batch)
+        return step(self, batch, sampler)
+
+    monkeypatch.setattr(skmind._estimator.Trainer, "step", spy)
+    rec = weighted(X, np.where(is_disliked, 0, 1), negative_sampling="popularity")
+    targets = np.unique(np.concatenate([batch.targets.ravel() for batch in trained]))
+    histories = np.unique(np.concatenate([batch.history.ravel() for batch in trained]))
+    assert (rec.items_[targets[1:]] % 5 > 0).all()
+    assert (rec.items_[histories[1:]] % 5 == 0).any()
+    assert rec.item_counts_.sum() == len(X)
+    found = rec.recommend(k=5).merge(X, on=["user_id", "item_id"])
+    assert not len(found)  # dislikes are not recommended again
+
+
+def test_an_epoch_may_have_batches_without_a_target(X):
+    weights = np.zeros(len(X))
+    weights[X["user_id"] == 1] = 1
+    rec = weighted(X, weights, horizon=3, batch_size=1, max_history=1)
+    assert np.isfinite(rec.item_embeddings_).all()
+
+
+def test_only_first_interactions_with_a_weight_are_nothing_to_learn(X):
+    is_first = X.groupby("user_id")["timestamp"].rank() == 1
+    match = "no user has two interactions, a later one with a weight above 0, or there is only"
+    with pytest.warns(NothingToLearnWarning, match=match):
+        rec = weighted(X, is_first)
+    assert rec.n_epochs_ == 0
+
+
+def test_heavier_items_are_ranked_higher():
+    """After item 0 come 1 and 2 equally often; the weights decide."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (user, item, time)
+        for user in range(80)
+        for time, item in enumerate([0, rng.integers(1, 3)])
+    ]
+    X = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    X = pd.concat([X, pd.DataFrame({"user_id": 99, "item_id": [3, 4, 5], "timestamp": 0})])
+    for heavy, light in ((1, 2), (2, 1)):
+        rec = weighted(X, np.where(X["item_id"] == light, 0.1, 1), max_epochs=20)
+        assert rec.recommend_from_history([[0]], k=2)["item_id"].tolist() == [heavy, light]
+
+
+def test_partial_fit_takes_weights(X, weights):
+    old, new = X["user_id"] < 40, X["user_id"] >= 40
+    fitted = weighted(X[old], weights[old])
+    part = X[new].assign(w=weights[new])
+
+    def updated(rec, table, **options):
+        return copy.deepcopy(rec).partial_fit(table, **options)
+
+    plain = updated(fitted, X[new])
+    assert_same_fit(updated(fitted, X[new], sample_weight=[3] * new.sum()), plain)
+    mine = updated(fitted, X[new], sample_weight=weights[new])
+    assert_same_fit(updated(fitted, X[new], sample_weight=4 * weights[new]), mine)
+    assert not (mine.item_embeddings_ == plain.item_embeddings_).all()
+    by_column = weighted(X[old].assign(w=weights[old]), weight_col="w")
+    assert_same_fit(updated(by_column, part), mine)
+    with pytest.raises(InvalidInputError, match="no column 'w'.*set weight_col= to one of these"):
+        updated(by_column, X[new])
+    unfitted = MINDRecommender(**SMALL).partial_fit(X, sample_weight=weights, n_epochs=2)
+    assert_same_fit(unfitted, weighted(X, weights))
+
+
+def test_the_model_does_not_keep_weights(X, weights, tmp_path):
+    rec = weighted(X.assign(w=weights), weight_col="w")
+    assert rec._model.interactions.weights is None
+    rec.save(tmp_path / "model")
+    twin = MINDRecommender.load(tmp_path / "model")
+    assert twin.weight_col == "w"
+    assert (twin.item_embeddings_ == rec.item_embeddings_).all()
+    # Only fit and partial_fit read the column.
+    assert twin.score(X) == rec.score(X.assign(w=weights))
+    assert len(twin.add_interactions(X.head(3)).predict(X)) == len(X)
+    assert len(twin.partial_fit(X.assign(w=weights)).history_) == 3
+
+
+def test_a_checkpoint_is_of_its_weights(X, weights, tmp_path, monkeypatch):
+    run = skmind._estimator.Trainer._run_epoch
+
+    def interrupted(self, epoch, *others):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return run(self, epoch, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(skmind._estimator.Trainer, "_run_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            weighted(X, weights, checkpoint_dir=tmp_path)
+    assert_same_fit(weighted(X, weights[::-1], checkpoint_dir=tmp_path), weighted(X, weights[::-1]))
+    assert_same_fit(weighted(X, weights, checkpoint_dir=tmp_path), weighted(X, weights))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .interactions import Interactions
+from .interactions import PADDING, Interactions
 from .ties import Ties, draw_tie_order
 
 # The chunks of this many batches are sorted by length together. Batches then need little padding,
@@ -29,6 +29,9 @@ class Batch(NamedTuple):
         Number of samples and user code of each chunk.
     n_before : ndarray of shape (B,), int64
         Number of events of the user before the chunk.
+    weights : ndarray of shape (B, L), float32, or None
+        Weight of each target, relative to the mean of an epoch; 0 in the padding. An event of
+        weight 0 is no target: -1 stands in its place. None: all weights are 1.
     """
 
     history: np.ndarray
@@ -36,6 +39,7 @@ class Batch(NamedTuple):
     lengths: np.ndarray
     users: np.ndarray
     n_before: np.ndarray
+    weights: np.ndarray | None = None
 
 
 class BatchSampler:
@@ -46,6 +50,8 @@ class BatchSampler:
     encoded once instead of once per sample. Histories with more than ``max_history`` samples are
     cut at new places in every epoch, so that every event gets histories of all lengths. Chunks are
     gathered when their batch is made, so that memory does not grow with samples × length.
+
+    Users without a target, and events of weight 0, are no targets but stay in the histories.
 
     Parameters
     ----------
@@ -83,6 +89,7 @@ class BatchSampler:
         self.samples_per_epoch = samples_per_epoch
         self.horizon = horizon
         self._samples_per_user = interactions.n_samples
+        self._weight_scale = _weight_scale(interactions)
 
     @property
     def n_samples(self) -> int:
@@ -97,9 +104,11 @@ class BatchSampler:
             interactions = draw_tie_order(interactions, self.ties, self.rng)
         for chunks in self._draw_batches(lengths):
             history = interactions.windows(ends[chunks], lengths[chunks])
-            targets = self._draw_targets(interactions.items, history, ends[chunks], users[chunks])
+            targets, weights = self._draw_targets(
+                interactions, history, ends[chunks], users[chunks]
+            )
             n_before = ends[chunks] - lengths[chunks] - self.interactions.offsets[users[chunks]]
-            yield Batch(history, targets, lengths[chunks], users[chunks], n_before)
+            yield Batch(history, targets, lengths[chunks], users[chunks], n_before, weights)
 
     def _draw_chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cut the histories of the users of an epoch into chunks, and shuffle the chunks.
@@ -153,19 +162,37 @@ class BatchSampler:
         return batches
 
     def _draw_targets(
-        self, items: np.ndarray, history: np.ndarray, ends: np.ndarray, users: np.ndarray
-    ) -> np.ndarray:
-        """Return one of the events that follow each item of the chunks; -1 in the padding."""
-        if self.horizon == 1:
+        self, interactions: Interactions, history: np.ndarray, ends: np.ndarray, users: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return one of the events that follow each item of the chunks, and its weight.
+
+        Items are -1 and weights 0 where there is no target.
+        """
+        items = interactions.items
+        if self.horizon == 1 and interactions.weights is None:
             # The newest item comes first, so the next event is in the column to the left.
             following = np.column_stack([items[ends], history[:, :-1]])
-        else:
+            return np.where(history < 0, history, following), None
+        places = ends[:, None] - np.arange(history.shape[1])
+        if self.horizon > 1:
             n_skipped = self.rng.integers(self.horizon, size=history.shape)
-            next_places = ends[:, None] - np.arange(history.shape[1])
-            last_places = self.interactions.offsets[users + 1] - 1
-            places = np.minimum(next_places + n_skipped, last_places[:, None])
-            following = items[np.maximum(places, 0)]  # only the padding has negative places
-        return np.where(history < 0, history, following)
+            last_places = interactions.offsets[users + 1] - 1
+            places = np.minimum(places + n_skipped, last_places[:, None])
+        places = np.maximum(places, 0)  # only the padding has negative places
+        targets = np.where(history < 0, history, items[places])
+        if interactions.weights is None:
+            return targets, None
+        weights = np.where(history < 0, 0, interactions.weights[places] * self._weight_scale)
+        targets[weights == 0] = PADDING
+        return targets, weights.astype(np.float32)
+
+
+def _weight_scale(interactions: Interactions) -> float:
+    """Return the factor that makes the mean weight of all samples 1."""
+    if interactions.weights is None:
+        return 1.0
+    total = interactions.weights[interactions.is_target].sum(dtype=np.float64)
+    return float(interactions.n_samples.sum() / total) if total else 1.0
 
 
 def _split_by_samples(lengths: np.ndarray, n_samples: int) -> list[np.ndarray]:

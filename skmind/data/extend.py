@@ -30,7 +30,13 @@ from .ties import mix_ties
 
 
 def grow(
-    prepared: Prepared, X: Any, schema: Schema, *, users: Any = None, items: Any = None
+    prepared: Prepared,
+    X: Any,
+    schema: Schema,
+    *,
+    users: Any = None,
+    items: Any = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[Prepared, np.ndarray]:
     """Add interactions, their users and items, and features.
 
@@ -43,6 +49,8 @@ def grow(
         The schema of ``prepared``.
     users, items : frame or None
         Feature tables; a row replaces the known feature values of its id.
+    weights : ndarray of shape (n_rows,), float32, or None, default=None
+        Weights of the rows of ``X``; known events have the weight 1.
 
     Returns
     -------
@@ -74,7 +82,7 @@ def grow(
         prepared.items, prepared.item_features, items, schema, X=X, times=times
     )
     interactions, is_new = prepared.interactions.extended(
-        user_codes, item_codes, times, len(user_ids)
+        user_codes, item_codes, times, len(user_ids), weights
     )
     if not schema.has_row_order:
         interactions = mix_ties(interactions, is_new)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -25,13 +25,21 @@ class Interactions(Ragged):
         ``values[offsets[u]:offsets[u + 1]]``.
     offsets : ndarray of shape (n_users + 1,), int64
     times : ndarray of shape (n_interactions,), int64, float64 or datetime64[ns], or None
+    weights : ndarray of shape (n_interactions,), float32, or None
+        Weight of each event as a target of training; 0: it is no target. None: all weigh the same.
     """
 
     times: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     @classmethod
     def from_codes(
-        cls, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
+        cls,
+        users: np.ndarray,
+        items: np.ndarray,
+        times: np.ndarray | None,
+        n_users: int,
+        weights: np.ndarray | None = None,
     ) -> Interactions:
         """Sort rows by user, then time; rows of equal time keep their order.
 
@@ -42,9 +50,15 @@ class Interactions(Ragged):
             None: the order of the rows is the order in time.
         n_users : int
             Users without a row get an empty history.
+        weights : ndarray of shape (n_rows,), float32, or None, default=None
         """
-        offsets, columns = group_rows(users, n_users, [items] if times is None else [items, times])
-        return cls(columns[0], offsets, *columns[1:])
+        firsts = items if weights is None else np.arange(len(items))
+        columns = [firsts] if times is None else [firsts, times]
+        offsets, (firsts, *grouped) = group_rows(users, n_users, columns)
+        times = grouped[0] if grouped else None
+        if weights is None:
+            return cls(firsts, offsets, times)
+        return cls(items[firsts], offsets, times, weights[firsts])
 
     @property
     def items(self) -> np.ndarray:
@@ -58,12 +72,43 @@ class Interactions(Ragged):
 
     def _gather(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
         times = None if self.times is None else self.times[places]
-        return type(self)(self.values[places], offsets, times)
+        weights = None if self.weights is None else self.weights[places]
+        return type(self)(self.values[places], offsets, times, weights)
+
+    def moved(self, places: np.ndarray, sources: np.ndarray) -> Interactions:
+        """Return the interactions with other items, and their weights, at some positions.
+
+        Parameters
+        ----------
+        places, sources : ndarray of shape (n,), int
+            Positions of the same events in two orders: what is at ``sources`` moves to ``places``.
+        """
+        items = self.items.copy()
+        items[places] = items[sources]
+        if self.weights is None:
+            return replace(self, values=items)
+        weights = self.weights.copy()
+        weights[places] = weights[sources]
+        return replace(self, values=items, weights=weights)
 
     @property
     def n_samples(self) -> np.ndarray:
-        """Number of training samples per user, int64 of shape (n_users,): one per later event."""
-        return np.maximum(self.lengths - 1, 0)
+        """Number of training samples per user, int64 of shape (n_users,): one per later event.
+
+        0 for users who have no target, because all their weights are 0.
+        """
+        n_samples = np.maximum(self.lengths - 1, 0)
+        if self.weights is not None:
+            n_targets = np.concatenate([[0], np.cumsum(self.is_target)])[self.offsets]
+            n_samples[np.diff(n_targets) == 0] = 0
+        return n_samples
+
+    @property
+    def is_target(self) -> np.ndarray:
+        """Whether each event is a target of training: it has a past, and its weight is not 0."""
+        is_target = np.ones(len(self.items), dtype=bool)
+        is_target[self.offsets[:-1][self.lengths > 0]] = False
+        return is_target if self.weights is None else is_target & (self.weights > 0)
 
     def windows(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return the items before a position, newest first.
@@ -127,14 +172,20 @@ class Interactions(Ragged):
             )
 
     def extended(
-        self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, n_users: int
+        self,
+        users: np.ndarray,
+        items: np.ndarray,
+        times: np.ndarray | None,
+        n_users: int,
+        weights: np.ndarray | None = None,
     ) -> tuple[Interactions, np.ndarray]:
         """Return the interactions with new rows; at equal times, new rows follow known rows.
 
         Parameters
         ----------
-        users, items, times, n_users
-            As in `from_codes`; ``times`` is required if these interactions have times.
+        users, items, times, n_users, weights
+            As in `from_codes`; ``times`` is required if these interactions have times. With
+            weights, the known rows have the weight 1.
 
         Returns
         -------
@@ -157,7 +208,11 @@ class Interactions(Ragged):
         rows = np.arange(len(items))
         columns = [rows] if times is None else [rows, times]
         offsets, (rows, *times_grouped) = group_rows(users, n_users, columns)
-        return Interactions(items[rows], offsets, *times_grouped), rows >= len(known_users)
+        times = times_grouped[0] if times_grouped else None
+        if weights is not None:
+            known_weights = np.ones(len(known_users), dtype=weights.dtype)
+            weights = np.concatenate([known_weights, weights])[rows]
+        return Interactions(items[rows], offsets, times, weights), rows >= len(known_users)
 
     def since(self, marked: np.ndarray, max_history: int) -> tuple[np.ndarray, Interactions]:
         """Return the users with a marked event, and their events from before the first one on.

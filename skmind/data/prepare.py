@@ -45,6 +45,8 @@ class Schema(NamedTuple):
         None: every column of the feature table except its key.
     tie_order : {"auto", "random", "rows"} or None
         Order of events of equal time, or without times; None: as "rows".
+    weight : str, int or None
+        Column of the weights in training; None: there is none.
     """
 
     user: Any
@@ -53,6 +55,7 @@ class Schema(NamedTuple):
     user_features: tuple | None = None
     item_features: tuple | None = None
     tie_order: str | None = None
+    weight: Any = None
 
     @property
     def has_row_order(self) -> bool:
@@ -70,7 +73,7 @@ class Schema(NamedTuple):
         if not is_unnamed(X):
             return self
         if isinstance(self.user, str):
-            check_log(X, [*(self.user_features or ()), *(self.item_features or ())])
+            check_log(X, [*(self.user_features or ()), *(self.item_features or ()), self.weight])
         third = 2 if X.shape[1] > 2 else None
         return self._replace(
             user=0 if isinstance(self.user, str) else self.user,
@@ -113,7 +116,13 @@ class Prepared:
 
 
 def prepare(
-    X: Any, schema: Schema, *, users: Any = None, items: Any = None, min_item_count: int = 1
+    X: Any,
+    schema: Schema,
+    *,
+    users: Any = None,
+    items: Any = None,
+    min_item_count: int = 1,
+    weights: np.ndarray | None = None,
 ) -> Prepared:
     """Encode interactions and features.
 
@@ -125,6 +134,8 @@ def prepare(
         Feature tables keyed by id. Ids that occur only in these tables are encoded too.
     min_item_count : int, default=1
         Items with fewer rows in ``X`` are left out.
+    weights : ndarray of shape (n_rows,), float32, or None, default=None
+        Weights of the rows of ``X`` as targets.
 
     Raises
     ------
@@ -153,6 +164,7 @@ def prepare(
     rows = _rows_of_frequent_items(item_ids, item_codes, min_item_count)
     if rows is not None:
         times = None if times is None else times[rows]
+        weights = None if weights is None else weights[rows]
         user_ids, user_codes = _encode_again(user_ids, user_codes[rows])
         item_ids, item_codes = _encode_again(item_ids, item_codes[rows])
     user_ids, user_codes, user_features = _prepare_side(
@@ -161,7 +173,7 @@ def prepare(
     item_ids, item_codes, item_features = _prepare_side(
         item_ids, item_codes, items, schema, X=X, rows=rows, times=times
     )
-    interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids))
+    interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids), weights)
     if not schema.has_row_order:
         if schema.tie_order == "auto":
             warn_of_ties(interactions)
@@ -249,7 +261,8 @@ def result_name(column: Any, default: str) -> str:
 def _check_distinct_columns(X: Any, schema: Schema) -> None:
     """Raise if a position and a name are the same column of ``X``."""
     names = [] if is_unnamed(X) else column_names(X)
-    columns = [column for column in schema.for_table(X)[:3] if column is not None]
+    resolved = schema.for_table(X)
+    columns = [column for column in (*resolved[:3], resolved.weight) if column is not None]
     for i, column in enumerate(columns):
         if isinstance(column, bool) or not isinstance(column, Integral) or column in names:
             continue
@@ -257,14 +270,15 @@ def _check_distinct_columns(X: Any, schema: Schema) -> None:
             columns[i] = names[int(column)]
     if len(set(columns)) < len(columns):
         raise InvalidInputError(
-            f"user_col={schema.user!r}, item_col={schema.item!r} and time_col={schema.time!r} are "
+            f"user_col={schema.user!r}, item_col={schema.item!r} and time_col={schema.time!r}"
+            f"{'' if schema.weight is None else f' and weight_col={schema.weight!r}'} are "
             f"the columns {columns} of X; each must be a different column"
         )
 
 
 def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
     """Warn of the columns of a table without column names that nothing reads."""
-    features = [*(schema.user_features or ()), *(schema.item_features or ())]
+    features = [*(schema.user_features or ()), *(schema.item_features or ()), schema.weight]
     ignored = [i for i in range(3, X.shape[1]) if i not in features]
     if ignored:
         warn(

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from .._checks import warn
-from ..exceptions import InvalidInputError, NothingToScoreWarning, UnknownIdError
+from ..exceptions import NothingToScoreWarning, UnknownIdError
 from .interactions import Interactions
 from .prepare import Rows
 from .ragged import Ragged, group_rows, isin_pairs, pair_keys
 from .ties import mixed_order
+from .weights import check_weights
 
 
 class ScoringTask(NamedTuple):
@@ -83,7 +84,7 @@ def scoring_task(
     NothingToScoreWarning
         If there is no target.
     """
-    row_weights = _check_weights(sample_weight, len(items))
+    row_weights = check_weights(sample_weight, len(items))
     is_known = users >= 0
     known_users, known_owners = np.unique(users[is_known], return_inverse=True)
     unseen_rows = np.flatnonzero(~is_known)
@@ -161,25 +162,6 @@ def _warn_nothing_to_score(unseen_users: str) -> None:
         "user (UserKFold), with at least two rows per user and unseen_users='fold_in'",
         NothingToScoreWarning,
     )
-
-
-def _check_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
-    """Return one float64 weight per row."""
-    if sample_weight is None:
-        return np.ones(n_rows)
-    try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"sample_weight must have one number for each row of X, got {sample_weight!r}"
-        ) from error
-    if weights.shape != (n_rows,) or not (np.isfinite(weights) & (weights >= 0)).all():
-        raise InvalidInputError(
-            f"sample_weight must have one finite number of at least 0 for each of the {n_rows} "
-            f"rows of X, got an array of shape {weights.shape} with values from "
-            f"{weights.min(initial=np.inf):g} to {weights.max(initial=-np.inf):g}"
-        )
-    return weights
 
 
 def _concatenate(first: Interactions, second: Interactions) -> Interactions:

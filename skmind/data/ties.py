@@ -6,7 +6,6 @@ the order in time, the model would learn "the next item has a larger id".
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -69,10 +68,10 @@ def mix_ties(interactions: Interactions, kinds: np.ndarray | None = None) -> Int
     places, groups = find_ties(interactions, kinds)
     if not len(places):
         return interactions
-    items = interactions.items.copy()
-    order = np.lexsort((_hash(items[places]), groups))
-    items[places] = items[places[order]]
-    return replace(interactions, values=items)
+    keys = [_hash(interactions.items[places]), groups]
+    if interactions.weights is not None:  # an item may be there twice, with different weights
+        keys.insert(0, interactions.weights[places])
+    return interactions.moved(places, places[np.lexsort(keys)])
 
 
 def mixed_order(codes: np.ndarray) -> np.ndarray:
@@ -84,10 +83,8 @@ def draw_tie_order(
     interactions: Interactions, ties: Ties, rng: np.random.Generator
 ) -> Interactions:
     """Draw a new order of the tied events."""
-    items = interactions.items.copy()
     order = np.argsort(ties.groups + rng.random(len(ties.groups)))
-    items[ties.places] = items[ties.places[order]]
-    return replace(interactions, values=items)
+    return interactions.moved(ties.places, ties.places[order])
 
 
 def _hash(codes: np.ndarray) -> np.ndarray:

@@ -80,6 +80,7 @@ class MixtureLoss(torch.autograd.Function):
         offsets: Tensor,
         accidental_hits: Tensor,
         temperature: float,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Return the mean loss of B targets.
 
@@ -101,6 +102,8 @@ class MixtureLoss(torch.autograd.Function):
         accidental_hits : Tensor of shape (n_hits,), int64
             Positions of the negatives that are left out, in the flattened (K, B, N / K) logits.
         temperature : float
+        weights : Tensor of shape (B,) or None, default=None
+            Factors of the losses of the targets before their mean.
         """
         K, B = log_weights.shape
         D = items.shape[1]
@@ -131,6 +134,10 @@ class MixtureLoss(torch.autograd.Function):
         # The gradient of a similarity is the slope times its share of the sum over the interests or
         # negatives. The share of a negative is its power times the power share of its group.
         slope = excess.sigmoid() / (B * temperature)  # (B,)
+        losses = F.softplus(excess)
+        if weights is not None:
+            slope *= weights
+            losses *= weights
         target_shares = (similarity - log_positive).exp_()  # (K, B)
         power_shares = (log_sums - log_negative).exp_().div_(total)  # (K, B)
         ctx.save_for_backward(
@@ -147,7 +154,7 @@ class MixtureLoss(torch.autograd.Function):
         ctx.n_interests = len(interests)
         ctx.n_items = len(items)
         ctx.is_autocast = torch.is_autocast_enabled(queries.device.type)
-        return F.softplus(excess).mean()
+        return losses.mean()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -178,7 +185,7 @@ class MixtureLoss(torch.autograd.Function):
         of_interests.index_add_(0, interest_rows, of_queries.view(-1, D))
         of_items = negatives.new_zeros(ctx.n_items, D)
         of_items.index_add_(0, item_rows, of_gathered)
-        return of_interests, of_items, *[None] * 7
+        return of_interests, of_items, *[None] * 8
 
 
 def _logsumexp(x: Tensor) -> Tensor:

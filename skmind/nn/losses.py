@@ -65,6 +65,7 @@ def sampled_softmax(
     log_expected: np.ndarray,
     groups: GroupAssignment,
     temperature: float,
+    weights: np.ndarray | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the target against the negatives, under a mixture of the interests.
 
@@ -98,6 +99,8 @@ def sampled_softmax(
         Result of `assign_groups` for K interests, on the device of ``interests``.
     temperature : float
         Positive; similarities are divided by it. A higher value makes the distribution flatter.
+    weights : ndarray of shape (B,), float32, or None, default=None
+        Factors of the losses of the targets before their mean; None: no factors.
 
     Returns
     -------
@@ -120,6 +123,7 @@ def sampled_softmax(
         -to_device(log_expected, device).view(K, -1),
         to_device(_accidental_hits(targets, negatives, K), device),
         temperature,
+        None if weights is None else to_device(weights, device),
     )
 
 

@@ -56,6 +56,7 @@ SCHEMA_TYPES = {
     "user_features": (list, type(None)),
     "item_features": (list, type(None)),
     "tie_order": (str, type(None)),
+    "weight": (str, int, type(None)),
 }
 CONFIG_TYPES = {f.name: {"int": int, "bool": bool}[str(f.type)] for f in fields(NetConfig)}
 PLAN_TYPES = {

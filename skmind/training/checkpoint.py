@@ -282,6 +282,7 @@ def fingerprint(
     """
     events = prepared.interactions
     arrays = [events.items, events.offsets]
+    arrays += [] if events.weights is None else [events.weights]
     arrays += [pd.util.hash_array(side.ids) for side in (prepared.users, prepared.items)]
     for side in (prepared.user_features, prepared.item_features):
         arrays += [side.matrix.data, side.matrix.indices, side.matrix.indptr, side.presence]

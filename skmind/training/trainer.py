@@ -253,8 +253,10 @@ class Trainer:
         Returns
         -------
         Tensor, a scalar, float32
-            Mean loss of the samples before the step.
+            Mean loss of the samples before the step; without a target, 0, and no step is taken.
         """
+        if (batch.targets < 0).all():  # all weights are 0
+            return torch.zeros((), device=self.device)
         is_bfloat16 = self.settings.precision == "bfloat16"
         # A block inside of another one would keep its copies of the weights, which a step changes.
         with torch.autocast(
@@ -268,13 +270,22 @@ class Trainer:
         return loss.detach()
 
     def _loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
-        """Return the mean loss of the samples of a batch, a scalar."""
+        """Return the mean loss of the samples of a batch, a scalar.
+
+        With weights, it is the sum of weight times loss, divided by the number of samples. Weights
+        have the mean 1 over all samples, so that steps stay as large as without weights, and
+        batches of light events move the network less.
+        """
         settings = self.settings
         net = self.net
         B, L = batch.history.shape
         is_sample = batch.targets >= 0  # (B, L)
         places = np.flatnonzero(is_sample)  # (n,)
         targets = batch.targets[is_sample]  # (n,)
+        weights = None
+        if batch.weights is not None:  # samples without a target count in the mean, too
+            share = np.float32(len(targets) / batch.lengths.sum())
+            weights = batch.weights[is_sample] * share  # (n,)
         negatives, log_expected = sampler.draw(targets)  # (N,)
 
         # Below, items are rows of `items`, which may hold only the items of the batch.
@@ -331,6 +342,7 @@ class Trainer:
             log_expected,
             self.groups,
             settings.temperature,
+            weights,
         )
 
     # ------------------------------------------------------------------------------- parts
@@ -354,15 +366,14 @@ class Trainer:
     def negative_sampler(self, interactions: Interactions) -> NegativeSampler:
         """Return the sampler of negatives.
 
-        Items count as often as they are targets, so the first event of each user does not count.
-        Items that are known by their features alone are never drawn uniformly. They are never
-        targets, so as negatives they would only teach the network to avoid them.
+        Items count as often as they are targets, so neither the first event of each user nor events
+        of weight 0 count. Items that are known by their features alone are never drawn uniformly.
+        They are never targets, so as negatives they would only teach the network to avoid them.
         """
         settings = self.settings
         config = self.net.config
-        first_places = interactions.offsets[:-1][interactions.lengths > 0]
         counts = count(interactions.items, config.n_items)
-        counts -= count(interactions.items[first_places], config.n_items)
+        counts -= count(interactions.items[~interactions.is_target], config.n_items)
         items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
         return NegativeSampler(
             counts, settings.n_negatives, settings.negative_sampling, self.rng, self.n_groups, items
@@ -508,6 +519,8 @@ def hold_out(
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Interactions]:
     """Hold out the last event of users with at least three events, who are drawn at random.
 
+    Events of weight 0 are not held out.
+
     Parameters
     ----------
     interactions : Interactions
@@ -528,6 +541,7 @@ def hold_out(
         If no user has three events.
     """
     users = np.flatnonzero(interactions.lengths >= MIN_VALIDATION_EVENTS)
+    users = users[interactions.is_target[interactions.offsets[users + 1] - 1]]
     if not len(users):
         warn(
             "early_stopping=True holds out the last interaction of users with at least three "

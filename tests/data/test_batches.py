@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from skmind.data.batches import BATCHES_PER_SORT, BatchSampler
 from skmind.data.interactions import Interactions
+from skmind.data.ties import find_ties
 
 SEEDS = pytest.mark.parametrize("seed", range(5))
 
@@ -224,7 +227,8 @@ def test_a_batch_is_as_wide_as_its_longest_chunk_and_padded(seed, max_history):
 
 def test_dtypes_of_a_batch():
     batch = next(iter(sampler(random_interactions(0))))
-    assert [array.dtype for array in batch] == [np.int32, np.int32, int, int, int]
+    assert [array.dtype for array in batch[:5]] == [np.int32, np.int32, int, int, int]
+    assert batch.weights is None
 
 
 @SEEDS
@@ -286,6 +290,66 @@ def test_any_chunk_may_come_first():
     assert len(users) > 3 * BATCHES_PER_SORT
     firsts = {int(next(iter(batches)).users[0]) for _ in range(900)}
     assert firsts == {*users.tolist()}
+
+
+# ------------------------------------------------------------------ weights
+
+
+def weighted(seed):
+    """Return a log with weights, a third of them 0, and the weight of each item."""
+    log = random_interactions(seed)
+    rng = np.random.default_rng(seed)
+    weights = (rng.random(len(log.items)) * (rng.random(len(log.items)) < 0.7)).astype(np.float32)
+    return replace(log, weights=weights), dict(zip(log.items.tolist(), weights, strict=True))
+
+
+@SEEDS
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("in_row_order", [True, False])
+def test_events_of_weight_0_are_in_histories_but_no_targets(seed, horizon, in_row_order):
+    log, weight_of = weighted(seed)
+    untimed = replace(log, times=None)
+    ties = None if in_row_order else find_ties(untimed)
+    batches = list(sampler(log, horizon=horizon, seed=seed, ties=ties))
+    targets = np.concatenate([batch.targets.ravel() for batch in batches])
+    weights = np.concatenate([batch.weights.ravel() for batch in batches])
+    assert weights.dtype == np.float32
+    assert ((targets == -1) == (weights == 0)).all()
+    is_target = targets >= 0
+    given = np.array([weight_of[target] for target in targets[is_target].tolist()])
+    assert (given > 0).all()
+    n_samples = sum(int(batch.lengths.sum()) for batch in batches)
+    total = log.weights[log.is_target].sum()
+    np.testing.assert_allclose(weights[is_target], given * n_samples / total, rtol=1e-5)
+    seen = {item for batch in batches for item in batch.history.ravel().tolist()}
+    assert any(weight_of[item] == 0 for item in seen - {-1})
+    if horizon == 1 and in_row_order:
+        assert sorted(targets[is_target]) == sorted(log.items[log.is_target])
+        assert weights.sum() / n_samples == pytest.approx(1)
+
+
+@SEEDS
+def test_weights_do_not_change_what_is_drawn(seed):
+    log = random_interactions(seed)
+    rng = np.random.default_rng(seed)
+    weights = rng.random(len(log.items)).astype(np.float32)
+    for horizon in (1, 3):
+        plain = list(sampler(log, horizon=horizon))
+        found = list(sampler(replace(log, weights=weights), horizon=horizon))
+        assert len(found) == len(plain)
+        for mine, theirs in zip(found, plain, strict=True):
+            for array, other in zip(mine[:5], theirs[:5], strict=True):
+                np.testing.assert_array_equal(array, other)
+
+
+def test_users_without_a_target_are_left_out():
+    log = Interactions(np.arange(6, dtype=np.int32), np.array([0, 3, 6]))
+    weights = np.array([5, 0, 0, 0, 2, 2], dtype=np.float32)
+    batches = sampler(replace(log, weights=weights), samples_per_epoch=1)
+    assert batches.n_samples == 1
+    assert {user for _ in range(20) for batch in batches for user in batch.users} == {1}
+    nobody = sampler(replace(log, weights=np.zeros(6, dtype=np.float32)))
+    assert (nobody.n_samples, list(nobody)) == (0, [])
 
 
 # ------------------------------------------------------------------ randomness and edges

@@ -98,6 +98,7 @@ def plain_loss(
     offsets,
     hits,
     temperature,
+    weights=1.0,
 ):
     """Return the same loss, written as a sum of exponentials for autograd."""
     K, B = log_weights.shape
@@ -111,7 +112,7 @@ def plain_loss(
     terms = torch.exp(products / temperature + offsets[:, None]) * is_kept.view(products.shape)
     positive = target_terms.sum(0)
     negative = (terms.sum(2) * log_weights.exp()).sum(0)
-    return -torch.log(positive / (positive + negative)).mean()
+    return -(weights * torch.log(positive / (positive + negative))).mean()
 
 
 def gradients(loss, given):
@@ -130,6 +131,20 @@ def test_the_mixture_loss_equals_a_plain_one_with_its_gradient(K, N):
         ):
             torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
             assert mine.any()
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_weights_multiply_the_losses_of_the_targets(K):
+    given = problem(K=K, N=12)
+    B = given["log_weights"].shape[1]
+    weights = torch.arange(B, dtype=given["items"].dtype)
+    loss = MixtureLoss.apply(*given.values(), weights)
+    expected = plain_loss(**given, weights=weights)
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
+    for mine, theirs in zip(gradients(loss, given), gradients(expected, given), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+    ones = MixtureLoss.apply(*given.values(), torch.ones_like(weights))
+    torch.testing.assert_close(ones, MixtureLoss.apply(*given.values()), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("K", [1, 3])

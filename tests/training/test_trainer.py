@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -585,6 +586,14 @@ def test_the_correction_counts_targets_only(negative_sampling):
         assert mass[5] / n_draws == pytest.approx(1, abs=0.5)
 
 
+def test_negatives_are_as_frequent_as_targets_with_a_weight():
+    data = lists([0, 1, 2], [3, 1, 2, 4])
+    data = replace(data, weights=np.array([1, 0, 2, 0, 2, 0, 1], dtype=np.float32))
+    one = trainer(network(6), negative_sampling="popularity", n_negatives=2)
+    sampler = one.negative_sampler(data)
+    assert (sampler._share * 3).round(6).tolist() == [0, 1, 1, 0, 1, 0]
+
+
 @pytest.mark.parametrize(("attention", "groups"), [(None, K), ("hard", 1), (2.0, 1)])
 def test_negatives_are_dealt_to_the_interests_of_a_mixture(attention, groups):
     one = trainer(label_attention=attention, n_negatives=31)
@@ -801,6 +810,39 @@ def test_held_out_events_are_never_trained_on(monkeypatch, fraction):
     others = np.setdiff1d(np.arange(5, 65), users)
     assert np.isin(100 + others, trained).all()
     assert np.isin([101, 102], trained).all()
+
+
+def test_events_of_weight_0_are_not_held_out():
+    data = lists(*([user, 50, 60 + user] for user in range(20)))
+    weights = np.ones(60, dtype=np.float32)
+    weights[2::6] = 0  # the last events of every other user
+    weighted = replace(data, weights=weights)
+    (users, targets), rest = hold_out(weighted, 0.999, np.random.default_rng(0))
+    assert users.tolist() == list(range(1, 20, 2))
+    assert targets.tolist() == list(range(61, 80, 2))
+    assert len(rest.weights) == len(rest.items) == 50
+    nobody = replace(data, weights=np.zeros(60, dtype=np.float32))
+    with pytest.warns(NothingToScoreWarning, match="early_stopping=True holds out"):
+        assert hold_out(nobody, 0.5, np.random.default_rng(0))[0] is None
+
+
+def test_the_loss_is_weighted_by_the_mean_of_all_samples():
+    """One batch of two users: a target of weight 3, one of weight 1, and one of weight 0."""
+    data = lists([0, 1], [2, 3, 4])
+    data = replace(data, weights=np.array([9, 3, 9, 1, 0], dtype=np.float32))
+    one = trainer(network(6), item_dropout=0.0, batch_size=9)
+    sampler = one.negative_sampler(data)
+    (batch,) = one.batch_sampler(data)
+    losses = []
+    for user, position in ((0, 0), (1, 1)):
+        row = int(np.flatnonzero(batch.users == user)[0])
+        targets = np.full_like(batch.targets, -1)
+        targets[row, position] = batch.targets[row, position]
+        weights = np.full_like(batch.weights, 3)  # of 3 samples, so that the mean is the loss
+        single = batch._replace(targets=targets, weights=weights)
+        losses.append(one._loss(single, sampler).item())
+    expected = (3 * losses[0] + 1 * losses[1]) / 4
+    assert one._loss(batch, sampler).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_too_short_histories_can_not_stop_early():
