@@ -298,7 +298,7 @@ def test_temporal_split_too_few_rows(n_rows, test_size):
 @pytest.mark.parametrize("times", [[1] * 10, [1, 2, 3, 4, 5, 6, 7, 8, 8, 8], [1] * 8 + [2, 3]])
 def test_temporal_split_too_many_equal_times(times):
     X = pd.DataFrame({"timestamp": times})
-    message = r"share the same time for n_splits=3 .* start at \[.*\] and .* at 1.* lower n_splits"
+    message = (
         r"share the same time for n_splits=3 .* start at \[.*\] and .* rows at 1.* lower n_splits"
     )
     with pytest.raises(InvalidInputError, match=message):

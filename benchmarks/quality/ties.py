@@ -1,4 +1,4 @@
-"""Tables without exact times: does the order of the rows change what is learned?
+"""Compare orders of rows in tables without exact times.
 
     python benchmarks/quality/ties.py --data DIR
 
