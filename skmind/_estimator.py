@@ -261,6 +261,10 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     True
     """
 
+    # What scikit-learn's metadata routing may pass; `fit` says why it is not in the signature.
+    __metadata_request__fit: ClassVar[dict] = {"sample_weight": None}
+    __metadata_request__partial_fit: ClassVar[dict] = {"sample_weight": None}
+
     _parameter_constraints: ClassVar[dict] = {
         "user_col": [str, Integral],
         "item_col": [str, Integral],
@@ -409,7 +413,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         *,
         users: Any = None,
         items: Any = None,
-        sample_weight: Any = None,
+        **weights: Any,
     ) -> Self:
         """Learn item vectors and keep the history of every user.
 
@@ -430,15 +434,15 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             vectors (embeddings): the same as one float column per number. Ids that occur only in
             such a table are known too: their features make these items recommendable, and give
             these users recommendations.
-        sample_weight : array of shape (n_interactions,) or None
+        **weights : ``sample_weight``, array of shape (n_interactions,) or None
             Weight of each row as a target of training, instead of ``weight_col``. The loss is the
             sum of weight times loss of the targets, divided by the mean weight and the number of
             samples: only ratios of weights matter, and ``learning_rate`` means the same. A row of
-            weight 0 stays in the history and in `item_counts_`, but is no target. So a weight is
-            neither a number of repeated rows, which the history would have too, nor is a row of
-            weight 0 like one that is left out: scikit-learn's
-            ``check_sample_weight_equivalence_on_dense_data`` does not hold. Early stopping holds
-            out no row of weight 0, and weights what it holds out equally.
+            weight 0 stays in the history and in `item_counts_`, but is not a target. Early stopping
+            holds out no row of weight 0, and weights the rows that it holds out equally.
+            ``sample_weight`` is not in the signature, because scikit-learn expects of estimators
+            with such a parameter that a weight is a number of repeated rows, and that 0 removes a
+            row from the history too.
 
         Returns
         -------
@@ -481,6 +485,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ExactSearchWarning
             If the index is approximate and not faster than exact search; see ``search_k``.
         """
+        sample_weight = _sample_weight(weights, "fit")
         self._validate_params()
         tasks = FitTasks(self, "fit", self.max_epochs, X, y)
         with self._all_or_nothing():
@@ -629,8 +634,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         *,
         users: Any = None,
         items: Any = None,
-        sample_weight: Any = None,
         n_epochs: int = 1,
+        **weights: Any,
     ) -> Self:
         """Learn from new interactions, users and items; known ids keep their codes.
 
@@ -654,7 +659,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         users, items : frame or None
             Features, as in `fit`, with the same columns. A row replaces the known features of its
             id. New categories are learned.
-        sample_weight : array of shape (n_interactions,) or None
+        **weights : ``sample_weight``, array of shape (n_interactions,) or None
             Weights of the rows of ``X``, as in `fit`. The model does not keep weights: earlier
             interactions that are learned again have the mean weight of the rows of ``X``.
         n_epochs : int, default=1
@@ -682,9 +687,10 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         IgnoredDataWarning
             If a feature table has columns that `fit` has not seen.
         """
+        sample_weight = _sample_weight(weights, "partial_fit")
         check_count(n_epochs, "n_epochs")
         if not hasattr(self, "items_"):
-            return self.fit(X, users=users, items=items, sample_weight=sample_weight)
+            return self.fit(X, users=users, items=items, **weights)
         self._validate_params()
         tasks = FitTasks(self, "partial_fit", n_epochs, X, y)
         with self._all_or_nothing():
@@ -863,3 +869,11 @@ def _entropy(random_state: Any) -> int:
     if random_state is None:
         return secrets.randbits(128)
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _sample_weight(weights: dict[str, Any], method: str) -> Any:
+    """Return ``sample_weight``, the only keyword argument that is not in the signature."""
+    unknown = sorted(weights.keys() - {"sample_weight"})
+    if unknown:
+        raise TypeError(f"{method}() got an unexpected keyword argument {unknown[0]!r}")
+    return weights.get("sample_weight")

@@ -1592,3 +1592,9 @@ def test_a_checkpoint_is_of_its_weights(X, weights, tmp_path, monkeypatch):
             weighted(X, weights, checkpoint_dir=tmp_path)
     assert_same_fit(weighted(X, weights[::-1], checkpoint_dir=tmp_path), weighted(X, weights[::-1]))
     assert_same_fit(weighted(X, weights, checkpoint_dir=tmp_path), weighted(X, weights))
+
+
+def test_another_keyword_of_fit_is_refused(X):
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(TypeError, match=rf"{method}\(\) got an unexpected .* 'weight'"):
+            getattr(MINDRecommender(), method)(X, weight=1)
