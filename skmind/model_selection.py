@@ -23,7 +23,7 @@ from sklearn.utils import check_random_state
 
 from ._checks import check_count
 from .data.formats import as_table, check_columns, check_log
-from .data.tables import id_array, is_frame, is_unnamed, take_column, time_array
+from .data.tables import check_exact, id_array, is_frame, is_unnamed, take_column, time_array
 from .exceptions import InvalidInputError
 
 __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]
@@ -573,7 +573,9 @@ def _clipped(numbers: list, ticks: np.ndarray) -> np.ndarray:
 def _read_users(X: Any, user_col: Hashable) -> tuple[np.ndarray, np.ndarray]:
     """Return the user code of each row, by first appearance, and the number of rows per user."""
     column = 0 if _is_array(X) and user_col == _DEFAULT_USER_COL else user_col
-    ids = id_array(take_column(X, column, "user_col"), f"column {column!r}")
+    name = f"column {column!r}"
+    ids = id_array(take_column(X, column, "user_col"), name)
+    check_exact(ids, name)
     users, _ = pd.factorize(ids)
     return users, np.bincount(users)
 

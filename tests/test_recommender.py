@@ -683,3 +683,15 @@ def test_features_of_any_float():
         other = table.astype({"x": dtype}).assign(many=cells)
         rec = tiny(tables={"items": other})
         np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+@pytest.mark.parametrize(("dtype", "base"), [("float64", 2**60), ("float32", 2**24)])
+def test_floats_that_may_have_been_several_ids_are_refused_by_fit(column, dtype, base):
+    X = LOG.assign(**{column: (LOG[column] + base).astype(dtype)})
+    with pytest.raises(InvalidInputError, match=f"column '{column}' has the float .* to int64"):
+        MINDRecommender(**TINY).fit(X)
+    if column == "user_id":
+        for splitter in (LeaveLastOut(), UserKFold(2)):
+            with pytest.raises(InvalidInputError, match="'user_id' has the float .* to int64"):
+                next(splitter.split(X))

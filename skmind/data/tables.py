@@ -232,6 +232,7 @@ def id_parts(X: Any, column: Any, parameter: str) -> Iterator[tuple[np.ndarray, 
         ids = distinct
         if not isinstance(part, np.ndarray):
             ids = scalar_array(pd.Series(distinct, dtype=distinct.dtype), name, "id")
+        check_exact(ids, name)
         # The code -1 stands for a missing id, and as an index it selects the appended True.
         missing.add(np.append(_is_missing(ids), True)[codes])
         if not missing.n_missing:
@@ -304,6 +305,37 @@ def id_kind(values: np.ndarray) -> str:
     return {"string": "text", "mixed-integer": "mixed"}.get(kind, kind)
 
 
+def check_exact(ids: np.ndarray, name: str) -> None:
+    """Raise if an id is so large a float that several integer ids may have become this one.
+
+    Parameters
+    ----------
+    ids : ndarray
+    name : str
+        What they are, for the message.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if ids.dtype.kind != "f":
+        return
+    limit = _exact_limit(ids.dtype)
+    large = ids[np.isfinite(ids) & (np.abs(ids) >= limit)][:1].tolist()
+    if large:
+        raise InvalidInputError(
+            f"{name} has the float {large[0]!r}: from {limit} on, a float stands for several "
+            "integers, so different ids may have become one. Convert the ids to int64 or text "
+            "before they are floats: missing values make integers floats, unless the dtype is "
+            "'Int64'"
+        )
+
+
+def _exact_limit(dtype: np.dtype) -> int:
+    """Return the integer from which on a float of this type stands for several integers."""
+    return 2 ** (np.finfo(dtype).nmant + 1)
+
+
 def check_comparable(
     ids: np.ndarray, others: np.ndarray, name: str, other_name: str, noun: str = ""
 ) -> None:
@@ -330,7 +362,7 @@ def check_comparable(
         floats = ids if kind == "float" else others
         limit = MAX_EXACT_FLOAT
         if floats.dtype.kind == "f":
-            limit = 2 ** (np.finfo(floats.dtype).nmant + 1)
+            limit = _exact_limit(floats.dtype)
         large = numbers[(numbers >= limit) | (numbers <= -limit)][:1].tolist()
         if large:
             other_kind = "integers" if kind == "float" else "floats"

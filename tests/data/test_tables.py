@@ -365,7 +365,7 @@ def test_small_and_long_floats_are_exact_or_refused(make):
         return pd.Index(next(id_parts(table, "x", "user_col"))[1]).to_numpy()
 
     assert read(np.array([3, 2047], np.float16)).dtype == np.float32
-    assert read(np.array([3, 2**62], np.longdouble)).dtype == np.float64
+    assert read(np.array([3, 2**52], np.longdouble)).dtype == np.float64
     with pytest.raises(InvalidInputError, match="'x' has the float16 .*2048.* stands for several"):
         read(np.array([3, 2048], np.float16))
     with pytest.raises(
