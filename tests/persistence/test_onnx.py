@@ -93,7 +93,7 @@ def movielens(tmp_path_factory):
         data = fetch_movielens("100k", data_home=home, download_if_missing=False).interactions
     except DatasetUnavailableError:
         pytest.skip("MovieLens 100K is neither in $SKMIND_DATA nor in shared/data by the project")
-    rec = MINDRecommender(max_epochs=1, random_state=0).fit(data)
+    rec = MINDRecommender(tie_order="rows", max_epochs=1, random_state=0).fit(data)
     return exported(rec, data, tmp_path_factory.mktemp("onnx") / "movielens")
 
 
