@@ -18,6 +18,7 @@ MAX_SLOTS_PER_ID = 4  # in a look-up table of integer ids; above, a hash table i
 _NUMBER_KINDS = {"integer", "floating", "mixed-integer-float", "decimal"}
 _INTEGERS = (int, np.integer)
 _FLOATS = (float, np.floating)
+END_OF_INTEGERS = 2.0**64  # larger floats were no 64-bit integers
 MAX_EXACT_FLOAT = 2**53  # a float64 stands for one integer below this, and for several above it
 _ADVICE_IF_MISSING = {
     "ids": "drop these rows or give them an id",
@@ -321,7 +322,8 @@ def check_exact(ids: np.ndarray, name: str) -> None:
     if ids.dtype.kind != "f":
         return
     limit = _exact_limit(ids.dtype)
-    large = ids[np.isfinite(ids) & (np.abs(ids) >= limit)][:1].tolist()
+    sizes = np.abs(ids)
+    large = ids[(sizes >= limit) & (sizes < END_OF_INTEGERS)][:1].tolist()
     if large:
         raise InvalidInputError(
             f"{name} has the float {large[0]!r}: from {limit} on, a float stands for several "
