@@ -15,11 +15,10 @@ from .._checks import warn
 from ..exceptions import FeatureTypeWarning, IgnoredDataWarning, InvalidInputError
 from .feature_types import first_value, warn_of_lists, warn_of_values
 from .ragged import pair_keys
-from .tables import factorize, id_kind, join_scalars, scalar_array, valid_text
+from .tables import MAX_EXACT_FLOAT, factorize, id_kind, join_scalars, scalar_array, valid_text
 
 MAX_NUMBER = 1e20  # beside larger numbers in a column, all others are equal
 MAX_STANDARDISED = 1e9  # the network multiplies up to four of them, and float32 ends at 3e38
-MAX_EXACT_FLOAT = 2.0**53  # larger floats may stand for several integers
 _SETS = set | frozenset
 
 
