@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from inspect import signature
@@ -23,7 +23,8 @@ from ._recommender import RESULT_COLUMNS, FittedRecommender
 from .data.extend import append, grow
 from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
-from .data.prepare import Prepared, Schema, prepare, result_name
+from .data.prepare import Prepared, Schema, fitted_schema, prepare, result_name
+from .data.tables import is_frame
 from .data.ties import TIE_ORDERS
 from .data.weights import check_aligned, read_weights
 from .exceptions import InvalidInputError, NothingToLearnWarning
@@ -429,8 +430,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             Ignored.
         users, items : frame or None
             Features keyed by ``user_col`` and ``item_col``, one row per id. Text, category, bool
-            and integer columns are categories, float columns are numbers, and cells with lists hold
-            several categories at once. Lists or arrays of floats, all of the same length, are
+            and integer columns are categories, columns of floats or Decimals are numbers, and cells
+            with lists hold several categories at once. Lists or arrays of floats, all of the same
+            length, are
             vectors (embeddings): the same as one float column per number. Ids that occur only in
             such a table are known too: their features make these items recommendable, and give
             these users recommendations.
@@ -479,7 +481,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             If a feature column of categories probably holds dates, numbers, joined lists or free
             text, in tables of 50 rows and more.
         TiedTimesWarning
-            If there are no times, or the rows of events with equal times look sorted by item.
+            If there are no times, if the rows of events with equal times look sorted by item, or if
+            equal times are floats so large that different times may have become one.
         SkmindWarning
             If an id is there both as text and as a number.
         ExactSearchWarning
@@ -524,6 +527,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             min_item_count=self.min_item_count,
             weights=weights,
         )
+        schema = fitted_schema(X, schema, prepared.interactions.times)
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, previous)
@@ -675,8 +679,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         Raises
         ------
         InvalidInputError
-            As in `fit`, and if the times are dates but were numbers in `fit`. The estimator does
-            not change.
+            As in `fit`, and if the times are of another kind than in `fit`: numbers, dates, or
+            dates with a time zone. The estimator does not change.
         IdTypeError
             If ids are of another kind than in `fit`.
 
@@ -795,14 +799,12 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
                 f"{result_name(self.user_col, 'user_id')!r} in results, where positions are named "
                 "'user_id' and 'item_id'; name both columns"
             )
-        user_features = None if self.user_features is None else tuple(self.user_features)
-        item_features = None if self.item_features is None else tuple(self.item_features)
         return Schema(
             self.user_col,
             self.item_col,
             self.time_col,
-            user_features,
-            item_features,
+            _feature_names(self.user_features, "user_features"),
+            _feature_names(self.item_features, "item_features"),
             self.tie_order,
             self.weight_col,
         )
@@ -843,6 +845,24 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         start["begin_epoch"] = lambda epoch: tasks.begin_epoch(epoch, attributes)
         trainer = Trainer(net, model.profile_rows(users), settings, rng, **start)
         return trainer.fit(interactions), trainer.moments()
+
+
+def _feature_names(names: Any, parameter: str) -> tuple | None:
+    """Return the names of feature columns; None for all columns of the feature table."""
+    if names is None:
+        return None
+    if is_frame(names):
+        raise InvalidInputError(
+            f"{parameter} is a {type(names).__name__}, but must be a list of names of columns; "
+            f"pass the table to fit: {parameter.partition('_')[0]}s="
+        )
+    for name in names:
+        if not isinstance(name, Hashable):
+            raise InvalidInputError(
+                f"{parameter} has {name!r} of type {type(name).__name__}; give the names of "
+                "columns as text, or integers as positions in an array"
+            )
+    return tuple(names)
 
 
 def _check_memory(config: NetConfig) -> None:

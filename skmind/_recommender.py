@@ -27,7 +27,7 @@ from .data.ragged import Ragged
 from .data.scoring_task import scoring_task
 from .data.tables import (
     MAX_EXACT_FLOAT,
-    check_unique_names,
+    check_names,
     column_names,
     id_array,
     is_frame,
@@ -160,16 +160,26 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if names and not len(X):
             raise InvalidInputError("the table of interactions has no rows; pass at least one")
         if reset:
-            check_unique_names(names)
+            check_names(names)
         if reset or is_unnamed(X) or _has_positions(self._model.schema, names):
             named = X.head() if isinstance(X, ParquetTable) else X
             validate_data(self, named, skip_check_array=True, reset=reset)
         return X
 
     def _check_positions(self, X: Any) -> None:
-        """Raise if ``fit`` had named columns that are elsewhere than those of ``X`` are read."""
+        """Raise if ``X``, without names, has other columns than ``fit``, or in another order."""
+        if np.ndim(X) != 2:
+            return
+        if X.shape[1] != self.n_features_in_:
+            # scikit-learn's checks look for the first part.
+            raise InvalidInputError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input: columns without names are read by "
+                "position, so give all columns of fit in their order, or a DataFrame with the "
+                "names of the columns that are used"
+            )
         names = getattr(self, "feature_names_in_", None)
-        if names is None or np.ndim(X) != 2 or X.shape[1] != len(names):
+        if names is None:
             return
         schema = self._model.schema
         read = schema.for_table(X)[:3]

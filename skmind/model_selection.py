@@ -22,8 +22,16 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from ._checks import check_count
-from .data.formats import as_table, check_columns, check_log
-from .data.tables import check_exact, id_array, is_frame, is_unnamed, take_column, time_array
+from .data.formats import as_table, check_columns, check_in_memory, check_log
+from .data.tables import (
+    check_exact,
+    id_array,
+    is_frame,
+    is_unnamed,
+    take_column,
+    time_array,
+    time_kind,
+)
 from .exceptions import InvalidInputError
 
 __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]
@@ -45,13 +53,21 @@ class _InteractionSplitter(BaseCrossValidator):
 
         Parameters
         ----------
-        X, y, groups : object, default=None
+        X : frame, array of shape (n_rows, n_columns), list of rows or None
+            A search passes the table of which it takes the rows of each split.
+        y, groups : object, default=None
             Ignored.
 
         Returns
         -------
         int
+
+        Raises
+        ------
+        InvalidInputError
+            If ``X`` is a path or another table of which scikit-learn can't take rows.
         """
+        check_in_memory(X)
         return self.n_splits
 
     def _read_table(self, X: Any) -> Any:
@@ -219,8 +235,8 @@ class TemporalSplit(_InteractionSplitter):
         everything from ``test_start`` on.
     test_start : date, number or None, default=None
         The moment at which the first window begins; a row at this time is in it. Dates may be
-        anything that ``pandas.Timestamp`` takes, but text must begin with the year; without a time
-        zone they are in UTC, as the times are. A window is then one length of time from its
+        anything that ``pandas.Timestamp`` takes, but text must begin with the year; they have a
+        time zone if the times have one. A window is then one length of time from its
         beginning, its end excluded. More than one window needs a ``test_size``, which can't be a
         share.
     gap : int, float, Timedelta, timedelta or timedelta64, default=0
@@ -325,6 +341,7 @@ class TemporalSplit(_InteractionSplitter):
         """
         X = self._read_table(X)
         times = _read_times(X, self.time_col)
+        kind = _kind_of_times(X, self.time_col, times)
         if not len(times) and not _is_share(self.test_size):
             raise InvalidInputError("the table has no rows; give at least two")
         is_date = times.dtype.kind == "M"
@@ -338,7 +355,7 @@ class TemporalSplit(_InteractionSplitter):
             if self.test_size is not None:
                 length = _length_in_ticks(self.test_size, times, "test_size")
             if self.test_start is not None:
-                first = _moment_in_ticks(self.test_start, times)
+                first = _moment_in_ticks(self.test_start, kind)
                 n_bounds = 1 if length is None else self.n_splits + 1
                 bounds = [first + (length or 0) * number for number in range(n_bounds)]
             else:
@@ -526,16 +543,22 @@ def _length_in_ticks(value: Any, times: np.ndarray, name: str) -> Any:
     return _as_number(value)
 
 
-def _moment_in_ticks(test_start: Any, times: np.ndarray) -> Any:
+def _moment_in_ticks(test_start: Any, kind: str) -> Any:
     """Return ``test_start`` as a number, of nanoseconds since 1970 if the times are dates.
+
+    Parameters
+    ----------
+    test_start : date or number
+    kind : {"numbers", "dates", "zoned dates"}
+        What the times are.
 
     Raises
     ------
     InvalidInputError
-        If it is no moment, or a date where the times are numbers, or the other way round.
+        If it is no moment, or of another kind than the times.
     """
     is_number = _is_number(test_start)
-    if times.dtype.kind != "M":
+    if kind == "numbers":
         if not is_number or not abs(test_start) < np.inf:
             raise InvalidInputError(
                 f"test_start={test_start!r} must be a number, as the times are; or convert the "
@@ -547,11 +570,22 @@ def _moment_in_ticks(test_start: Any, times: np.ndarray) -> Any:
     moment = pd.NaT
     if not is_number and not is_unclear:
         with suppress(TypeError, ValueError):
-            moment = pd.to_datetime(pd.Timestamp(test_start), utc=True).as_unit("ns")
+            moment = pd.Timestamp(test_start).as_unit("ns")
     if pd.isna(moment):
         raise InvalidInputError(
             f"test_start={test_start!r} must be a date, as the times are, such as '2024-12-31' or "
             "pandas.Timestamp('2024-12-31 18:00')"
+        )
+    if moment.tzinfo is None and kind == "zoned dates":
+        raise InvalidInputError(
+            f"test_start={test_start!r} has no time zone, but the times have one; give it the zone "
+            f"that it is meant in, such as pandas.Timestamp('{moment}').tz_localize('UTC')"
+        )
+    if moment.tzinfo is not None and kind == "dates":
+        raise InvalidInputError(
+            f"test_start={test_start!r} has a time zone, but the times have none; convert it to "
+            "the zone in which they were recorded, and drop it, such as "
+            f"pandas.Timestamp('{moment}').tz_convert('UTC').tz_localize(None)"
         )
     return moment.value
 
@@ -582,12 +616,23 @@ def _read_users(X: Any, user_col: Hashable) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_times(X: Any, time_col: Hashable | None) -> np.ndarray:
     """Return the time of each row; the row number if there is no time column."""
-    column = time_col
-    if _is_array(X) and time_col == _DEFAULT_TIME_COL:
-        column = 2 if X.shape[1] > 2 else None
+    column = _time_column(X, time_col)
     if column is None:
         return np.arange(len(X))
     return time_array(take_column(X, column, "time_col"), f"column {column!r}")
+
+
+def _kind_of_times(X: Any, time_col: Hashable | None, times: np.ndarray) -> str:
+    """Return the kind of what `_read_times` returned, as `time_kind`."""
+    column = _time_column(X, time_col)
+    return "numbers" if column is None else time_kind(X, column, "time_col", times)
+
+
+def _time_column(X: Any, time_col: Hashable | None) -> Any:
+    """Return the column of the times; in an array, the default name means the third one."""
+    if _is_array(X) and time_col == _DEFAULT_TIME_COL:
+        return 2 if X.shape[1] > 2 else None
+    return time_col
 
 
 def _is_array(X: Any) -> bool:

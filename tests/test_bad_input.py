@@ -8,6 +8,7 @@ import copy
 import os
 import re
 import warnings
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ from skmind.exceptions import (
     SkmindError,
     UnknownIdError,
 )
+from skmind.model_selection import LeaveLastOut
+from skmind.scoring import compare
 
 SMALL = {
     "n_interests": 2,
@@ -131,6 +134,7 @@ def check_error(models, row):
 # ------------------------------------------------------------------ fit
 
 MISSING_COLUMN = r"no column '{0}'; it has \[.*'.*\]. Rename the column or set {1}_col= to one of"
+FITTED_COLUMN = r"no column '{0}'; it has \[.*\]. Rename .* or fit again with {1}_col= set to"
 NO_ID = "column '{}' has 1 missing or infinite ids, the first in row 3; drop these rows or give"
 NO_TIME = "column 'timestamp' has 1 missing or infinite times, .* row 3; drop .* time_col=None to"
 NO_SCALAR = "column '{}' has the .*{} of type {}, but .* must be a string, number or date.*; join"
@@ -223,7 +227,7 @@ FIT = {
         *fit(X.assign(timestamp="2020-01-31")),
         TEXT_TIME.format("string", "'2020-01-31'"),
     ),
-    "times as flags": (*fit(X.assign(timestamp=True)), TEXT_TIME.format("boolean", ".*True.*")),
+    "times as flags": (*fit(X.assign(timestamp=True)), "of type boolean.*True.*; set time_col= to"),
     "times far away": (
         *fit(
             X.assign(timestamp=np.array(["2020-01-01"] * (len(X) - 1) + ["9999-01-01"], "M8[s]")),
@@ -246,6 +250,7 @@ FIT = {
     ),
     # not a table
     "None": (*fit(None), NO_TABLE.format("scalar"), ValueError),
+    "rows of a path": (*fit(list("a/b.parquet")), "X is a list of characters .*read_parquet"),
     "no path": (*fit("ratings.csv"), r"X='ratings.csv' can't be read as Parquet .* give the path"),
     "paths of nothing": (*fit(["a", "b"]), r"X=\['a', 'b'\] can't be read as Parquet"),
     "a dict": (*fit(X.to_dict("list")), r"is a dict; pass a DataFrame \(pandas.DataFrame\(X\)\)"),
@@ -339,6 +344,29 @@ FIT = {
         *fit(X, item_features=["color"]),
         "no column 'color'; it has .* set item_features= to one of these",
     ),
+    "item feature that is no name": (
+        *fit(X.to_numpy(), item_features=[["color"]]),
+        r"^item_features has \['color'\] of type list; give the names of columns as text, or",
+    ),
+    "item features as a table": (
+        *fit(X, item_features=ITEMS),
+        "^item_features is a DataFrame, but must be a list of names.* the table to fit: items=",
+    ),
+    "sparse cells": (
+        *fit(X, items=ITEMS.assign(price=[sparse.eye(1, 2).tocsr() for _ in range(24)])),
+        r"feature column 'price' has a csr_.* in a cell, but .*: cell.toarray\(\).ravel\(\)",
+        IdTypeError,
+    ),
+    "generators in cells": (
+        *fit(X, items=ITEMS.assign(price=[iter("ab") for _ in range(24)])),
+        r"feature column 'price' has a str\w*_iterator in a cell, but .*: list\(cell\)",
+        IdTypeError,
+    ),
+    "frames in cells": (
+        *fit(X, items=ITEMS.assign(price=pd.Series([ITEMS] * 24, dtype=object))),
+        "feature column 'price' has a DataFrame in a cell, but .*; give a column per value",
+        IdTypeError,
+    ),
     "user feature that is nowhere": (
         *fit(X, user_features=["color"]),
         "no column 'color'; it has .* set user_features= to one of these",
@@ -348,6 +376,13 @@ FIT = {
         *fit(pd.concat([X, X[["item_id"]]], axis=1)),
         "more than one column 'item_id'",
     ),
+    **{
+        f"unused column {name!r}": (
+            *fit(X.assign(z=1).rename(columns={"z": name})),
+            r"has the column .* of type \w+ beside names that are text; .*columns.astype\(str\)",
+        )
+        for name in (0, 1.5, None, ("a", 1))
+    },
     "unused column twice": (
         *fit(pd.concat([X, X[["item_id"]] * 2, X], axis=1).set_axis([*"abcdabe"], axis=1)),
         "more than one column 'a', 'b'",
@@ -378,6 +413,102 @@ FIT = {
         "device='gpu' is not supported; use 'auto', 'cpu', 'cuda' or 'cuda:1'",
     ),
 }
+
+
+MOMENTS = pd.to_datetime(X["timestamp"], unit="s")
+TIMES = {
+    "numbers": X,
+    "dates": X.assign(timestamp=MOMENTS),
+    "zoned dates": X.assign(timestamp=MOMENTS.dt.tz_localize("Asia/Tokyo")),
+}
+CONVERSIONS = {
+    ("numbers", "dates"): r"to_datetime\(X\['timestamp'\], unit='s'\)",
+    ("numbers", "zoned dates"): "unit='s', utc=True",
+    ("dates", "numbers"): r"\(X\['timestamp'\] - pandas.Timestamp\(0\)\) // pandas.Timedelta",
+    ("zoned dates", "numbers"): r"pandas.Timestamp\(0, tz='UTC'\)\) // pandas.Timedelta",
+    ("dates", "zoned dates"): r"X\['timestamp'\].dt.tz_localize",
+    ("zoned dates", "dates"): r"X\['timestamp'\].dt.tz_convert\('UTC'\).dt.tz_localize\(None",
+}
+CALLS = {
+    "partial_fit": MINDRecommender.partial_fit,
+    "add_interactions": MINDRecommender.add_interactions,
+    "score": MINDRecommender.score,
+    "target_ranks": MINDRecommender.target_ranks,
+    "recommend_from_history": MINDRecommender.recommend_from_history,
+    "interests_from_history": MINDRecommender.interests_from_history,
+    "transform": lambda rec, X: rec.set_params(transform_history="past").transform(X),
+    "compare": lambda rec, X: compare(rec, rec, X),
+}
+LIBRARIES = {
+    "pandas": lambda X: X,
+    "objects": lambda X: X.astype(object),
+    "polars": pl.from_pandas,
+    "pyarrow": pa.Table.from_pandas,
+}
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["fitted", "loaded"])
+def models_of_times(request, tmp_path_factory):
+    models = {}
+    for kind, table in TIMES.items():
+        models[kind] = MINDRecommender(**SMALL).fit(table)
+        if request.param:
+            path = tmp_path_factory.mktemp("times") / "model"
+            models[kind].save(path)
+            models[kind] = MINDRecommender.load(path)
+    return models
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_times_of_another_kind_than_in_fit(models_of_times, call):
+    for kind, fitted_kind in CONVERSIONS:
+        rec = copy.deepcopy(models_of_times[fitted_kind])
+        message = rf"^column 'timestamp' has {kind.removeprefix('zoned ')}.*, but the times of fit "
+        message += rf"were .*{CONVERSIONS[kind, fitted_kind]}"
+        for convert in LIBRARIES.values():
+            with pytest.raises(InvalidInputError, match=message):
+                call(rec, convert(TIMES[kind]))
+        if kind == "dates":
+            call(rec, TIMES[fitted_kind])
+
+
+TIMES_OF_TYPES = {
+    "timedelta64": (pd.to_timedelta(X["timestamp"], unit="s"), r"pandas.Timestamp.*total_seconds"),
+    "period": (MOMENTS.dt.to_period("h"), r"\.dt\.to_timestamp\(\)"),
+    "interval": (pd.cut(X["timestamp"], 5), r"pandas.IntervalIndex\(column\).left"),
+    "time": (MOMENTS.dt.time, "a time of day has no date; join both: pandas.to_datetime"),
+    "string": (MOMENTS.dt.strftime("%H:%M"), "a time of day has no date; join both"),
+    "decimal": (X["timestamp"].map(Decimal), r"convert it to int64 or float: .astype\('int64'\)"),
+    "bytes": (X["timestamp"].map(lambda t: b"2020"), r"decode it first: .str.decode\('utf-8'\)"),
+    "mixed-integer": ([1, "a"] + [2] * (N - 2), "pandas.to_numeric or pandas.to_datetime, so that"),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES_OF_TYPES)
+def test_times_that_are_neither_numbers_nor_dates(models, kind):
+    values, cure = TIMES_OF_TYPES[kind]
+    table = X.assign(timestamp=values)
+    message = f"^column 'timestamp' has values of type {kind}, such as .* or datetime; .*{cure}"
+    for read in (
+        MINDRecommender(**SMALL).fit,
+        models["ints"].score,
+        lambda X: list(LeaveLastOut().split(X)),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            read(table)
+
+
+@pytest.mark.parametrize("make", [pa.Table.from_pandas, pl.from_pandas], ids=["pyarrow", "polars"])
+def test_types_of_other_libraries_that_are_not_read(make):
+    with pytest.raises(InvalidInputError, match="column 'timestamp' has .*; convert|type dict"):
+        MINDRecommender(**SMALL).fit(make(X.assign(timestamp=pd.cut(X["timestamp"], 5))))
+
+
+def test_partial_fit_without_the_column_of_weights():
+    rec = MINDRecommender(**SMALL, weight_col="stars").fit(X.assign(stars=range(1, N + 1)))
+    message = FITTED_COLUMN.format("stars", "weight") + r".*same weight: X.assign\(stars=1\)"
+    row = Row(lambda rec: rec.partial_fit(X), InvalidInputError, message, "weights")
+    check_error({"weights": rec}, row)
 
 
 NO_TEXT = (
@@ -748,7 +879,7 @@ INVALID_CALLS = [
         for histories, got in (
             ([1, 2, 3], "1"),
             (["a", "b"], "'a'"),
-            ("ab", "'a'"),
+            ("ab", "'ab'"),
             (5, "5"),
             (None, "None"),
             ([None], "None"),
@@ -768,7 +899,7 @@ INVALID_CALLS = [
     Row(
         lambda rec: rec.recommend_from_history(X.drop(columns="timestamp")),
         InvalidInputError,
-        MISSING_COLUMN.format("timestamp", "time"),
+        FITTED_COLUMN.format("timestamp", "time") + ".* or fit with time_col=None",
     ),
     Row(
         lambda rec: rec.recommend_from_history(X.assign(timestamp="today")),
@@ -817,7 +948,7 @@ INVALID_CALLS = [
             (
                 X.drop(columns="user_id"),
                 InvalidInputError,
-                MISSING_COLUMN.format("user_id", "user"),
+                FITTED_COLUMN.format("user_id", "user"),
                 "ints",
             ),
             (REPEATED, InvalidInputError, "more than one column 'user_id'; it has", "ints"),

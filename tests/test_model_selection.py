@@ -389,6 +389,8 @@ def test_windows_of_time(arguments, tests, last):
             zoned = X.assign(
                 timestamp=X["timestamp"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
             )
+            if moments:
+                dated.test_start = dated.test_start.tz_localize("UTC")
             assert folds(dated, zoned) == expected
 
 
@@ -416,7 +418,14 @@ def test_windows_in_rows_without_times():
 def test_moments(moment):
     splitter = TemporalSplit(test_start=moment)
     assert splitter.get_n_splits() == 1
-    assert folds(splitter, as_dates([23, 24, 25])) == [([0], [1, 2])]
+    naive = as_dates([23, 24, 25])
+    zoned = naive.assign(timestamp=naive["timestamp"].dt.tz_localize("UTC"))
+    has_zone = pd.Timestamp(moment).tzinfo is not None
+    right, wrong = (zoned, naive) if has_zone else (naive, zoned)
+    assert folds(splitter, right) == [([0], [1, 2])]
+    message = "has a time zone, .*tz_convert" if has_zone else "has no time zone, .*tz_localize"
+    with pytest.raises(InvalidInputError, match=f"^test_start=.* {message}"):
+        splitter.split(wrong)
 
 
 DATES = as_dates(TIMES)

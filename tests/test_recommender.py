@@ -65,7 +65,7 @@ def test_past_refuses_dates_where_fit_saw_numbers(X):
     for known, asked in ((X, dated), (dated, X)):
         rec = MINDRecommender(**SMALL, transform_history="past").fit(known)
         rec.transform(known)
-        with pytest.raises(InvalidInputError, match="the times are of type .* but fit saw"):
+        with pytest.raises(InvalidInputError, match="'timestamp' has .* the times of fit were"):
             rec.transform(asked)
 
 

@@ -54,7 +54,7 @@ def warn_of_values(name: str, distinct: np.ndarray, n_values: int) -> None:
         advice = _advice_of_text(distinct[:SAMPLE_SIZE].tolist())
     if advice is None and len(distinct) >= NEAR_UNIQUE_SHARE * n_values:
         advice = "drop it, or convert it to numbers (embeddings of text, as lists of floats)"
-        if kind in ("integer", "decimal", "floating", "mixed-integer-float"):
+        if kind in ("integer", "floating", "mixed-integer-float"):
             advice = "convert it to float if it is an amount, and drop it if it is an id"
     if advice is not None:
         warn(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -12,10 +13,19 @@ import pandas as pd
 from scipy import sparse
 
 from .._checks import warn
-from ..exceptions import FeatureTypeWarning, IgnoredDataWarning, InvalidInputError
+from ..exceptions import FeatureTypeWarning, IdTypeError, IgnoredDataWarning, InvalidInputError
 from .feature_types import first_value, warn_of_lists, warn_of_values
 from .ragged import pair_keys
-from .tables import MAX_EXACT_FLOAT, factorize, id_kind, join_scalars, scalar_array, valid_text
+from .tables import (
+    MAX_EXACT_FLOAT,
+    check_exact,
+    factorize,
+    id_kind,
+    is_frame,
+    join_scalars,
+    scalar_array,
+    valid_text,
+)
 
 MAX_NUMBER = 1e20  # beside larger numbers in a column, all others are equal
 MAX_STANDARDISED = 1e9  # the network multiplies up to four of them, and float32 ends at 3e38
@@ -68,12 +78,12 @@ class Column(NamedTuple):
 class FeatureEncoder:
     """Encode columns of any type as groups of columns of a sparse matrix.
 
-    Object, text, category, bool and integer columns are categories, float columns are numbers, and
-    columns of lists have several categories per row. Lists of floats are vectors, which equal one
-    float column per number. A category is encoded as a 1 in the column of its value, ``m``
-    categories as 1/m each, and a number as its standardised value and a 1. Missing and unseen
-    values leave zeros, so that they add nothing to the mean over the features. True, 1 and 1.0 are
-    the same category.
+    Object, text, category, bool and integer columns are categories, columns of floats or Decimals
+    are numbers, and columns of lists have several categories per row. Lists of floats or Decimals
+    are vectors, which equal one float column per number. A category is encoded as a 1 in the column
+    of its value, ``m`` categories as 1/m each, and a number as its standardised value and a 1.
+    Missing and unseen values leave zeros, so that they add nothing to the mean over the features.
+    True, 1 and 1.0 are the same category.
 
     Parameters
     ----------
@@ -113,7 +123,7 @@ class FeatureEncoder:
         """
         features = []
         for name, (values, _) in columns.items():
-            feature = _fit_feature(name, values)
+            feature = _fit_feature(name, _readable(name, values))
             if feature.width:
                 features.append(feature)
             else:
@@ -151,7 +161,8 @@ class FeatureEncoder:
         features = []
         for feature in self.features:
             if feature.name in columns and not feature.is_numeric:
-                feature = _extend_vocabulary(feature, columns[feature.name].values)
+                values = _readable(feature.name, columns[feature.name].values)
+                feature = _extend_vocabulary(feature, values)
             features.append(feature)
         return FeatureEncoder(features)
 
@@ -289,6 +300,50 @@ def select_rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matri
     return selector @ matrix
 
 
+# ------------------------------------------------------------------ cells
+
+
+def _readable(name: str, column: pd.Series) -> pd.Series:
+    """Return a column with Decimals as floats.
+
+    Raises
+    ------
+    IdTypeError
+        If a cell is a sparse matrix, a frame or an iterator.
+    """
+    if str(column.dtype).startswith("decimal"):  # of Arrow
+        column = column.astype(object)
+    if column.dtype != object:
+        return column
+    types = set(map(type, column))
+    for cell_type in types:
+        cure = _cell_cure(cell_type)
+        if cure:
+            raise IdTypeError(
+                f"feature column {name!r} has a {cell_type.__name__} in a cell, but a cell must be "
+                f"a string, number or date, or a list of them; {cure}"
+            )
+    if any(issubclass(cell_type, Decimal) for cell_type in types):
+        return pd.Series(map(_without_decimal, column), index=column.index)
+    return column
+
+
+def _cell_cure(cell_type: type) -> str:
+    """Return how to convert cells of a type that is not read; "" for other types."""
+    if issubclass(cell_type, sparse.spmatrix | sparse.sparray):
+        return "convert each to an array: cell.toarray().ravel()"
+    if issubclass(cell_type, Iterator):
+        return "convert each to a list: list(cell)"
+    return "give a column per value" if is_frame(cell_type) else ""
+
+
+def _without_decimal(value: Any) -> Any:
+    """Return a Decimal as float, pandas.NA as nan, and other values unchanged."""
+    if isinstance(value, Decimal):
+        return float(value) if not value.is_nan() else np.nan
+    return np.nan if value is pd.NA else value
+
+
 # ------------------------------------------------------------------ learning
 
 
@@ -388,10 +443,11 @@ class _Block(NamedTuple):
 
 def _encode(feature: Feature, column: Column) -> _Block:
     """Return the entries of one feature, in the rows of the matrix."""
+    values = _readable(feature.name, column.values)
     if feature.is_numeric:
-        block = _encode_numbers(feature, column.values)
+        block = _encode_numbers(feature, values)
     else:
-        block = _encode_categories(feature, column.values)
+        block = _encode_categories(feature, values)
     rows = column.rows[block.rows]
     return block._replace(rows=rows).where(rows >= 0)
 
@@ -465,22 +521,23 @@ def _factorize(name: str, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         If floats stand for integers and are too large to be exact.
     """
     values = _present_values(name, column)
-    if values.dtype.kind == "f" and (np.abs(values) >= MAX_EXACT_FLOAT).any():
-        raise InvalidInputError(
-            f"feature column {name!r} has the category {np.abs(values).max():.0f} as a float, "
-            "which may stand for several integers; read the column as integers (Int64 in pandas)"
-        )
+    check_exact(values, f"feature column {name!r}")
     return factorize(_as_integers(values))
 
 
 def _as_integers(values: np.ndarray) -> np.ndarray:
-    """Return categories with bools as integers, and floats too if all of them are whole."""
+    """Return categories with bools as integers, and floats too if all of them are whole.
+
+    Decimals, which can be in lists and sets, are floats.
+    """
     if values.dtype.kind == "b":
         return values.astype(np.int64)
     if values.dtype.kind == "f":
         is_whole = (np.floor(values) == values) & (np.abs(values) < MAX_EXACT_FLOAT)
         return values.astype(np.int64) if is_whole.all() else values
     if values.dtype == object and pd.api.types.infer_dtype(values) != "string":
+        if any(isinstance(value, Decimal) for value in values):
+            return _as_integers(pd.Series(map(_without_decimal, values)).to_numpy())
         integers = np.empty(len(values), dtype=object)
         integers[:] = [int(x) if isinstance(x, bool | np.bool_) else x for x in values]
         return integers
@@ -597,9 +654,12 @@ def _has_floats(array: np.ndarray) -> bool:
 def _cell_array(cell: Any) -> np.ndarray:
     """Return a cell as an array; one of two dimensions stands for what can't be converted."""
     try:
-        return np.asarray(cell)
+        array = np.asarray(cell)
     except (RuntimeError, TypeError, ValueError):  # lists in a list, or a tensor with a gradient
         return np.empty((0, 0), dtype=object)
+    if array.ndim == 1 and array.dtype == object and any(isinstance(x, Decimal) for x in array):
+        return pd.Series(map(_without_decimal, array)).to_numpy()
+    return array
 
 
 def _vectors(name: str, column: pd.Series, length: int | None = None) -> np.ndarray:

@@ -72,6 +72,8 @@ def as_frame(X: Any, name: str, matrix_cure: str = _MATRIX_TO_LISTS) -> Any:
         raise InvalidInputError(
             f"{name} is a sparse matrix ({kind} of shape {X.shape}); {matrix_cure.format(name)}"
         )
+    if _is_type(X, "pyarrow", "StructArray"):  # as which scikit-learn takes rows of a RecordBatch
+        return arrow_table(X, name)
     if isinstance(X, np.ndarray | list | tuple) or is_series(X) or _is_known_frame(X):
         return X
     if _is_type(X, "pyarrow", "Dataset"):
@@ -112,6 +114,7 @@ def as_table(X: Any, name: str = "X", *, may_be_sessions: bool = False) -> Any:
     """
     X = as_frame(X, name, _MATRIX_TO_TABLE)
     if is_path(X):
+        _check_whole_path(X, name)
         return ParquetTable(X)
     if is_frame(X):
         return X
@@ -123,6 +126,40 @@ def as_table(X: Any, name: str = "X", *, may_be_sessions: bool = False) -> Any:
         return _rows_to_array(X, name, may_be_sessions)
     _check_single_object(X, name)
     return np.asarray(X) if hasattr(X, "__array__") else X
+
+
+def check_in_memory(X: Any) -> None:
+    """Raise if scikit-learn can't take rows of ``X``, as searches and cross-validation do.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``X`` is a path, or a table that is not in memory or of another library.
+    """
+    is_in_memory = isinstance(X, np.ndarray) or is_series(X) or _is_known_frame(X)
+    if is_in_memory or _is_type(X, "pyarrow", "RecordBatch"):
+        return
+    methods = [name for name in ("to_native", *_METHODS_IN_MEMORY) if hasattr(X, name)]
+    if is_path(X):
+        cure = reader_call(X)
+    elif methods:
+        cure = f"X.{methods[0]}()"
+    else:
+        return
+    raise InvalidInputError(
+        f"X is a {type(X).__name__}, of which scikit-learn can't take the rows of a split; pass "
+        f"{cure}"
+    )
+
+
+def _check_whole_path(X: Any, name: str) -> None:
+    """Raise if ``X`` has characters of a path, as scikit-learn's splits of a path have."""
+    is_split = isinstance(X, list | tuple) and all(len(str(path)) == 1 for path in X)
+    if is_split and len(X) > 2:
+        raise InvalidInputError(
+            f"{name} is a {type(X).__name__} of characters such as {X[0]!r}, which are rather rows "
+            "of a path; to split a table, read it first: pandas.read_parquet(path)"
+        )
 
 
 def feature_table(table: Any, role: str) -> Any:
@@ -149,6 +186,8 @@ def feature_table(table: Any, role: str) -> Any:
         cure = f"read it first: {reader_call(table)}"
     elif is_series(table):
         cure = f"pass {_series_cure(table, name)}"
+    elif isinstance(table, Iterator):
+        cure = f"pass {_iterator_cure(name)}"
     else:
         cure = f"pass pandas.DataFrame({name}), with a name for each column"
     raise InvalidInputError(f"{must}; {cure}")
@@ -206,8 +245,7 @@ def _check_single_object(X: Any, name: str) -> None:
         _refuse(
             X,
             name,
-            f", which can be read only once; pass pandas.concat({name}) if it yields frames, or "
-            f"list({name}) if it yields rows",
+            f", but a table is read more than once; pass {_iterator_cure(name)}",
         )
     if callable(getattr(X, "read", None)):
         _refuse(X, name, f", which is not in memory as a table; pass {name}.read()")
@@ -215,6 +253,14 @@ def _check_single_object(X: Any, name: str) -> None:
         _refuse(X, name, "; pass the frame that was grouped")
     if isinstance(X, Iterable) and not hasattr(X, "__array__") and not isinstance(X, str | bytes):
         _refuse(X, name, f"; give {_TABLES}")
+
+
+def _iterator_cure(name: str) -> str:
+    """Return the call that makes a table of what an iterator yields."""
+    return (
+        f"pandas.concat({name}) if it yields frames, pandas.DataFrame({name}, columns=[...]) if it "
+        f"yields rows, or pandas.DataFrame({name}) if it yields dicts"
+    )
 
 
 def _series_cure(X: Any, name: str) -> str:
@@ -387,7 +433,9 @@ def _sample_of_numbers(X: np.ndarray) -> np.ndarray | None:
 # ------------------------------------------------------------------ columns
 
 
-def check_columns(X: Any, columns: Mapping[str, Any], name: str = "the table") -> None:
+def check_columns(
+    X: Any, columns: Mapping[str, Any], name: str = "the table", *, is_fitted: bool = False
+) -> None:
     """Raise one error for all columns that a frame doesn't have, or that hold lists.
 
     Parameters
@@ -398,6 +446,8 @@ def check_columns(X: Any, columns: Mapping[str, Any], name: str = "the table") -
         By the parameter that chose the column. Positions are not checked.
     name : str
         What ``X`` is, for messages.
+    is_fitted : bool, default=False
+        Whether ``fit`` was called, so that parameters can't be changed without fitting again.
 
     Raises
     ------
@@ -419,7 +469,7 @@ def check_columns(X: Any, columns: Mapping[str, Any], name: str = "the table") -
     lists = {k: cell for k, cell in cells.items() if isinstance(cell, list | np.ndarray | set)}
     cure = f"give each of its values a row of its own: DataFrame.explode({[*lists]})"
     if missing:
-        message = _describe_missing(X, names, missing, columns, name)
+        message = _describe_missing(X, names, missing, columns, name, is_fitted)
         raise InvalidInputError(message + (f" A list is in a cell; {cure}." if lists else ""))
     for column, cell in lists.items():
         noun = "time" if column == columns.get("time_col") else "id"
@@ -431,7 +481,12 @@ def check_columns(X: Any, columns: Mapping[str, Any], name: str = "the table") -
 
 
 def _describe_missing(
-    X: Any, names: list, missing: dict[str, str], columns: Mapping[str, Any], name: str
+    X: Any,
+    names: list,
+    missing: dict[str, str],
+    columns: Mapping[str, Any],
+    name: str,
+    is_fitted: bool,
 ) -> str:
     plural = "s" if len(missing) > 1 else ""
     wanted = ", ".join(f"no column {column!r}" for column in missing.values())
@@ -440,12 +495,12 @@ def _describe_missing(
         shown = f"{repr(names[:MAX_NAMES_SHOWN])[:-1]}, … {len(names)} in all]"
     parameters = " and ".join(f"{parameter}=" for parameter in missing)
     to = "some of these" if plural else "one of these"
-    message = (
-        f"{name} has {wanted}; it has {shown}. Rename the column{plural} or set "
-        f"{parameters} to {to}"
-    )
+    change = f"fit again with {parameters} set" if is_fitted else f"set {parameters}"
+    message = f"{name} has {wanted}; it has {shown}. Rename the column{plural} or {change} to {to}"
+    if "weight_col" in missing and is_fitted:
+        message += f", or give all rows the same weight: X.assign({missing['weight_col']}=1)"
     if "time_col" in missing:
-        message += ", or set time_col=None if there is no time"
+        message += f", or {'fit with' if is_fitted else 'set'} time_col=None if there is no time"
     return f"{message}. {_likely_cause(X, names, missing, columns)}".rstrip()
 
 

@@ -15,7 +15,7 @@ from .ids import IdEncoder
 from .interactions import Interactions
 from .prepare import Schema, check_roles, read_column, read_rows
 from .ragged import Ragged, group_rows
-from .tables import id_array, is_frame, is_unnamed
+from .tables import as_list, id_array, is_frame, is_unnamed
 from .ties import mix_ties
 
 
@@ -59,7 +59,8 @@ def read_histories(
         if isinstance(histories, Mapping | pd.Series):
             keys, lists = _read_keys(histories, "the keys")
         else:
-            lists = list(histories) if hasattr(histories, "__iter__") else [histories]
+            lists = as_list(histories)
+            lists = lists if isinstance(lists, list) else [lists]
             keys = np.arange(len(lists))
         owners, ids = _flatten(lists, "histories", "for one user write [[id, id, ...]]")
         codes = items.encode(ids)
@@ -145,6 +146,9 @@ def _check_named(table: Any, parameter: str, schema: Schema) -> None:
 
 def _flatten(lists: list, parameter: str, advice: str) -> tuple[np.ndarray, list]:
     """Return the position of the list that each id belongs to, and the ids of all lists."""
+    lists = [
+        ids if isinstance(ids, list | np.ndarray | pd.Series) else as_list(ids) for ids in lists
+    ]
     for ids in lists:
         if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
             raise InvalidInputError(

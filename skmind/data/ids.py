@@ -134,6 +134,11 @@ class IdEncoder:
         IdTypeError
             If the ids are of another kind than the ids of `fit`, so that no id can match.
         """
+        if isinstance(ids, Iterator):
+            raise InvalidInputError(
+                f"{self.name} ids must be a list or array, got a {type(ids).__name__}; pass "
+                "list() of it"
+            )
         if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
             raise InvalidInputError(
                 f"{self.name} ids must be a list or array, not the single value {ids!r}; "

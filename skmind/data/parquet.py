@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..exceptions import InvalidInputError
-from .tables import PART_ROWS, check_unique_names
+from .tables import PART_ROWS, check_names
 
 _DATASET_FORMAT = {"format": "parquet", "partitioning": "hive"}
 # Calls that read files of other formats, by the ending of their names.
@@ -90,7 +90,7 @@ def _open(pa: Any, source: Any) -> Any:
     files = pa.dataset.dataset(paths, schema=pa.schema([]), **_DATASET_FORMAT).get_fragments()
     file_schemas = [file.physical_schema for file in files]
     for file_schema in file_schemas:
-        check_unique_names(file_schema.names)
+        check_names(file_schema.names)
     data = pa.dataset.dataset(paths, **_DATASET_FORMAT)
     # By default, a dataset takes the types of the first file and parses text as numbers.
     schema = _common_schema([data.schema, *file_schemas])

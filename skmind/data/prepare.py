@@ -20,6 +20,7 @@ from .interactions import Interactions
 from .ragged import count, group_rows
 from .tables import (
     column_names,
+    float_spacing,
     has_column,
     id_array,
     id_parts,
@@ -28,8 +29,37 @@ from .tables import (
     take_cells,
     take_column,
     time_column,
+    time_kind,
 )
-from .ties import mix_ties, warn_of_ties
+from .ties import mix_ties, warn_of_rounding, warn_of_ties
+
+_KINDS_OF_TIMES = {
+    "numbers": "numbers",
+    "dates": "dates without a time zone",
+    "zoned dates": "dates with a time zone",
+}
+# How to convert times of the first kind to the second, the kind of ``fit``.
+_TIME_CONVERSIONS = {
+    ("numbers", "dates"): "convert them with their unit, such as pandas.to_datetime({0}, unit='s')",
+    ("numbers", "zoned dates"): (
+        "convert them with their unit, such as pandas.to_datetime({0}, unit='s', utc=True)"
+    ),
+    ("dates", "numbers"): (
+        "convert them to numbers in the unit of fit, such as seconds: "
+        "({0} - pandas.Timestamp(0)) // pandas.Timedelta('1s')"
+    ),
+    ("zoned dates", "numbers"): (
+        "convert them to numbers in the unit of fit, such as seconds: "
+        "({0} - pandas.Timestamp(0, tz='UTC')) // pandas.Timedelta('1s')"
+    ),
+    ("dates", "zoned dates"): (
+        "give them the zone in which they were recorded, such as {0}.dt.tz_localize('UTC')"
+    ),
+    ("zoned dates", "dates"): (
+        "convert them to the zone in which the times of fit were recorded, and drop it, such as "
+        "{0}.dt.tz_convert('UTC').dt.tz_localize(None)"
+    ),
+}
 
 
 class Schema(NamedTuple):
@@ -47,6 +77,9 @@ class Schema(NamedTuple):
         Order of events of equal time, or without times; None: as "rows".
     weight : str, int or None
         Column of the weights in training; None: there is none.
+    time_kind : str or None
+        What the times of ``fit`` were: "none", or as `time_kind` returns it. None: before ``fit``,
+        or in models of earlier versions.
     """
 
     user: Any
@@ -56,6 +89,7 @@ class Schema(NamedTuple):
     item_features: tuple | None = None
     tie_order: str | None = None
     weight: Any = None
+    time_kind: str | None = None
 
     @property
     def has_row_order(self) -> bool:
@@ -151,6 +185,8 @@ def prepare(
         If nothing reads a column of an array, or a feature column has no value.
     SkmindWarning
         If an id is there both as a number and as text.
+    TiedTimesWarning
+        As `warn_of_ties` and `warn_of_rounding`.
     """
     check_roles(X, schema)
     users = feature_table(users, "user")
@@ -174,6 +210,11 @@ def prepare(
         item_ids, item_codes, items, schema, X=X, rows=rows, times=times
     )
     interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids), weights)
+    if times is not None:
+        column = schema.for_table(X).time
+        dtype, spacing = float_spacing(X, column, "time_col", times)
+        if spacing > 1:
+            warn_of_rounding(interactions, f"column {column!r}", dtype, spacing)
     if not schema.has_row_order:
         if schema.tie_order == "auto":
             warn_of_ties(interactions)
@@ -208,14 +249,41 @@ def check_roles(X: Any, schema: Schema, roles: tuple = ("user", "item", "time"))
     InvalidInputError, IdTypeError
         As `check_columns`.
     """
+    is_fitted = schema.time_kind is not None
     schema = schema.for_table(X)
-    check_columns(X, {f"{role}_col": getattr(schema, role) for role in roles})
+    columns = {f"{role}_col": getattr(schema, role) for role in roles}
+    check_columns(X, columns, is_fitted=is_fitted)
 
 
 def read_times(X: Any, schema: Schema) -> np.ndarray | None:
-    """Return the checked times of a table of interactions; None without a time column."""
+    """Return the checked times of a table of interactions; None without a time column.
+
+    Raises
+    ------
+    InvalidInputError
+        As `time_column`; also if they are of another kind than in ``fit``.
+    """
     column = schema.for_table(X).time
-    return None if column is None else time_column(X, column, "time_col")
+    if column is None:
+        return None
+    times = time_column(X, column, "time_col")
+    if schema.time_kind in _KINDS_OF_TIMES:
+        kind = time_kind(X, column, "time_col", times)
+        if kind != schema.time_kind:
+            raise InvalidInputError(
+                f"column {column!r} has {_KINDS_OF_TIMES[kind]}, but the times of fit were "
+                f"{_KINDS_OF_TIMES[schema.time_kind]}; "
+                f"{_TIME_CONVERSIONS[kind, schema.time_kind].format(f'X[{column!r}]')}"
+            )
+    return times
+
+
+def fitted_schema(X: Any, schema: Schema, times: np.ndarray | None) -> Schema:
+    """Return the schema after ``fit`` on ``X``, whose ``times`` may be in another order."""
+    column = schema.for_table(X).time
+    if column is None or times is None:
+        return schema._replace(time_kind="none")
+    return schema._replace(time_kind=time_kind(X, column, "time_col", times))
 
 
 def read_column(X: Any, schema: Schema, role: str) -> np.ndarray:

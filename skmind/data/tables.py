@@ -22,7 +22,24 @@ END_OF_INTEGERS = 2.0**64  # larger floats were no 64-bit integers
 MAX_EXACT_FLOAT = 2**53  # a float64 stands for one integer below this, and for several above it
 _ADVICE_IF_MISSING = {
     "ids": "drop these rows or give them an id",
-    "times": "drop these rows, or set time_col=None to ignore the times",
+    "times": "drop these rows or give them a time, or fit with time_col=None to ignore the times",
+}
+_TIME_OF_DAY_ADVICE = (
+    "a time of day has no date; join both: pandas.to_datetime(dates.astype(str) + ' ' + "
+    "times.astype(str))"
+)
+# How to convert times that are neither numbers nor dates, by the kind that pandas infers.
+_TIME_ADVICE = dict.fromkeys(
+    ("timedelta64", "timedelta"),
+    "add the moment at which they begin, such as pandas.Timestamp('2024-01-01'), or convert it to "
+    "seconds: .dt.total_seconds()",
+) | {
+    "period": "convert it to the beginnings of the periods: .dt.to_timestamp()",
+    "interval": "take one end of each: pandas.IntervalIndex(column).left",
+    "time": _TIME_OF_DAY_ADVICE,
+    "decimal": "convert it to int64 or float: .astype('int64')",
+    "bytes": "decode it first: .str.decode('utf-8'), then pandas.to_datetime or pandas.to_numeric",
+    "boolean": "set time_col= to the column of the times",
 }
 
 
@@ -65,8 +82,15 @@ def column_names(X: Any) -> list:
     return list(X.column_names if hasattr(X, "column_names") else X.columns)
 
 
-def check_unique_names(names: list) -> None:
-    """Raise `InvalidInputError` if two columns of a table have the same name."""
+def check_names(names: list) -> None:
+    """Raise `InvalidInputError` if names of columns repeat, or only some of them are text."""
+    others = [name for name in names if not isinstance(name, str)]
+    if 0 < len(others) < len(names):
+        raise InvalidInputError(
+            f"the table has the column {others[0]!r} of type {type(others[0]).__name__} beside "
+            f"names that are text; it has {names}. Give all columns names of one type: X.columns = "
+            "X.columns.astype(str), or drop the columns that are not used"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1}, key=str)
     if repeated:
         raise InvalidInputError(
@@ -117,16 +141,23 @@ def has_column(X: Any, column: Any) -> bool:
 
 
 def first_cell(X: Any, position: int) -> Any:
-    """Return the first cell of a column of a frame in memory, if it has rows, as in `take_column`.
+    """Return the first cell of a column in memory, if it has rows, as in `take_column`.
 
     None for a `ParquetTable`, of which nothing is read.
     """
-    if _is_read_in_parts(X) or not len(X):
-        return None
-    name = column_names(X)[position]
-    values = _raw_column(X, position, name)
-    first = values.iloc[:1] if isinstance(values, pd.Series) else values[:1]
-    return _as_series(first, f"column {name!r}").iloc[0]
+    first = _first_row(X, position, column_names(X)[position])
+    return first.iloc[0] if len(first) else None
+
+
+def _first_row(X: Any, position: int, column: Any) -> pd.Series:
+    """Return the first row of a column as in `take_column`; none of a `ParquetTable`."""
+    name = f"column {column!r}"
+    if _is_read_in_parts(X):
+        return _as_series(X.head()[position], name)
+    if not is_frame(X):
+        return _as_series(X[:1, position], name)
+    values = _raw_column(X, position, column)
+    return _as_series(values.iloc[:1] if isinstance(values, pd.Series) else values[:1], name)
 
 
 def _column_position(X: Any, column: Any, parameter: str, may_be_position: bool = True) -> int:
@@ -193,6 +224,12 @@ def id_array(ids: Any, name: str) -> np.ndarray:
         raise InvalidInputError(
             f"{name} must have one dimension, like a list of ids, but is a {type(ids).__name__}; "
             "pass one of its columns"
+        )
+    dtype = getattr(ids, "type", None)
+    if hasattr(ids, "to_pylist") and hasattr(dtype, "value_field"):  # pyarrow
+        raise InvalidInputError(
+            f"{name} must be a list of ids, but is a {type(ids).__name__} whose type is {dtype}; "
+            "make one list of it: pyarrow.compute.list_flatten()"
         )
     values = scalar_array(ids, name, "id")
     _check_present(values, name, "ids")
@@ -307,7 +344,7 @@ def id_kind(values: np.ndarray) -> str:
 
 
 def check_exact(ids: np.ndarray, name: str) -> None:
-    """Raise if an id is so large a float that several integer ids may have become this one.
+    """Raise if an id or category is so large a float that several integers may have become it.
 
     Parameters
     ----------
@@ -319,18 +356,11 @@ def check_exact(ids: np.ndarray, name: str) -> None:
     ------
     InvalidInputError
     """
-    if ids.dtype.kind != "f":
-        return
-    limit = _exact_limit(ids.dtype)
-    sizes = np.abs(ids)
-    large = ids[(sizes >= limit) & (sizes < END_OF_INTEGERS)][:1].tolist()
-    if large:
-        raise InvalidInputError(
-            f"{name} has the float {large[0]!r}: from {limit} on, a float stands for several "
-            "integers, so different ids may have become one. Convert the ids to int64 or text "
-            "before they are floats: missing values make integers floats, unless the dtype is "
-            "'Int64'"
-        )
+    if ids.dtype.kind == "f":
+        limit = _exact_limit(ids.dtype)
+        sizes = np.abs(ids)
+        is_large = (sizes >= limit) & (sizes < END_OF_INTEGERS)
+        _refuse_large(ids[is_large], f"{name} has the float", limit)
 
 
 def _exact_limit(dtype: np.dtype) -> int:
@@ -365,15 +395,20 @@ def check_comparable(
         limit = MAX_EXACT_FLOAT
         if floats.dtype.kind == "f":
             limit = _exact_limit(floats.dtype)
-        large = numbers[(numbers >= limit) | (numbers <= -limit)][:1].tolist()
-        if large:
-            other_kind = "integers" if kind == "float" else "floats"
-            raise InvalidInputError(
-                f"{name} has the {noun}{kind} {large[0]!r}, but {other_name} are {other_kind}: "
-                f"from {limit} on, a float stands for several integers. Convert both to int64, "
-                "before they are floats: missing values make integers floats, unless the dtype is "
-                "'Int64'"
-            )
+        large = numbers[(numbers >= limit) | (numbers <= -limit)]
+        others_are = f", but {other_name} are {'integers' if kind == 'float' else 'floats'}"
+        _refuse_large(large, f"{name} has the {noun}{kind}", limit, others_are)
+
+
+def _refuse_large(numbers: np.ndarray, what: str, limit: int, reason: str = "") -> None:
+    """Raise for the first of these numbers, if there is one."""
+    if len(numbers):
+        raise InvalidInputError(
+            f"{what} {numbers[:1].tolist()[0]!r}{reason}: from {limit} on, a float stands for "
+            "several integers, so different ones may have become one. Convert them to int64 or "
+            "text before they are floats: missing values make integers floats, unless the dtype is "
+            "'Int64'"
+        )
 
 
 def _numbers_of(values: np.ndarray, types: tuple[type, ...]) -> np.ndarray:
@@ -456,6 +491,7 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
     """Convert times as `time_array` does; no value is missing."""
     kind = pd.api.types.infer_dtype(values)
     if kind in ("datetime64", "datetime", "date"):
+        _check_one_kind_of_dates(values, name)
         return _to_nanoseconds(values, name)
     is_too_large = values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max
     if is_too_large or (values.dtype == object and kind in ("integer", "mixed-integer-float")):
@@ -467,7 +503,7 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
         example = f", such as {values[0]!r}," if len(values) else ""
         raise InvalidInputError(
             f"{name} has values of type {kind}{example} but must be numeric or datetime; "
-            f"convert it first ({_time_conversion(values)})"
+            f"{_TIME_ADVICE.get(kind) or _text_advice(values)}"
         )
     if values.dtype.kind == "f":
         if values.dtype.itemsize > 8:
@@ -476,16 +512,87 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.int64, copy=False)
 
 
-def _time_conversion(values: np.ndarray) -> str:
-    """Return the call that converts times which are neither numbers nor dates."""
+def _text_advice(values: np.ndarray) -> str:
+    """Return how to convert times that are text, or of several types."""
     text = values[0].strip() if len(values) and isinstance(values[0], str) else ""
+    call = "pandas.to_datetime"
     if re.fullmatch(r"(19|20)\d{6}", text):
-        return 'pandas.to_datetime, with format="%Y%m%d"'
-    if re.fullmatch(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", text, re.IGNORECASE):
-        return "pandas.to_numeric"
-    if re.match(r"\d{1,2}[./ -]\d{1,2}[./ -]\d{2,4}", text):
-        return "pandas.to_datetime, with dayfirst=True or dayfirst=False"
-    return "pandas.to_datetime"
+        call = 'pandas.to_datetime, with format="%Y%m%d"'
+    elif re.fullmatch(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", text, re.IGNORECASE):
+        call = "pandas.to_numeric"
+    elif re.match(r"\d{1,2}[./ -]\d{1,2}[./ -]\d{2,4}", text):
+        call = "pandas.to_datetime, with dayfirst=True or dayfirst=False"
+    elif re.fullmatch(r"\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?", text):
+        return _TIME_OF_DAY_ADVICE
+    elif not text:
+        call = "pandas.to_numeric or pandas.to_datetime, so that all have one type"
+    return f"convert it first ({call})"
+
+
+def _check_one_kind_of_dates(values: np.ndarray, name: str) -> None:
+    """Raise if some dates have a time zone and others have none."""
+    if values.dtype != object:
+        return
+    has_zone = [getattr(value, "tzinfo", None) is not None for value in values]
+    if any(has_zone) and not all(has_zone):
+        raise InvalidInputError(
+            f"{name} has times with a time zone, such as {values[has_zone.index(True)]!r}, and "
+            f"without one, such as {values[has_zone.index(False)]!r}; give the latter the zone in "
+            "which they were recorded (tz_localize), or convert the former to it and drop it "
+            "(tz_convert, then tz_localize(None))"
+        )
+
+
+def time_kind(X: Any, column: Any, parameter: str, times: np.ndarray) -> str:
+    """Return what the times of a column are: "numbers", "dates" or "zoned dates".
+
+    Parameters
+    ----------
+    X, column, parameter
+        As `take_column`.
+    times : ndarray
+        What `time_column` returned.
+    """
+    if times.dtype.kind != "M":
+        return "numbers"
+    first = _first_row(X, _column_position(X, column, parameter), column)
+    return "dates" if _time_zone(first) is None else "zoned dates"
+
+
+def float_spacing(X: Any, column: Any, parameter: str, times: np.ndarray) -> tuple[str, float]:
+    """Return the type of the floats of a column, and their distance at the largest of them.
+
+    Parameters
+    ----------
+    X, column, parameter, times
+        As `time_kind`.
+
+    Returns
+    -------
+    dtype : str
+    spacing : float
+        0 if the times are no floats.
+    """
+    if times.dtype.kind != "f" or not len(times):
+        return str(times.dtype), 0.0
+    dtype = _plain_dtype(_first_row(X, _column_position(X, column, parameter), column))
+    if dtype.kind != "f":
+        dtype = times.dtype
+    return str(dtype), float(np.spacing(np.abs(times).max().astype(dtype)))
+
+
+def _time_zone(values: pd.Series) -> Any:
+    """Return the time zone of a column of datetimes of one type, or of the first; None if none."""
+    dtype = values.dtype.categories.dtype if hasattr(values.dtype, "categories") else values.dtype
+    zone = getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
+    return zone or getattr(values.iloc[0] if len(values) else None, "tzinfo", None)
+
+
+def _plain_dtype(values: pd.Series) -> np.dtype:
+    """Return numpy's type of the values of a column of any type of pandas."""
+    dtype = values.dtype.categories.dtype if hasattr(values.dtype, "categories") else values.dtype
+    dtype = getattr(dtype, "subtype", dtype)  # sparse
+    return getattr(dtype, "numpy_dtype", dtype)
 
 
 def _to_nanoseconds(values: np.ndarray, name: str) -> np.ndarray:
@@ -567,18 +674,46 @@ def scalar_array(values: Any, name: str, noun: str = "value") -> np.ndarray:
     IdTypeError
         If a value is not a scalar.
     """
-    array = _to_numpy(_as_series(values, name), name)
-    if array.dtype == object and pd.api.types.infer_dtype(array) in ("mixed", "mixed-integer"):
+    series = _as_series(values, name)
+    array = _to_numpy(series, name)
+    kind = pd.api.types.infer_dtype(array) if array.dtype == object else ""
+    if kind in ("mixed", "mixed-integer"):
         for value in array:
-            has_parts = hasattr(value, "__len__") and not isinstance(value, str | bytes)
-            if has_parts or hasattr(value, "as_py"):  # scalars of pyarrow don't compare equal
+            cure = _scalar_cure(value)
+            if cure:
                 # scikit-learn's checks look for "argument must be a string, number".
                 raise IdTypeError(
-                    f"{name} has the {noun} {value!r} of type {type(value).__name__}, but the "
-                    "argument must be a string, number or date per row; join its parts to a "
-                    "string, or give each its own row (DataFrame.explode)"
+                    f"{name} has the {noun} {value!r:.200} of type {type(value).__name__}, but the "
+                    f"argument must be a string, number or date per row; {cure}"
                 )
+    if noun == "id" and (array.dtype.kind == "M" or kind == "datetime"):
+        _check_no_zone(series, name)
     return array
+
+
+def _scalar_cure(value: Any) -> str:
+    """Return how to make scalars of a value that is none; "" for scalars."""
+    if hasattr(value, "as_py") or hasattr(value, "to_pylist"):  # they don't compare equal
+        return "convert the Arrow data to Python objects: to_pylist()"
+    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
+        return "convert tensors to numbers: tolist()"
+    if isinstance(value, Iterator):
+        return "convert it to a list, and give each of its values its own row (DataFrame.explode)"
+    if hasattr(value, "__len__") and not isinstance(value, str | bytes):
+        return "join its parts to a string, or give each its own row (DataFrame.explode)"
+    return ""
+
+
+def _check_no_zone(ids: pd.Series, name: str) -> None:
+    """Raise if datetimes that are ids have a time zone, which their array would not have."""
+    cells = ids if ids.dtype == object else ids.iloc[:1]
+    zoned = [cell for cell in cells if getattr(cell, "tzinfo", None) is not None]
+    if zoned:
+        raise InvalidInputError(
+            f"{name} has datetimes with a time zone as ids, such as {zoned[0]!r}, which would lose "
+            "it; convert them to text (.astype(str)), or to one zone and drop it: "
+            ".dt.tz_convert('UTC').dt.tz_localize(None)"
+        )
 
 
 def join_scalars(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
@@ -612,14 +747,44 @@ def _as_series(values: Any, name: str) -> pd.Series:
         return _to_native_endian(values.reset_index(drop=True))
     if isinstance(values, np.ndarray):  # of two dimensions: a field of a structured array
         return _infer_dtype(values if values.ndim == 1 else pd.Series(list(values)), name)
+    if not hasattr(values, "null_count"):
+        return _infer_dtype(pd.Series(as_list(values), dtype=object), name)
+    try:
+        return _to_pandas(values)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{name} has values of a type that can't be read ({type(error).__name__}: {error}); "
+            "convert them to numbers, dates or text first"
+        ) from error
+
+
+def _to_pandas(values: Any) -> pd.Series:
+    """Return a column of pyarrow or polars as a Series without loss."""
     if hasattr(values, "to_pylist"):  # pyarrow
         return values.to_pandas(integer_object_nulls=True)
-    if hasattr(values, "null_count"):  # polars
-        would_be_floats = values.dtype.is_integer() and values.has_nulls()
-        if values.dtype.is_nested() or would_be_floats:
-            return pd.Series(values.to_list(), dtype=object)
-        return pd.Series(values.to_numpy())
-    return _infer_dtype(pd.Series(list(values), dtype=object), name)
+    would_be_floats = values.dtype.is_integer() and values.has_nulls()
+    if values.dtype.is_nested() or would_be_floats:
+        return pd.Series(values.to_list(), dtype=object)
+    if str(values.dtype) in ("Int128", "UInt128"):  # numpy has none
+        return pd.Series(values.to_list(), dtype=object).infer_objects()
+    series = pd.Series(values.to_numpy())
+    zone = getattr(values.dtype, "time_zone", None)  # numpy has none
+    return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone)
+
+
+def as_list(values: Any) -> Any:
+    """Return Arrow data, tensors and other sequences as a list of Python objects.
+
+    Scalars are returned unchanged, except those of Arrow and tensors without dimensions.
+    """
+    if hasattr(values, "to_pylist"):
+        return values.to_pylist()
+    if hasattr(values, "as_py"):
+        return values.as_py()
+    if hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray | np.generic):
+        return values.tolist()
+    is_iterable = hasattr(values, "__iter__") and not isinstance(values, str | bytes)
+    return list(values) if is_iterable else values
 
 
 def _infer_dtype(values: pd.Series | np.ndarray, name: str) -> pd.Series:

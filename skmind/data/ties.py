@@ -95,6 +95,34 @@ def _hash(codes: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
+def warn_of_rounding(interactions: Interactions, name: str, dtype: str, spacing: float) -> None:
+    """Warn of tied events whose times are floats that can't tell neighbouring integers apart.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    name : str
+        What has the times, for the message.
+    dtype : str
+    spacing : float
+        Distance of neighbouring floats at the largest time.
+
+    Warns
+    -----
+    TiedTimesWarning
+    """
+    n_tied = len(find_ties(interactions).places)
+    if n_tied:
+        warn(
+            f"{name} has times of type {dtype}, which are {spacing:g} apart at this size, and "
+            f"{n_tied / len(interactions.items):.0%} of the events have the same time as another "
+            "event of their user: different times may have become one. Read the column as int64 or "
+            "datetimes, before it is float: missing values make integers floats, unless the dtype "
+            "is 'Int64'",
+            TiedTimesWarning,
+        )
+
+
 def warn_of_ties(interactions: Interactions) -> None:
     """Warn if the order of the rows is not used although it may mean something.
 

@@ -57,6 +57,7 @@ SCHEMA_TYPES = {
     "item_features": (list, type(None)),
     "tie_order": (str, type(None)),
     "weight": (str, int, type(None)),
+    "time_kind": (str, type(None)),
 }
 CONFIG_TYPES = {f.name: {"int": int, "bool": bool}[str(f.type)] for f in fields(NetConfig)}
 PLAN_TYPES = {

@@ -57,7 +57,7 @@ def save(estimator: Any, path: Any, index: bool) -> str:
                 "again"
             )
         if is_objects:
-            contents[f"{name}.json"] = _to_json_list(array, name)
+            contents[f"{name}.json"] = _to_json_list(array, _label(name, manifest))
         else:
             contents[f"{name}.npy"] = array
     if index:
@@ -85,6 +85,12 @@ def _unfitted(cls: Any, parameters: Mapping[str, Any]) -> Any:
     estimator = cls(**current_parameters(parameters))
     estimator._validate_params()
     return estimator
+
+
+def _label(name: str, manifest: Mapping[str, Any]) -> str:
+    """Return what an array of objects holds, for messages: its column for a vocabulary."""
+    side, _, number = name.partition(".vocabulary.")
+    return f"values of feature column {manifest[side][int(number)]['name']!r}" if number else name
 
 
 def _to_json_list(values: np.ndarray, name: str) -> bytes:

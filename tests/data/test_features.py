@@ -4,6 +4,7 @@ import statistics
 import subprocess
 import sys
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -650,7 +651,7 @@ def test_long_integers_match_exactly():
         [0, 1, 0],
         [0, 0, 0],
     ]
-    with pytest.raises(InvalidInputError, match="'f' has the category 1152921504606846976 as a fl"):
+    with pytest.raises(InvalidInputError, match="'f' has the float 1.152921504606847e.18: from"):
         fit_transform(ids, [float(2**60)])
 
 
@@ -710,3 +711,65 @@ def test_sets_give_the_same_columns_in_every_process():
         outputs.add(subprocess.run(command, env=env, check=True, capture_output=True).stdout)
     assert len(outputs) == 1
     assert b"'x'" in outputs.pop()
+
+
+# ------------------------------------------------------------------ Decimals
+
+HALVES = [0.5, 2.0, None, 2.0]
+DECIMALS = {
+    "objects": lambda cells: pd.Series(cells, dtype=object),
+    "nan": lambda cells: pd.Series([Decimal("NaN") if c is None else c for c in cells]),
+    "signalling nan": lambda cells: pd.Series([Decimal("sNaN") if c is None else c for c in cells]),
+    "NA": lambda cells: pd.Series([pd.NA if c is None else c for c in cells], dtype=object),
+    "beside integers": lambda cells: pd.Series([2 if c == 2 else c for c in cells], dtype=object),
+    "beside floats": lambda cells: pd.Series([2.0 if c == 2 else c for c in cells], dtype=object),
+    "pyarrow-backed": lambda cells: pd.Series(cells, dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
+    "pyarrow": lambda cells: take_column(pa.table({"f": cells}), "f", "item_features"),
+    "polars": lambda cells: take_column(pl.DataFrame({"f": cells}), "f", "item_features"),
+}
+
+
+@pytest.mark.parametrize("make", DECIMALS.values(), ids=DECIMALS)
+def test_decimals_are_numbers_like_floats(make):
+    column = make([None if value is None else Decimal(str(value)) for value in HALVES])
+    feature, matrix = fit_transform(column)
+    expected, expected_matrix = fit_transform(HALVES)
+    assert feature.kind == expected.kind == "number"
+    assert feature.values.tolist() == expected.values.tolist()
+    assert matrix == expected_matrix
+    assert fit_transform(HALVES, column)[1] == expected_matrix
+    assert fit_transform(column, HALVES)[1] == expected_matrix
+    integers = [3, 2, 1]  # whole Decimals match categories, as whole floats do
+    assert fit_transform(integers, column)[1] == fit_transform(integers, HALVES)[1]
+
+
+@pytest.mark.parametrize("container", [list, tuple, np.array, pa.array], ids=range(4))
+def test_lists_of_decimals_are_vectors_like_lists_of_floats(container):
+    vectors = [[0.5, 2.0], [1.5, None], None, [2.5, 1.0]]
+    to_decimals = [
+        vector and container([x if x is None else Decimal(str(x)) for x in vector])
+        for vector in vectors
+    ]
+    if container is pa.array:
+        to_decimals = take_column(
+            pa.table({"f": [v and v.to_pylist() for v in to_decimals]}), "f", "item_features"
+        )
+    feature, matrix = fit_transform(pd.Series(list(to_decimals), dtype=object))
+    expected, expected_matrix = fit_transform(pd.Series(vectors, dtype=object))
+    assert feature.kind == expected.kind == "vector"
+    assert feature.values.tolist() == expected.values.tolist()
+    assert matrix == expected_matrix
+
+
+def test_decimals_among_categories_equal_floats():
+    for make in (lambda x: [x, "a"], lambda x: [{x, "b"}, {"a"}], lambda x: [{x}, {x, 1.5}]):
+        feature, matrix = fit_transform(pd.Series(make(Decimal(2)), dtype=object))
+        expected, expected_matrix = fit_transform(pd.Series(make(2.0), dtype=object))
+        assert feature.kind == expected.kind
+        assert feature.values.tolist() == expected.values.tolist()
+        assert matrix == expected_matrix
+
+
+def test_infinite_decimals_raise():
+    with pytest.raises(InvalidInputError, match="feature column 'f' is infinite, .* in row 1"):
+        fit_transform(pd.Series([Decimal(1), Decimal("Infinity")], dtype=object))

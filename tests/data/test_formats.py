@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import dataset
 from scipy import sparse
+from sklearn.model_selection import GridSearchCV
 
 from skmind import MINDRecommender, metrics
 from skmind.data.formats import (
@@ -100,6 +101,76 @@ def test_every_method_takes_them(fitted, kind):
     rec.partial_fit(make(LOG), items=make(ITEMS)).add_interactions(make(LOG))
 
 
+class Relation:
+    """A table that is not in memory, as of duckdb."""
+
+    columns = list(LOG)
+
+    def __init__(self, table=LOG):
+        self.table = table
+
+    def __len__(self):
+        return len(self.table)
+
+    def __getitem__(self, place):
+        return self.table[place]
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.Table.from_pandas(self.table).__arrow_c_stream__(requested_schema)
+
+    def df(self):
+        return self.table
+
+
+def search(X, cv=None):
+    rec = MINDRecommender(**SMALL, random_state=0)
+    cv = cv or LeaveLastOut()
+    return GridSearchCV(rec, {"horizon": [1]}, cv=cv, error_score="raise").fit(X)
+
+
+def test_iterators_as_tables():
+    frames = [LOG.head(9), LOG.tail(-9)]
+    for iterator, cure in (
+        (iter(frames), pd.concat),
+        (LOG.itertuples(index=False), lambda X: pd.DataFrame(X, columns=list(LOG))),
+        (iter(LOG.to_dict("records")), pd.DataFrame),
+    ):
+        for read in (as_table, lambda X: feature_table(X, "item")):
+            with pytest.raises(InvalidInputError, match=r"concat.*DataFrame.*columns=.*DataFrame"):
+                read(iterator)
+        assert cure(iterator).equals(LOG)  # nothing was taken from it
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "record batch"])
+def test_searches_take_tables_in_memory(kind):
+    for cv in (LeaveLastOut(), 2):
+        assert search(TAKEN[kind](LOG), cv).best_score_ == search(LOG, cv).best_score_
+
+
+@pytest.mark.parametrize("cv", [LeaveLastOut(), TemporalSplit(2), UserKFold(2)], ids=str)
+@pytest.mark.parametrize(
+    ("X", "cure"),
+    [
+        ("log.parquet", r"pandas.read_parquet\('log.parquet'\)"),
+        (["log.csv", "b.csv"], r"pandas.read_csv\('log.csv'\)"),
+        (Relation(), r"X.df\(\)"),
+        (narwhals, r"X.to_native\(\)"),
+    ],
+    ids=["path", "paths", "relation", "narwhals"],
+)
+def test_searches_refuse_tables_without_rows(X, cure, cv):
+    X = X(LOG) if callable(X) else X
+    with pytest.raises(InvalidInputError, match=f"^X is a .* can't take the rows .*; pass {cure}"):
+        search(X, cv)
+    with pytest.raises(InvalidInputError, match=f"^X is a .* can't take the rows .*; pass {cure}"):
+        cv.get_n_splits(X)
+
+
+def test_a_split_path_in_a_search():
+    with pytest.raises(InvalidInputError, match="X is a list of characters such as .*read_parquet"):
+        search("log.parquet", 2)
+
+
 ROWS = {
     "lists": lambda X: X.to_numpy().tolist(),
     "tuples": lambda X: [*X.itertuples(index=False)],
@@ -166,7 +237,7 @@ REFUSED = {
     "dict": (LOG.to_dict("list"), r"X is a dict; pass a DataFrame \(pandas\.DataFrame\(X\)\)"),
     "dict of lists": ({1: [2, 3], 4: [5]}, r"pandas\.Series\(X\)\.explode\(\)\.rename_axis"),
     "chunks": (iter([LOG, LOG]), r"X is a list_iterator, .* once; pass pandas\.concat\(X\)"),
-    "generator": ((row for row in [[1, 2]]), r"X is a generator, .*list\(X\) if it yields rows"),
+    "generator": ((row for row in [[1, 2]]), r"a generator, .*pandas.DataFrame\(X, columns=.*rows"),
     "list of chunks": ([LOG, LOG], r"X is a list of DataFrame objects; .*pandas\.concat\(X\)"),
     "columns": ((LOG.user_id, LOG.item_id), r"tuple of Series objects; .*concat.* axis=1"),
     "series of lists": (

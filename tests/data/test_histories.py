@@ -3,6 +3,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 
 from skmind.data.histories import read_histories, read_item_lists
 from skmind.data.ids import IdEncoder
@@ -27,6 +28,11 @@ LISTS = [["b", "new", "a"], [], ["new"], ["c", "c"]]
 CODES = [[1, 0], [], [], [2, 2]]
 FORMS = {
     "lists": LISTS,
+    "pyarrow": pa.array(LISTS),
+    "pyarrow in chunks": pa.chunked_array([pa.array(LISTS[:1]), pa.array(LISTS[1:])]),
+    "lists of pyarrow": [pa.array(history, pa.string()) for history in LISTS],
+    "lists of scalars": list(pa.array(LISTS)),
+    "lists of generators": [(item for item in history) for history in LISTS],
     "tuples": tuple(map(tuple, LISTS)),
     "arrays": [np.array(history, dtype=object) for history in LISTS],
     "Series of lists": pd.Series(LISTS),
@@ -120,7 +126,11 @@ def test_a_single_history_raises(one, container):
         ([[1, 2]], IdTypeError, "item ids are of kind number .* kind text"),
         ([["a", None]], InvalidInputError, "the list of item ids has 1 missing"),
         ([[["a"]]], IdTypeError, r"the list of item ids has the id \['a'\] of type list"),
-        (pa.array([["a"]]), IdTypeError, "item ids has the id .* of type StringScalar"),
+        (pa.array([[["a"]]]), IdTypeError, r"item ids has the id \['a'\] of type list"),
+        (torch.tensor([1]), InvalidInputError, "must hold a list of item ids per user, got 1; for"),
+        (torch.tensor(1), InvalidInputError, "must hold a list of item ids per user, got 1; for"),
+        ([torch.tensor(1)], InvalidInputError, "a list of item ids per user, got 1; for"),
+        (pa.array([["a"], None]), InvalidInputError, "a list of item ids per user, got None; for"),
         ({("x", 1): ["a"]}, IdTypeError, "the keys has the id .* of type tuple"),
         ({None: ["a"]}, InvalidInputError, "the keys has 1 missing"),
         (pd.Series([["a"], ["b"]], [9, 9]), InvalidInputError, "the keys have 9 more than once"),

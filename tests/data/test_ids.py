@@ -1,5 +1,6 @@
 import datetime as dt
 import pickle
+from array import array
 from decimal import Decimal
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 
 from skmind.data.ids import UNKNOWN_CODE, IdEncoder
 from skmind.data.tables import id_array
@@ -159,6 +161,49 @@ def test_a_single_id_raises(single):
         InvalidInputError, match=r"user ids must be a list .* single value .*write \["
     ):
         fit(["u1"])[0].encode(single)
+
+
+@pytest.mark.parametrize("make", [iter, lambda ids: (x for x in ids), lambda ids: map(str, ids)])
+def test_an_iterator_of_ids_raises(make):
+    with pytest.raises(InvalidInputError, match=r"user ids must be a list .*; pass list\(\) of it"):
+        fit(["u1"])[0].encode(make(["u1"]))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        torch.tensor([3, 1]),
+        torch.tensor([3.0, 1.0], requires_grad=True),
+        pa.array([3, 1]),
+        pl.Series([3, 1], dtype=pl.Int128),
+        array("i", [3, 1]),
+    ],
+    ids=lambda ids: type(ids).__name__,
+)
+def test_ids_of_other_libraries(ids):
+    assert fit([1, 2, 3])[0].encode(ids).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "error", "message"),
+    [
+        ([torch.tensor(1)], IdTypeError, r"of type Tensor, .*; convert tensors to numbers: tolist"),
+        ([pa.scalar(1)], IdTypeError, r"of type Int64Scalar, .*Python objects: to_pylist\(\)"),
+        ([pa.array([1])], IdTypeError, r"of type Int64Array, .*Python objects: to_pylist\(\)"),
+        (
+            [iter([1])],
+            IdTypeError,
+            "of type list_iterator, .*; convert it to a list, and",
+        ),
+        (pa.array([[1]]), InvalidInputError, r"a ListArray whose type is list<.*list_flatten\(\)"),
+        (pa.chunked_array([[[1]]]), InvalidInputError, "is a ChunkedArray whose type is list<"),
+        (pl.Series([[1]]), IdTypeError, r"has the id \[1\] of type list"),
+        (torch.tensor([[1]]), InvalidInputError, "must have one dimension, .* but is a Tensor"),
+    ],
+)
+def test_ids_that_are_no_scalars_raise(ids, error, message):
+    with pytest.raises(error, match=f"(?s)^the list of user ids .*{message}"):
+        fit([1, 2, 3])[0].encode(ids)
 
 
 def test_missing_ids_raise():

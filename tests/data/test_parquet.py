@@ -90,7 +90,7 @@ KINDS = {
     "nanoseconds": cast(time=pa.timestamp("ns")),
     "dates": cast(time=pa.date32()),
     "times as ids": lambda table: table.append_column("was", table["item"]).set_column(
-        1, "item", table["time"].cast(pa.timestamp("us", "UTC"))
+        1, "item", table["time"].cast(pa.timestamp("us"))
     ),
 }
 
@@ -345,6 +345,8 @@ def test_files_whose_types_differ(tmp_path, mixture):
         lambda X: take_cells(X, "x", np.arange(len(X)), "item_features").tolist(),
     ]
     for read in readers:
+        if mixture == "two zones" and read is readers[0]:  # ids have no zone
+            continue
         if isinstance(expected, str):
             with pytest.raises(InvalidInputError, match=expected):
                 read(ParquetTable(tmp_path))

@@ -13,6 +13,7 @@ from skmind.data.ids import IdEncoder
 from skmind.data.tables import (
     column_names,
     factorize,
+    float_spacing,
     has_column,
     id_array,
     id_kind,
@@ -23,6 +24,7 @@ from skmind.data.tables import (
     take_cells,
     take_column,
     time_array,
+    time_kind,
 )
 from skmind.exceptions import IdTypeError, InvalidInputError
 
@@ -277,12 +279,37 @@ def test_id_kind(ids, kind):
     assert id_kind(id_array(ids, "x")) == kind
 
 
-@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
-def test_dates_with_a_time_zone_become_utc(zone):
-    moments = pd.Series(pd.to_datetime(["2020-01-01 12:00"], utc=True))
-    local = moments.dt.tz_localize(None) if zone is None else moments.dt.tz_convert(zone)
+MOMENT = pd.Series(pd.to_datetime(["2020-01-01 12:00"]))
+TIMES_OF_ZONES = {
+    "pandas": MOMENT.dt.tz_localize("Asia/Tokyo"),
+    "objects": MOMENT.dt.tz_localize("Asia/Tokyo").astype(object),
+    "two zones": pd.Series(
+        [pd.Timestamp(2020, 1, 1), pd.Timestamp(2020, 1, 1, tz="UTC")], dtype=object
+    ),
+    "categories": MOMENT.dt.tz_localize("UTC").astype("category"),
+    "list": MOMENT.dt.tz_localize("UTC").tolist(),
+    "datetime": [dt.datetime(2020, 1, 1, tzinfo=dt.UTC)],
+    "pyarrow-backed": MOMENT.dt.tz_localize("UTC").astype(pd.ArrowDtype(pa.timestamp("us", "UTC"))),
+    "polars": pl.from_pandas(MOMENT.dt.tz_localize("Asia/Tokyo")),
+    "pyarrow": pa.Array.from_pandas(MOMENT.dt.tz_localize("Asia/Tokyo")),
+    "missing": pd.Series(pd.to_datetime(["2020-01-01", None], utc=True)),
+}
+
+
+@pytest.mark.parametrize("ids", TIMES_OF_ZONES.values(), ids=TIMES_OF_ZONES)
+def test_ids_with_a_time_zone_raise(ids):
+    message = r"has datetimes with a time zone as ids, such as .*; convert .*astype\(str\).*tz_conv"
+    with pytest.raises(InvalidInputError, match=f"^x {message}"):
+        id_array(ids, "x")
+    make = {pl.Series: pl.DataFrame, pa.TimestampArray: pa.table}.get(type(ids), pd.DataFrame)
+    table = make({"id": ids})
+    with pytest.raises(InvalidInputError, match=f"^column 'id' {message}"):
+        list(id_parts(table, "id", "user_col"))
+
+
+def test_dates_without_a_time_zone_are_ids():
     expected = np.array(["2020-01-01T12:00"], dtype="M8[ns]")
-    for ids in (local, local.astype(object), local.astype("category"), local.tolist()):
+    for ids in (MOMENT, MOMENT.astype(object), MOMENT.astype("category"), MOMENT.tolist()):
         assert (id_array(ids, "x") == expected).all()
 
 
@@ -315,8 +342,6 @@ def test_no_ids():
         pd.Series(pd.Categorical([1, None])),
         pd.Series(pd.Categorical(["a", None])),
         pd.Series(pd.to_datetime(["2020-01-01", None])),
-        pd.Series(pd.to_datetime(["2020-01-01", None], utc=True)),
-        pd.Series(pd.to_datetime(["2020-01-01", None], utc=True)).astype("category"),
         pl.Series([1, None]),
         pa.array(["a", None]),
     ],
@@ -425,7 +450,6 @@ MOMENTS = {
     "UTC": pd.Series(UTC),
     "Tokyo": pd.Series(TOKYO),
     "mixed zones": pd.Series([UTC[0], TOKYO[1]], dtype=object),
-    "zone beside none": pd.Series([NAIVE[0], TOKYO[1]], dtype=object),
     "datetime": pd.Series([stamp.to_pydatetime() for stamp in NAIVE], dtype=object),
     "datetime, Tokyo": pd.Series([stamp.to_pydatetime() for stamp in TOKYO], dtype=object),
     "categorical": pd.Series(TOKYO).astype("category"),
@@ -465,6 +489,55 @@ def test_moments_become_nanoseconds_of_utc(times):
     array = time_array(times, "x")
     assert array.dtype == "datetime64[ns]"
     assert array.tolist() == NANOSECONDS
+
+
+@pytest.mark.parametrize(
+    "others", [NAIVE[:1], [NAIVE[0].to_pydatetime()], [NAIVE[0].date()]], ids=repr
+)
+def test_times_with_and_without_a_zone_raise(others):
+    message = "^x has times with a time zone, such as .*Tokyo.*, and without one, such as .*2020, 1"
+    message = message.replace("2020, 1", "2020.*tz_localize.*tz_convert")
+    with pytest.raises(InvalidInputError, match=message):
+        time_array(pd.Series([TOKYO[1], *others], dtype=object), "x")
+
+
+@pytest.mark.parametrize("times", MOMENTS.values(), ids=MOMENTS)
+def test_time_kind_of_moments(times):
+    has_zone = getattr(times.iloc[0], "tzinfo", None) is not None
+    expected = "zoned dates" if has_zone else "dates"
+    array = time_array(times, "x")
+    X = pd.DataFrame({"t": times})
+    for table in (X, X.astype(object), X.astype(object).to_numpy(), pl.from_pandas(X)):
+        column = "t" if hasattr(table, "columns") else 0
+        assert time_kind(table, column, "time_col", array) == expected
+    assert time_kind(X, "t", "time_col", np.arange(2)) == "numbers"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest", "spacing"),
+    [
+        ("float32", 1.7e9, 128),
+        ("float64", 1.7e18, 256),
+        ("float64", -1.7e18, 256),
+        ("float16", 4000, 2),
+        ("float32", 2.0**24, 2),
+        ("float32", 2.0**23, 1),
+        ("Float32", 1.7e9, 128),
+        ("float[pyarrow]", 1.7e9, 128),
+        (pd.SparseDtype("float32"), 1.7e9, 128),
+        ("category", 1.7e18, 256),
+        (object, 1.7e18, 256),
+        ("int64", 1.7e18, 0),
+    ],
+    ids=str,
+)
+def test_float_spacing(dtype, largest, spacing):
+    X = pd.DataFrame({"t": pd.Series([0.0, largest]).astype(dtype)})
+    times = time_array(X["t"], "x")
+    name, found = float_spacing(X, "t", "time_col", times)
+    assert found == spacing
+    assert name in (str(times.dtype), str(dtype).lower(), "float32")
+    assert float_spacing(X.head(0), "t", "time_col", times[:0])[1] == 0
 
 
 @pytest.mark.parametrize("times", DAYS.values(), ids=DAYS)
@@ -606,7 +679,8 @@ ID_COLUMNS = {
     "nullable": pd.DataFrame({"id": pd.Series(INTEGERS, dtype="Int16")}),
     "sparse": pd.DataFrame({"id": pd.arrays.SparseArray(INTEGERS)}),
     "booleans": pd.DataFrame({"id": [True, False, False, True]}),
-    "days in Tokyo": pd.DataFrame({"id": DAYS.dt.tz_localize("Asia/Tokyo")}),
+    "moments": pd.DataFrame({"id": DAYS}),
+    "polars Int128": pl.DataFrame({"id": pl.Series(INTEGERS, dtype=pl.Int128)}),
     "days": pd.DataFrame({"id": DAYS.dt.date}),
     "periods": pd.DataFrame({"id": DAYS.dt.to_period("M")}),
     "no rows": pd.DataFrame({"id": np.empty(0, dtype=np.int64)}),

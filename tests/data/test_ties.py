@@ -1,8 +1,10 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from skmind import MINDRecommender
 from skmind.data.interactions import Interactions
 from skmind.data.ties import draw_tie_order, find_ties, mix_ties, mixed_order, warn_of_ties
 from skmind.exceptions import TiedTimesWarning
@@ -135,3 +137,47 @@ def test_ties_in_random_order_and_rare_ties_are_not_warned_of():
         times = np.arange(100)
         times[:3] = 0
         warn_of_ties(Interactions.from_codes(users, np.arange(100, dtype=np.int32), times, 1))
+
+
+# ------------------------------------------------------------------ times that are rounded
+
+
+def rounded_log(dtype, scale):
+    """Return events of 10 users, one second apart, whose times are floats from 2023 on."""
+    times = (1.7e9 + np.arange(40)) * scale
+    return pd.DataFrame(
+        {"user_id": np.arange(40) % 10, "item_id": np.arange(40) % 7, "timestamp": times}
+    ).astype({"timestamp": dtype})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "distance"),
+    [("float32", 1, 128), ("float64", 10, None), ("float64", 1, None), ("int64", 1, None)],
+)
+@pytest.mark.parametrize("tie_order", ["auto", "random", "rows"])
+def test_times_that_rounding_made_equal_are_warned_of(dtype, scale, distance, tie_order):
+    rec = MINDRecommender(embedding_dim=4, max_epochs=1, tie_order=tie_order, random_state=0)
+    log = rounded_log(dtype, scale)
+    message = (
+        f"column 'timestamp' has times of type {dtype}, which are {distance} apart at this size, "
+        "and 100% of the events have the same time .* Read the column as int64 or datetimes"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TiedTimesWarning)
+        if distance is None:
+            rec.fit(log)
+            return
+        with pytest.raises(TiedTimesWarning, match=message):
+            rec.fit(log)
+        spread = log.assign(timestamp=(np.arange(40) * 1e9).astype(dtype))
+        rec.fit(spread)  # large, but no event of a user has the time of another
+
+
+def test_nanoseconds_as_floats_are_warned_of():
+    rec = MINDRecommender(embedding_dim=4, max_epochs=1, tie_order="random", random_state=0)
+    log = rounded_log("float64", 1e9)
+    log["timestamp"] = 1.7e18 + np.arange(40)
+    with pytest.warns(TiedTimesWarning, match="type float64, which are 256 apart at this size"):
+        rec.fit(log)
+    with pytest.warns(TiedTimesWarning, match="column 2 has times of type float64, which are 256"):
+        rec.fit(log.to_numpy())
