@@ -761,6 +761,9 @@ def _as_series(values: Any, name: str) -> pd.Series:
 def _to_pandas(values: Any) -> pd.Series:
     """Return a column of pyarrow or polars as a Series without loss."""
     if hasattr(values, "to_pylist"):  # pyarrow
+        dtype = values.type
+        if hasattr(dtype, "index_type") and getattr(dtype.value_type, "tz", None):
+            values = values.cast(dtype.value_type)  # a dictionary would lose the time zone
         return values.to_pandas(integer_object_nulls=True)
     would_be_floats = values.dtype.is_integer() and values.has_nulls()
     if values.dtype.is_nested() or would_be_floats:

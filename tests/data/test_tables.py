@@ -292,6 +292,7 @@ TIMES_OF_ZONES = {
     "pyarrow-backed": MOMENT.dt.tz_localize("UTC").astype(pd.ArrowDtype(pa.timestamp("us", "UTC"))),
     "polars": pl.from_pandas(MOMENT.dt.tz_localize("Asia/Tokyo")),
     "pyarrow": pa.Array.from_pandas(MOMENT.dt.tz_localize("Asia/Tokyo")),
+    "dictionary": pa.Array.from_pandas(MOMENT.dt.tz_localize("Asia/Tokyo")).dictionary_encode(),
     "missing": pd.Series(pd.to_datetime(["2020-01-01", None], utc=True)),
 }
 
@@ -301,8 +302,8 @@ def test_ids_with_a_time_zone_raise(ids):
     message = r"has datetimes with a time zone as ids, such as .*; convert .*astype\(str\).*tz_conv"
     with pytest.raises(InvalidInputError, match=f"^x {message}"):
         id_array(ids, "x")
-    make = {pl.Series: pl.DataFrame, pa.TimestampArray: pa.table}.get(type(ids), pd.DataFrame)
-    table = make({"id": ids})
+    make = pl.DataFrame if isinstance(ids, pl.Series) else pd.DataFrame
+    table = (pa.table if isinstance(ids, pa.Array) else make)({"id": ids})
     with pytest.raises(InvalidInputError, match=f"^column 'id' {message}"):
         list(id_parts(table, "id", "user_col"))
 
