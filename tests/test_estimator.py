@@ -1559,7 +1559,7 @@ def test_partial_fit_takes_weights(X, weights):
     assert not (mine.item_embeddings_ == plain.item_embeddings_).all()
     by_column = weighted(X[old].assign(w=weights[old]), weight_col="w")
     assert_same_fit(updated(by_column, part), mine)
-    with pytest.raises(InvalidInputError, match="no column 'w'.*set weight_col= to one of these"):
+    with pytest.raises(InvalidInputError, match="no column 'w'.*weight_col= set to one of these"):
         updated(by_column, X[new])
     unfitted = MINDRecommender(**SMALL).partial_fit(X, sample_weight=weights, n_epochs=2)
     assert_same_fit(unfitted, weighted(X, weights))

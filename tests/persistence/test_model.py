@@ -250,6 +250,17 @@ def test_ids_of_every_kind(tmp_path, kind):
         )
 
 
+def test_values_of_features_that_are_not_stored(tmp_path):
+    log = pd.DataFrame({"user_id": [1, 2, 1, 2], "item_id": [1, 2, 2, 1], "timestamp": range(4)})
+    items = pd.DataFrame({"item_id": [1, 2], "size": [2, 3], "price": pd.cut([1, 2], 2)})
+    rec = MINDRecommender(**SETTINGS).fit(log, items=items)
+    message = (
+        "the values of feature column 'price' contain Interval.* of type Interval, which can't"
+    )
+    with pytest.raises(InvalidInputError, match=message):
+        rec.save(tmp_path / "model")
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
@@ -267,17 +278,6 @@ def test_ids_of_every_kind(tmp_path, kind):
         ),
     ],
 )
-def test_values_of_features_that_are_not_stored(tmp_path):
-    log = pd.DataFrame({"user_id": [1, 2, 1, 2], "item_id": [1, 2, 2, 1], "timestamp": range(4)})
-    items = pd.DataFrame({"item_id": [1, 2], "size": [2, 3], "price": pd.cut([1, 2], 2)})
-    rec = MINDRecommender(**SETTINGS).fit(log, items=items)
-    message = (
-        "the values of feature column 'price' contain Interval.* of type Interval, which can't"
-    )
-    with pytest.raises(InvalidInputError, match=message):
-        rec.save(tmp_path / "model")
-
-
 def test_ids_that_are_not_stored(tmp_path, ids, message):
     log = pd.DataFrame({"user_id": pd.Series(ids), "item_id": [1, 2]})
     rec = MINDRecommender(**SETTINGS, time_col=None).fit(pd.concat([log, log.iloc[::-1]]))
