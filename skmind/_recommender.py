@@ -477,6 +477,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         -----
         ShortageWarning
             If users get fewer than ``k`` items, because no more are eligible.
+        IgnoredDataWarning
+            If ``items`` or ``exclude_items`` has lists per user, but none for a user asked for.
         """
         snapshot = self._fitted()
         model = snapshot.model
@@ -553,6 +555,22 @@ output
         -------
         As `recommend`; users are the keys of the dict, the index of the Series, ids of the frame or
         positions in the list.
+
+        Raises
+        ------
+        InvalidInputError
+            If a history is not a list but a set, which has no order, for example; and as
+            `recommend`.
+        IdTypeError, UnknownIdError
+            As `recommend`.
+
+        Warns
+        -----
+        ShortageWarning
+            As `recommend`.
+        IgnoredDataWarning
+            If ``users``, or ``items`` or ``exclude_items`` with lists per user, has nobody of
+            ``histories``; or if ``fit`` was given no user features, so that ``users`` is ignored.
         """
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..exceptions import InvalidInputError
 from .formats import as_frame, check_item_lists
-from .ids import IdEncoder
+from .ids import IdEncoder, warn_if_none_known
 from .interactions import Interactions
 from .prepare import Schema, check_roles, read_column, read_rows
 from .ragged import Ragged, group_rows
@@ -41,8 +41,8 @@ def read_histories(
     Raises
     ------
     InvalidInputError
-        If a history is not a list, an id is missing, a Series has a key twice, or a frame has no
-        column names.
+        If a history is not a list but a set, for example, an id is missing, a Series has a key
+        twice, or a frame has no column names.
     IdTypeError
         If the item ids are of another kind than the ids of ``fit``, or an id is not a scalar.
     """
@@ -58,9 +58,15 @@ def read_histories(
     else:
         if isinstance(histories, Mapping | pd.Series):
             keys, lists = _read_keys(histories, "the keys")
+        elif isinstance(histories, set | frozenset):
+            raise InvalidInputError(
+                f"histories is a {type(histories).__name__}, so that its histories have no order; "
+                "pass a list of lists, or a dict of lists by user"
+            )
         else:
             lists = list(histories) if hasattr(histories, "__iter__") else [histories]
             keys = np.arange(len(lists))
+        check_lists(lists, "histories", "most recent last")
         owners, ids = _flatten(lists, "histories", "for one user write [[id, id, ...]]")
         codes = items.encode(ids)
     is_known = codes >= 0
@@ -101,6 +107,11 @@ def read_item_lists(
         such column.
     IdTypeError
         If ids are of another kind than the ids of ``fit`` or ``users``, or not scalars.
+
+    Warns
+    -----
+    IgnoredDataWarning
+        If no list is that of a user in ``users``.
     """
     key_name = f"the keys of {parameter}"
     item_name = None  # a list of ids
@@ -115,11 +126,43 @@ def read_item_lists(
         keys, entries = _read_keys(lists, key_name)
         owners, ids = _flatten(entries, parameter, "write {user: [id, id, ...]}")
     rows, distinct_users = pd.factorize(users)
-    owners = IdEncoder(distinct_users, "user").encode(keys, key_name)[owners]
+    people = IdEncoder(distinct_users, "user")
+    key_codes = people.encode(keys, key_name)
+    warn_if_none_known(key_codes, keys, people, parameter)
+    owners = key_codes[owners]
     codes = items.encode(ids, item_name)
     is_known = (codes >= 0) & (owners >= 0)
     offsets, (codes,) = group_rows(owners[is_known], len(distinct_users), [codes[is_known]])
     return Ragged(codes, offsets).take(rows).pairs()
+
+
+def check_lists(lists: Iterable, parameter: str, order: str | None) -> None:
+    """Raise if a list of ids is a dict, an iterator, or a set where the order matters.
+
+    Parameters
+    ----------
+    lists : iterable
+        Lists of ids; other entries are not checked.
+    parameter : str
+    order : str or None
+        The order of a list, for the message; None if it doesn't matter.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    for place, ids in enumerate(lists):
+        what = None
+        if isinstance(ids, Mapping):
+            what = "whose values would not be read; pass a list of its keys"
+        elif isinstance(ids, Iterator):
+            what = "which can be read only once; pass a list"
+        elif isinstance(ids, set | frozenset) and order is not None:
+            what = "but sets have no order; pass a list"
+        if what is not None:
+            kind = type(ids).__name__
+            advice = what if order is None else f"{what}, {order}"
+            raise InvalidInputError(f"list {place} of {parameter} is a {kind}, {advice}")
 
 
 def _read_keys(lists: Mapping | pd.Series, name: str) -> tuple[np.ndarray, list]:

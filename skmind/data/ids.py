@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..exceptions import IdTypeError, InvalidInputError
+from .._checks import warn
+from ..exceptions import IdTypeError, IgnoredDataWarning, InvalidInputError
 from .tables import check_comparable, factorize, id_array, id_kind, join_scalars
 
 UNKNOWN_CODE = -1
@@ -167,6 +168,35 @@ def join_ids(first: np.ndarray, second: np.ndarray, name: str) -> np.ndarray:
     if first.dtype.kind in "iu" and second.dtype.kind == "f" and (second % 1 == 0).all():
         second = second.astype(np.int64)  # a missing value turns a column of integers into floats
     return join_scalars(first, second, name)
+
+
+def warn_if_none_known(codes: np.ndarray, ids: np.ndarray, people: IdEncoder, name: str) -> None:
+    """Warn if what is keyed by people has no entry for any of the people of a call.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_ids,)
+        What ``people.encode(ids)`` returned.
+    ids : ndarray of shape (n_ids,)
+        The keys.
+    people : IdEncoder
+        The people of the call.
+    name : str
+        The parameter that has the keys.
+
+    Warns
+    -----
+    IgnoredDataWarning
+    """
+    if len(codes) and len(people) and (codes < 0).all():
+        key = ids[:1].tolist()[0]
+        person = people.ids[:1].tolist()[0]
+        warn(
+            f"{name}= has entries for {len(ids)} people, such as {key!r}, but for nobody in this "
+            f"call, which is about {person!r} for example; key {name} by the ids of this call: a "
+            "list of histories has the ids 0, 1, ..., a dict its keys",
+            IgnoredDataWarning,
+        )
 
 
 class _IdMerger:

@@ -15,7 +15,7 @@ from .._checks import warn
 from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .features import Column, FeatureEncoder, Features
 from .formats import check_columns, check_log, feature_table
-from .ids import IdEncoder, join_ids
+from .ids import IdEncoder, join_ids, warn_if_none_known
 from .interactions import Interactions
 from .ragged import count, group_rows
 from .tables import (
@@ -490,10 +490,17 @@ def profile_rows(
     ------
     InvalidInputError, IdTypeError
         As `table_ids` and `FeatureEncoder.transform`, or if a feature column is missing.
+
+    Warns
+    -----
+    IgnoredDataWarning
+        If no row has an id of ``ids``.
     """
     key = schema.user
     table = feature_table(table, "user")
-    rows = ids.encode(table_ids(table, key, "user"), table_label(table, key, "user"))
+    own = table_ids(table, key, "user")
+    rows = ids.encode(own, table_label(table, key, "user"))
+    warn_if_none_known(rows, own, ids, "users")
     columns = {}
     for feature in encoder.features:
         values = take_column(table, feature.name, "user_features", may_be_position=False)
