@@ -563,6 +563,21 @@ output
         -------
         As `recommend`; users are the keys of the dict, the index of the Series, ids of the frame or
         positions in the list.
+
+        Raises
+        ------
+        InvalidInputError
+            If a history is not a list but a set, which has no order, for example; and as
+            `recommend`.
+        IdTypeError, UnknownIdError
+            As `recommend`.
+
+        Warns
+        -----
+        ShortageWarning
+            As `recommend`.
+        IgnoredDataWarning
+            If ``users`` has nobody of ``histories``, or ``fit`` was given no user features.
         """
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)

@@ -24,6 +24,7 @@ import skmind.retrieval.calibration
 from skmind import MINDRecommender
 from skmind.datasets import fetch_movielens, make_interactions
 from skmind.exceptions import (
+    IgnoredDataWarning,
     InvalidInputError,
     NothingToLearnWarning,
     NothingToScoreWarning,
@@ -714,6 +715,11 @@ def test_user_features_speak_for_users_without_history(cold):
     assert (cold.item_interest[best["item_id"]] == expected).mean() > 0.8
     unseen = rec.recommend_from_history({"x": []}, k=5, users=table.assign(favourite=99).head(0))
     assert (unseen["interest"] == -1).all()
+    with pytest.warns(IgnoredDataWarning, match="users= has .* 6 people, such as 'old 0', but"):
+        nobody = rec.recommend_from_history(
+            strangers, users=table.assign(user_id=[f"old {i}" for i in range(6)])
+        )
+    assert (nobody["interest"] == -1).all()
 
 
 def test_unseen_feature_values_count_as_missing(cold):

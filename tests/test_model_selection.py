@@ -459,7 +459,7 @@ HOUR = pd.Timedelta("1h")
             "has no training rows; the times are from 1970-01-01T",
         ),
         (DATES, {"test_size": 24 * HOUR}, "window 1 of n_splits=3, .* has no training rows"),
-        (DATES, {"test_size": 10**6 * 24 * HOUR}, "has no training rows"),
+        (DATES, {"test_size": np.timedelta64(10**6, "D")}, "has no training rows"),
         (NUMBERS, {"test_size": 10**30}, "has no training rows"),
         (NUMBERS.astype(float), {"test_size": 10**400}, "has no training rows"),
         (NUMBERS, {"test_start": 10**400}, "has no test rows"),

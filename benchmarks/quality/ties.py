@@ -6,7 +6,7 @@ DIR holds ``ml-100k/`` in GroupLens's layout. Five random events per user are he
 fitted with its true times, with the day only, and without times, each in rows that are sorted by
 item and in shuffled rows. The metric is the share of the held-out events among ten recommendations
 per user. With ``tie_order="rows"`` the order of the rows is the order in time, as it was before
-``tie_order`` existed. Writes benchmarks/results/ties.md.
+``tie_order`` existed. Writes benchmarks/results/ties.md; the notes at its end are kept.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from skmind import MINDRecommender
 from skmind.datasets import fetch_movielens
 from skmind.exceptions import TiedTimesWarning
 
+NOTES_TITLE = "## Notes\n"  # the text below it is written by hand and kept
 RESULT = Path(__file__).parents[1] / "results" / "ties.md"
 SEEDS = 0, 1, 2
 N_HELD_OUT = 5  # events per user
@@ -92,7 +93,9 @@ def main() -> None:
     share = share_found(pd.DataFrame(pairs, columns=["user_id", "item_id"]), held_out)
     lines += ["", f"Most frequent items that the user has not seen: {share:.4f}."]
     print(lines[-1])
-    RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    old = RESULT.read_text(encoding="utf-8") if RESULT.exists() else ""
+    notes = f"\n{NOTES_TITLE}{old.partition(NOTES_TITLE)[2]}" if NOTES_TITLE in old else ""
+    RESULT.write_text("\n".join(lines) + "\n" + notes, encoding="utf-8")
 
 
 if __name__ == "__main__":

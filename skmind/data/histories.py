@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -41,8 +41,8 @@ def read_histories(
     Raises
     ------
     InvalidInputError
-        If a history is not a list, an id is missing, a Series has a key twice, or a frame has no
-        column names.
+        If a history is not a list but a set, for example, an id is missing, a Series has a key
+        twice, or a frame has no column names.
     IdTypeError
         If the item ids are of another kind than the ids of ``fit``, or an id is not a scalar.
     """
@@ -58,10 +58,16 @@ def read_histories(
     else:
         if isinstance(histories, Mapping | pd.Series):
             keys, lists = _read_keys(histories, "the keys")
+        elif isinstance(histories, set | frozenset):
+            raise InvalidInputError(
+                f"histories is a {type(histories).__name__}, so that its histories have no order; "
+                "pass a list of lists, or a dict of lists by user"
+            )
         else:
             lists = as_list(histories)
             lists = lists if isinstance(lists, list) else [lists]
             keys = np.arange(len(lists))
+        check_lists(lists, "histories", "most recent last")
         owners, ids = _flatten(lists, "histories", "for one user write [[id, id, ...]]")
         codes = items.encode(ids)
     is_known = codes >= 0
@@ -121,6 +127,35 @@ def read_item_lists(
     is_known = (codes >= 0) & (owners >= 0)
     offsets, (codes,) = group_rows(owners[is_known], len(distinct_users), [codes[is_known]])
     return Ragged(codes, offsets).take(rows).pairs()
+
+
+def check_lists(lists: Iterable, parameter: str, order: str | None) -> None:
+    """Raise if a list of ids is a dict, an iterator, or a set where the order matters.
+
+    Parameters
+    ----------
+    lists : iterable
+        Lists of ids; other entries are not checked.
+    parameter : str
+    order : str or None
+        The order of a list, for the message; None if it doesn't matter.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    for place, ids in enumerate(lists):
+        what = None
+        if isinstance(ids, Mapping):
+            what = "whose values would not be read; pass a list of its keys"
+        elif isinstance(ids, Iterator):
+            what = "which can be read only once; pass a list"
+        elif isinstance(ids, set | frozenset) and order is not None:
+            what = "but sets have no order; pass a list"
+        if what is not None:
+            kind = type(ids).__name__
+            advice = what if order is None else f"{what}, {order}"
+            raise InvalidInputError(f"list {place} of {parameter} is a {kind}, {advice}")
 
 
 def _read_keys(lists: Mapping | pd.Series, name: str) -> tuple[np.ndarray, list]:

@@ -558,10 +558,23 @@ def profile_rows(
     ------
     InvalidInputError, IdTypeError
         As `table_ids` and `FeatureEncoder.transform`, or if a feature column is missing.
+
+    Warns
+    -----
+    IgnoredDataWarning
+        If no row has an id of ``ids``.
     """
     key = schema.user
     table = feature_table(table, "user")
-    rows = ids.encode(table_ids(table, key, "user"), table_label(table, key, "user"))
+    keys = table_ids(table, key, "user")
+    rows = ids.encode(keys, table_label(table, key, "user"))
+    if len(rows) and len(ids) and (rows < 0).all():
+        warn(
+            f"users= has rows for {len(keys)} people, such as {keys[:1].tolist()[0]!r}, but for "
+            f"nobody in this call, which is about {ids.ids[:1].tolist()[0]!r} for example; give "
+            "the ids of this call: a list of histories has the ids 0, 1, ..., a dict its keys",
+            IgnoredDataWarning,
+        )
     columns = {}
     for feature in encoder.features:
         values = take_column(table, feature.name, "user_features", may_be_position=False)

@@ -14,7 +14,7 @@ There are two forms of input:
 * two sequences with one entry per user, matched by position: an entry of ``y_true`` is a relevant
   id or a list of relevant ids; an entry of ``y_pred`` is a list of ids, best first, padded with
   None or NaN. Two Series are matched by their index instead, which names the users: both must have
-  the same users.
+  the same users, each once.
 
 Coverage, novelty, average popularity and intra-list diversity look at the recommendations only.
 They are over all users of ``y_pred``.
@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_array
 
 from .._checks import check_count, warn
 from ..exceptions import InvalidInputError, NothingToScoreWarning
@@ -43,10 +42,10 @@ from ._core import (
 from ._inputs import (
     Columns,
     Matched,
-    keyed_rows,
     match_lists,
     parse_metrics,
     read_item_counts,
+    read_item_vectors,
     read_lists,
     top_codes,
     vector_rows,
@@ -107,7 +106,8 @@ def recall_at_k(
         NaN means that no item is relevant. An id that occurs twice for a user counts once.
     y_pred : frame or sequence of length n_users
         The recommendations: the frame of :meth:`MINDRecommender.recommend`, or a sequence with a
-        list of ids per user, best first. None and NaN are padding. Gaps in the ranks are ignored.
+        list of ids per user, best first; not a set. None and NaN are padding. Gaps in the ranks
+        are ignored.
     k : int, default=10
         Number of recommendations per user that count, at least 1. Lists may be shorter. Raising it
         never lowers the value.
@@ -130,8 +130,9 @@ def recall_at_k(
     ------
     InvalidInputError
         If a column is missing, only one input is a frame, the lengths or the indexes of two Series
-        differ, only one input is a Series with an index that names users, an item is recommended
-        twice to a user, or ``k`` is not a positive integer.
+        differ, only one input is a Series with an index that names users, an index names a user
+        twice, an item is recommended twice to a user, a list of ``y_pred`` is a set, ids are floats
+        that may stand for several integers, or ``k`` is not a positive integer.
     IdTypeError
         If the ids of one input are numbers and the ids of the other are text.
 
@@ -456,8 +457,9 @@ def evaluate(
     item_counts : Series, dict, or array-like of shape (n_items,), or None, default=None
         Number of interactions of each item; needed for ``"novelty"``, ``"average_popularity"`` and
         ``"serendipity"``. See :func:`novelty_at_k`.
-    item_vectors : frame or array-like of shape (n_items, n_features), or None, default=None
-        One vector per item; needed for ``"intra_list_diversity"``.
+    item_vectors : frame, dict, Series, array-like of shape (n_items, n_features), default=None
+        One vector per item; needed for ``"intra_list_diversity"``. See
+        :func:`intra_list_diversity_at_k`.
     item_ids : array-like of shape (n_items,), default=None
         Id of each row of ``item_counts`` and ``item_vectors``, if they have none in their index.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
@@ -689,9 +691,9 @@ def intra_list_diversity_at_k(
     ----------
     y_pred : frame or sequence of length n_users
         The recommendations, see :func:`recall_at_k`.
-    item_vectors : frame or array-like of shape (n_items, n_features)
-        One vector per item, such as ``item_embeddings_``. A pandas frame may have the item ids in
-        its index.
+    item_vectors : frame, dict or Series of vectors, or array-like of shape (n_items, n_features)
+        One vector per item, such as ``item_embeddings_``. A pandas frame or Series may have the
+        item ids in its index; a dict has them in its keys.
     k : int, default=10
         Number of recommendations per user that count, at least 1.
     item_ids : array-like of shape (n_items,), default=None
@@ -710,8 +712,8 @@ def intra_list_diversity_at_k(
     UnknownIdError
         If a recommended item has no vector.
     InvalidInputError
-        If ``item_ids`` has repeated ids or another length than ``item_vectors``, or an argument
-        is invalid.
+        If ``item_ids`` has repeated ids or another length than ``item_vectors``, the vectors are
+        not finite numbers or differ in length, or another argument is invalid.
 
     Warns
     -----
@@ -726,8 +728,7 @@ def intra_list_diversity_at_k(
     0.5
     """
     k = check_count(k, "k")
-    item_vectors, item_ids = keyed_rows(item_vectors, item_ids)
-    vectors = check_array(item_vectors, dtype=np.float64, input_name="item_vectors")
+    vectors, item_ids = read_item_vectors(item_vectors, item_ids, item_col)
     lists = read_lists(y_pred, "y_pred", Columns(user_col, item_col, rank_col))
     rows = vector_rows(lists.items, item_ids, len(vectors))
     codes = top_codes(lists.users, rows, lists.n_users, k)

@@ -293,6 +293,9 @@ def intra_list_diversity(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 def _sum_of_cosines(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Return the sum of the cosines over all pairs of items of each list, (n_lists,)."""
+    # Powers of 2 scale without rounding; the squares of 1e200 would overflow.
+    exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))[1]
+    vectors = np.ldexp(vectors, -exponents)
     norms = np.linalg.norm(vectors, axis=1)
     unit = vectors / np.where(norms > 0, norms, 1.0)[:, None]
     rows, ranks = np.nonzero(codes >= 0)

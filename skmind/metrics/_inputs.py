@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import check_array
 
 from .._checks import check_count
 from ..data.formats import as_frame, check_columns, check_item_lists
+from ..data.histories import check_lists
 from ..data.ragged import Ragged, group_rows, pair_keys
-from ..data.tables import id_array, id_kind, is_frame, take_column
+from ..data.tables import (
+    check_comparable,
+    check_exact,
+    column_names,
+    id_array,
+    id_kind,
+    is_frame,
+    take_column,
+)
 from ..exceptions import IdTypeError, InvalidInputError, UnknownIdError
 from ._core import METRIC_FUNCTIONS, relevance_matrix
 
@@ -195,8 +206,8 @@ def _align_series(y_true: Any, y_pred: Any) -> Any:
                     f"Series with the same index, {cure}"
                 )
         return y_pred
-    if true_index.equals(pred_index):
-        return y_pred
+    names = "the index of y_pred", "that of y_true"
+    check_comparable(pred_index.to_numpy(), true_index.to_numpy(), *names)
     for name, index in (("y_true", true_index), ("y_pred", pred_index)):
         if not index.is_unique:
             user = _first(index[index.duplicated()])
@@ -204,6 +215,8 @@ def _align_series(y_true: Any, y_pred: Any) -> Any:
                 f"the index of {name} names the user {user} more than once, so the two Series "
                 f"can't be matched by index; give one list per user, {cure}"
             )
+    if true_index.equals(pred_index):
+        return y_pred
     for name, other, index, others in (
         ("y_true", "y_pred", true_index, pred_index),
         ("y_pred", "y_true", pred_index, true_index),
@@ -246,8 +259,12 @@ def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:
     if name == "y_true":
         del given["rank_col"]
     check_columns(y, given, name)
-    users = id_array(take_column(y, columns.user, "user_col"), f"column {columns.user!r} of {name}")
-    items = id_array(take_column(y, columns.item, "item_col"), f"column {columns.item!r} of {name}")
+    users = _read_ids(
+        take_column(y, columns.user, "user_col"), f"column {columns.user!r} of {name}"
+    )
+    items = _read_ids(
+        take_column(y, columns.item, "item_col"), f"column {columns.item!r} of {name}"
+    )
     if name == "y_pred" and columns.rank is not None:
         ranks = pd.to_numeric(take_column(y, columns.rank, "rank_col"), errors="coerce")
         if ranks.isna().any():
@@ -263,11 +280,20 @@ def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:
     return ItemLists(codes, items, len(user_ids), user_ids)
 
 
+def _read_ids(ids: Any, name: str) -> np.ndarray:
+    """Return ids as an array; floats that may stand for several integers are refused, as in fit."""
+    values = id_array(ids, name)
+    check_exact(values, name)
+    return values
+
+
 def _flatten(lists: Any, name: str) -> ItemLists:
     """Read a sequence with a list per user; in ``y_true`` an entry may also be a single id."""
     for method in ("to_pylist", "to_list"):  # pyarrow; pandas and polars
         lists = getattr(lists, method)() if hasattr(lists, method) else lists
-    is_sequence = pd.api.types.is_list_like(lists) and not isinstance(lists, Mapping | set)
+    is_sequence = pd.api.types.is_list_like(lists) and not isinstance(
+        lists, Mapping | set | frozenset
+    )
     if not is_sequence or getattr(lists, "ndim", 1) > 2:
         kind = type(lists).__name__
         raise InvalidInputError(f"{name} is a {kind}; give a frame or a list, one entry per user")
@@ -276,6 +302,7 @@ def _flatten(lists: Any, name: str) -> ItemLists:
         users = np.repeat(np.arange(len(lists)), lists.shape[1])
         ids = pd.Series(lists.ravel(), index=users)
     else:
+        check_lists(lists, name, "best first" if name == "y_pred" else None)
         entries = pd.Series(list(lists), dtype=object)
         is_list = entries.map(pd.api.types.is_list_like).astype(bool)
         is_single_id = ~(is_list | entries.isna())
@@ -287,7 +314,7 @@ def _flatten(lists: Any, name: str) -> ItemLists:
             )
         ids = entries.explode()  # its index repeats the position of the user
     ids = ids[ids.notna()]
-    return ItemLists(ids.index.to_numpy(np.int64), id_array(ids, name), len(lists), None)
+    return ItemLists(ids.index.to_numpy(np.int64), _read_ids(ids, name), len(lists), None)
 
 
 def _joint_codes(
@@ -306,6 +333,13 @@ def _joint_codes(
     first_codes, second_codes : ndarray of shape (n,), int64
     ids : ndarray of shape (n_ids,)
         Id of each code.
+
+    Raises
+    ------
+    IdTypeError
+        If one has numbers and the other text.
+    InvalidInputError
+        If one has integers and the other floats that may stand for several of them.
     """
     kinds = [id_kind(first), id_kind(second)]
     if len(set(kinds) - {"mixed", "empty"}) > 1:
@@ -313,6 +347,7 @@ def _joint_codes(
             f"the {name} are of the kind {kinds[0]!r} and the ids of y_pred of the kind "
             f"{kinds[1]!r}, so no id can match; convert one of them first"
         )
+    check_comparable(second, first, "y_pred", f"the {name}")
     first = _whole_floats_to_int(first)
     second = _whole_floats_to_int(second)
     if first.dtype.kind != second.dtype.kind:
@@ -387,8 +422,6 @@ def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
     InvalidInputError
         If there are no ids, or the counts are not finite numbers of at least 0, at least one above.
     """
-    if isinstance(item_counts, Mapping):
-        item_counts = pd.Series(item_counts)
     item_counts, item_ids = keyed_rows(item_counts, item_ids)
     if item_ids is None:
         raise InvalidInputError(
@@ -410,12 +443,73 @@ def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
 
 
 def keyed_rows(values: Any, item_ids: Any) -> tuple[Any, Any]:
-    """Return values and ids of items; a Series or frame with ids in its index has its own."""
+    """Return values and ids of items.
+
+    A dict has the ids in its keys, and a Series or frame may have them in its index.
+    """
+    if isinstance(values, Mapping):
+        return list(values.values()), list(values)
     if not isinstance(values, pd.Series | pd.DataFrame):
         return values, item_ids
     if item_ids is None or not is_row_number(values.index):
         item_ids = values.index
     return values.to_numpy(), item_ids
+
+
+def read_item_vectors(
+    item_vectors: Any, item_ids: Any, item_col: Hashable
+) -> tuple[np.ndarray, Any]:
+    """Return one vector per item, float64, and the ids of the items; None: the row numbers.
+
+    Parameters
+    ----------
+    item_vectors : frame, dict or Series of vectors, or array-like of shape (n_items, n_features)
+        A dict has the ids in its keys; a Series or frame may have them in its index.
+    item_ids : array-like of shape (n_items,) or None
+    item_col : str or int
+        Name of the column of ids in other tables; the vectors must not have it.
+
+    Raises
+    ------
+    InvalidInputError
+        If the vectors are not finite numbers, or not equally long, or a frame has a column of ids.
+    """
+    item_vectors = as_frame(item_vectors, "item_vectors", "pass item_vectors.toarray()")
+    if is_frame(item_vectors) and item_col in column_names(item_vectors):
+        raise InvalidInputError(
+            f"item_vectors has the column {item_col!r}, whose ids would count as numbers; make it "
+            f"the index of a pandas frame: item_vectors.set_index({item_col!r})"
+        )
+    rows, item_ids = keyed_rows(item_vectors, item_ids)
+    if isinstance(item_vectors, pd.Series):
+        rows = list(rows)
+    try:
+        return check_array(rows, dtype=np.float64), item_ids
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(
+            "item_vectors must have a vector of finite numbers per item, all of the same length, "
+            "such as an array of shape (n_items, n_features) or a dict of lists by item id, but "
+            f"{_describe_bad_vector(rows)}"
+        ) from error
+
+
+def _describe_bad_vector(vectors: Any) -> str:
+    """Return which of the vectors is not like the first one, or what they are instead."""
+    rows = list(vectors) if pd.api.types.is_list_like(vectors) and not is_frame(vectors) else []
+    length = len(rows[0]) if rows and hasattr(rows[0], "__len__") else 0
+    for place, vector in enumerate(rows):
+        if not _is_vector(vector, length):
+            first = f", where vector 0 is {reprlib.repr(rows[0])}" if place else ""
+            return f"vector {place} is {reprlib.repr(vector)}{first}"
+    return f"it is {reprlib.repr(vectors)}"
+
+
+def _is_vector(vector: Any, length: int) -> bool:
+    try:
+        numbers = np.asarray(vector, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return numbers.shape == (length,) and bool(np.isfinite(numbers).all())
 
 
 def vector_rows(
@@ -440,7 +534,7 @@ def vector_rows(
     UnknownIdError
         If a recommended item has no row.
     """
-    row_ids = np.arange(n_vectors) if item_ids is None else id_array(item_ids, "item_ids")
+    row_ids = np.arange(n_vectors) if item_ids is None else _read_ids(item_ids, "item_ids")
     if len(row_ids) != n_vectors or not pd.Index(row_ids).is_unique:
         raise InvalidInputError(
             f"item_ids has {len(row_ids)} ids, {len(pd.unique(row_ids))} of them distinct, but "

@@ -113,6 +113,13 @@ def test_no_histories(histories):
     assert as_lists(interactions) == []
 
 
+def test_views_of_dicts_are_ordered():
+    times = {"b": "a", "a": "b"}
+    histories = [times.keys(), times.values()]
+    by_list = read_histories([list(view) for view in histories], SCHEMA, ITEMS)[1]
+    assert as_lists(read_histories(histories, SCHEMA, ITEMS)[1]) == as_lists(by_list)
+
+
 @pytest.mark.parametrize("one", ["a", b"a", 1, None, 0.5])
 @pytest.mark.parametrize("container", [lambda one: [["a"], one], lambda one: {"x": [], "y": one}])
 def test_a_single_history_raises(one, container):
@@ -135,6 +142,11 @@ def test_a_single_history_raises(one, container):
         ({None: ["a"]}, InvalidInputError, "the keys has 1 missing"),
         (pd.Series([["a"], ["b"]], [9, 9]), InvalidInputError, "the keys have 9 more than once"),
         (pd.Series(["a"], [9]), InvalidInputError, "histories must hold a list of item ids per"),
+        ([["a"], {"a"}], InvalidInputError, "list 1 of histories is a set, .*, most recent last$"),
+        ({"x": frozenset("a")}, InvalidInputError, "list 0 of histories is a frozenset, but sets"),
+        (pd.Series([{"a"}], [9]), InvalidInputError, "sets have no order; pass a list, most rec"),
+        ([{"a": 5}], InvalidInputError, "is a dict, whose values would .*list of its keys, most"),
+        ({("a", "b"), ("b",)}, InvalidInputError, "histories is a set, so .* pass a list of lists"),
         (pd.DataFrame([["a", "b", 1]]), InvalidInputError, "histories is a table without col"),
         (pd.DataFrame({"user": [1], "item": ["a"]}), InvalidInputError, "no column 'time'"),
     ],
@@ -178,6 +190,14 @@ def test_item_lists_equal_those_of_a_loop(seed, as_table):
     rows, codes = read_item_lists(lists, "items", SCHEMA, items, users)
     assert codes.dtype == np.int32
     assert list(zip(rows.tolist(), codes.tolist(), strict=True)) == expected
+
+
+def test_sets_of_items_and_lists_of_unknown_users():
+    users = np.array(["x", "y"], dtype=object)
+    rows, codes = read_item_lists({"x": {"a"}, "z": ["b"]}, "items", SCHEMA, ITEMS, users)
+    assert rows.tolist() == [0]
+    assert ITEMS.ids[codes].tolist() == ["a"]
+    assert not len(read_item_lists({"z": ["a"]}, "items", SCHEMA, ITEMS, users)[0])
 
 
 @pytest.mark.parametrize(

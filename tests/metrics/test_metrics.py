@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import pytrec_eval
+from scipy import sparse
 from sklearn.metrics import ndcg_score
 from sklearn.metrics.pairwise import cosine_distances
 
@@ -326,15 +327,54 @@ def test_ids_of_every_kind(ids):
 
 
 def test_numbers_match_across_types_without_rounding():
-    big = 2**53
-    assert recall_at_k([big + 1], [[float(big), 0.5]]) == 0.0
+    big = 2**53 - 1  # the largest integer that one float stands for
+    assert recall_at_k([big - 1], [[float(big), 0.5]]) == 0.0
     assert recall_at_k([big], [[float(big), 0.5]]) == 1.0
+    assert recall_at_k(np.array([2**24 - 1]), np.array([[2**24 - 1]], np.float32)) == 1.0
     assert recall_at_k(np.array([3, 4]), np.array([[3.0, np.nan], [0.5, 4.0]])) == 1.0
     assert recall_at_k(np.array([2**63 + 2], np.uint64), np.array([[2**62]])) == 0.0
     assert recall_at_k(np.array([7], np.uint8), np.array([[7]])) == 1.0
     assert recall_at_k([1e300], [[2e300, 3e300]]) == 0.0
     times = pd.date_range("2020", periods=2)
     assert recall_at_k(times, [[times[0], "a"], [times[0], "b"]]) == 0.5
+
+
+LARGE = 2**53  # as a float, this may have been 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "name"),
+    [
+        ([LARGE], [[float(LARGE)]], "y_pred"),
+        ([LARGE + 1], [[LARGE + 2, float(LARGE)]], "y_pred"),  # objects
+        ([float(LARGE)], [[LARGE]], "y_true"),
+        ([LARGE], np.array([[LARGE, np.nan]]), "y_pred"),  # padding makes integers floats
+        ([float(LARGE)], [[float(LARGE)]], "y_true"),
+        (np.array([2**24]), np.array([[2**24]], np.float32), "y_pred"),
+        (
+            pd.DataFrame({"user_id": [LARGE], "item_id": 1}),
+            pd.DataFrame({"user_id": [float(LARGE)], "item_id": 1, "rank": 1}),
+            "column 'user_id' of y_pred",
+        ),
+        (
+            pd.Series([[1]], index=[LARGE + 1]),
+            pd.Series([[1]], index=[float(LARGE)]),
+            "the index of y_pred",
+        ),
+    ],
+)
+def test_floats_that_stand_for_several_integers_match_nothing(y_true, y_pred, name):
+    for call in (recall_at_k, evaluate):
+        with pytest.raises(InvalidInputError, match=f"{name} has .*float stands for several inte"):
+            call(y_true, y_pred)
+
+
+def test_large_floats_are_no_ids_of_vectors_and_counts():
+    for call, rows in ((intra_list_diversity_at_k, [[1.0], [2.0]]), (novelty_at_k, [1, 2])):
+        with pytest.raises(InvalidInputError, match="y_pred has the float .* the item_ids are int"):
+            call([[LARGE + 2, float(LARGE)]], rows, item_ids=[LARGE, 1])
+        with pytest.raises(InvalidInputError, match="item_ids has the float"):
+            call([[LARGE]], rows, item_ids=[float(LARGE), 1.0])
 
 
 def test_ranks_order_the_rows_and_gaps_close_up():
@@ -441,6 +481,12 @@ def test_bad_k(name, k):
         ("ab", [["a"], ["b"]], InvalidInputError, "y_true is a str"),
         ([1], {"u": [1]}, InvalidInputError, "y_pred is a dict"),
         ({1}, [[1]], InvalidInputError, "y_true is a set"),
+        (frozenset({1}), [[1]], InvalidInputError, "y_true is a frozenset"),
+        ([1, 2], [[1], {1}], InvalidInputError, "list 1 of y_pred is a set.*; pass a list, best f"),
+        ([1], pd.Series([frozenset({1})]), InvalidInputError, "y_pred is a frozenset, but sets ha"),
+        ([1], [{1: 0.5}], InvalidInputError, "0 of y_pred is a dict, .* list of its keys, best f"),
+        ([{1: 0}], [[1]], InvalidInputError, "list 0 of y_true is a dict, .* list of its keys$"),
+        ([1], [iter([1])], InvalidInputError, "y_pred is a list_iterator.*; pass a list, best f"),
         ([1], np.zeros((1, 2, 3)), InvalidInputError, "y_pred is a ndarray"),
         ([1], [[1.0, np.inf]], InvalidInputError, "y_pred has 1 missing or infinite ids"),
         ([[1], [(1, 2)]], [[1], [2]], IdTypeError, r"y_true has the id \(1, 2\) of type tuple"),
@@ -537,6 +583,34 @@ def test_diversity_of_planted_vectors():
     assert intra_list_diversity_at_k([[0, 3, 1], [3], []], vectors) == pytest.approx(2 / 3)
 
 
+def test_sets_and_views_of_relevant_items():
+    items = {"a": 1, "b": 2}
+    for relevant in ({"a", "b"}, frozenset("ab"), items.keys(), ("a", "b"), np.array(["a", "b"])):
+        assert recall_at_k([relevant], [items.keys()]) == 1.0
+    assert mrr_at_k(["b"], [items.keys()]) == 0.5
+    assert mrr_at_k([2], [items.values()]) == 0.5
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 5e-324, 1.7e308])
+def test_diversity_of_vectors_of_extreme_lengths(scale):
+    vectors = np.array([[1.0, 0.0], [scale, 0.0], [0.0, scale], [-scale, 0.0], [scale, scale]])
+    y_pred = [[0, 1], [0, 2], [0, 3], [1, 4]]
+    for pair, distance in zip(y_pred, [0.0, 1.0, 2.0, 1 - 0.5**0.5], strict=True):
+        assert intra_list_diversity_at_k([pair], vectors) == pytest.approx(distance)
+
+
+def test_diversity_of_keyed_vectors():
+    vectors = {"b": [0.0, 1.0], "a": [1.0, 0.0]}
+    frame = pd.DataFrame.from_dict(vectors, orient="index")
+    for item_vectors in (vectors, pd.Series(vectors), frame):
+        assert intra_list_diversity_at_k([["a", "b"]], item_vectors) == 1.0
+        with pytest.raises(UnknownIdError, match="item 'c', which has no row .*; add its vector"):
+            intra_list_diversity_at_k([["a", "c"]], item_vectors)
+    # the keys of a dict are ids, also where item_ids= names the rows of other arguments
+    swapped = {1: [0.0, 1.0], 0: [1.0, 0.0], 2: [1.0, 0.0]}
+    assert intra_list_diversity_at_k([[0, 2]], swapped, item_ids=[0, 1, 2]) == 0.0
+
+
 def test_diversity_needs_two_items():
     with pytest.warns(NothingToScoreWarning, match="two recommendations within k=1") as caught:
         assert math.isnan(intra_list_diversity_at_k([[0, 1]], np.eye(2), k=1))
@@ -557,8 +631,27 @@ def test_diversity_needs_two_items():
         ([["a"]], {"item_ids": ["a", "a"]}, InvalidInputError, "has 2 ids, 1 of them distinct"),
         ([["a"]], {"item_ids": ["a"]}, InvalidInputError, "item_vectors has 2 rows"),
         ([[0]], {"k": 0}, InvalidInputError, "k=0 must be an integer"),
-        ([[0]], {"item_vectors": [[1.0], [np.nan]]}, ValueError, "item_vectors contains NaN"),
-        ([[0]], {"item_vectors": [1.0, 2.0]}, ValueError, "Expected 2D array"),
+        *(
+            ([["a"]], {"item_vectors": vectors}, InvalidInputError, f"of finite .* but {message}")
+            for vectors, message in [
+                ([[1.0], [np.nan]], r"vector 1 is \[nan\], where vector 0 is \[1.0\]"),
+                ([1.0, 2.0], "vector 0 is 1.0$"),
+                ({"a": [1.0], "b": [1.0, 2.0]}, r"vector 1 is \[1.0, 2.0\], where vector 0"),
+                ({"a": [1.0], "b": None}, "vector 1 is None"),
+                ({"a": "x", "b": "y"}, "vector 0 is 'x'$"),
+                (pd.Series({"a": [[1.0]], "b": [[1.0]]}), r"vector 0 is \[\[1.0\]\]$"),
+                (pl.DataFrame({"x": ["y"]}), "it is "),
+                (None, "it is None"),
+                ([], r"it is \[\]"),
+            ]
+        ),
+        (
+            [[0]],
+            {"item_vectors": pd.DataFrame({"item_id": [0, 1], "x": [1.0, 2.0]})},
+            InvalidInputError,
+            r"has the column 'item_id', .*: item_vectors.set_index\('item_id'\)",
+        ),
+        ([[0]], {"item_vectors": sparse.eye(2)}, InvalidInputError, r"pass item_vectors.toarray\("),
     ],
 )
 def test_diversity_errors(y_pred, kwargs, error, message):
@@ -577,14 +670,14 @@ def test_two_series_are_matched_by_their_index(name):
     true, pred = pd.Series(y_true, index=users), pd.Series(y_pred, index=users)
     expected = BY_NAME[name](y_true, y_pred, k=5, per_user=True)
     shuffled = pred.sample(frac=1, random_state=0)
-    np.testing.assert_array_equal(BY_NAME[name](true, shuffled, k=5, per_user=True), expected)
+    for in_order in (pred, shuffled):
+        values = BY_NAME[name](true, in_order, k=5, per_user=True)
+        np.testing.assert_array_equal(values, expected)
     mean = evaluate(true, shuffled, f"{name}@5")[f"{name}@5"]
     assert mean == pytest.approx(np.nanmean(expected))
     numbered = pred.reset_index(drop=True).sample(frac=1, random_state=0)
     by_number = BY_NAME[name](pd.Series(y_true), numbered, k=5, per_user=True)
     np.testing.assert_array_equal(by_number, expected)
-    twice = pd.Series(y_true, index=[0] * 60), pd.Series(y_pred, index=[0] * 60)
-    np.testing.assert_array_equal(BY_NAME[name](*twice, k=5, per_user=True), expected)
 
 
 KEYED = pd.Series({"ann": ["tea"], "bob": ["rum"]})
@@ -599,6 +692,7 @@ KEYED = pd.Series({"ann": ["tea"], "bob": ["rum"]})
         (KEYED, KEYED.reset_index(drop=True), "2 users in the index of y_true are not in"),
         (KEYED, KEYED.set_axis(["ann", "ann"]), "index of y_pred names the user 'ann' more than"),
         (KEYED.set_axis([1, 1]), KEYED, "index of y_true names the user 1 more than once"),
+        (KEYED.set_axis([1, 1]), KEYED.set_axis([1, 1]), "index of y_true names the user 1 more"),
         (KEYED, KEYED.to_list(), "y_true is a Series whose index names .* 'ann'.* y_pred has no"),
         (KEYED.to_list(), KEYED, "y_pred is a Series whose index names .* 'ann'.* y_true has no"),
         (KEYED.set_axis([1, 0]), np.array([["a"], ["b"]]), "index names the users .* y_pred has"),
