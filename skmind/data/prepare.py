@@ -31,6 +31,12 @@ from .tables import (
 )
 from .ties import mix_ties, warn_of_ties
 
+# Columns of results, beside those of the ids.
+RESULT_COLUMNS = frozenset(
+    "score rank interest similar_item_id history_item_id weight contribution history_length "
+    "item_count".split()
+)
+
 
 class Schema(NamedTuple):
     """The columns of a table of interactions.
@@ -256,6 +262,36 @@ def read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray
 def result_name(column: Any, default: str) -> str:
     """Return the name of a column in results: the user's name, or ``default`` for a position."""
     return column if isinstance(column, str) else default
+
+
+def check_distinct_roles(schema: Schema) -> None:
+    """Check that the roles have different columns, also in results.
+
+    Raises
+    ------
+    InvalidInputError
+        If two roles have the same column, or a column of ids has the name of another one of
+        results.
+    """
+    roles = {"user_col": schema.user, "item_col": schema.item, "time_col": schema.time}
+    if schema.weight is not None:
+        roles["weight_col"] = schema.weight
+    columns = [column for column in roles.values() if column is not None]
+    if len(set(columns)) < len(columns):
+        given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
+        raise InvalidInputError(f"{given}: each must name a different column")
+    for role in ("user_col", "item_col"):
+        if isinstance(roles[role], str) and roles[role] in RESULT_COLUMNS:
+            raise InvalidInputError(
+                f"{role}={roles[role]!r} is the name of a column of results; rename it: "
+                f"X.rename(columns={{{roles[role]!r}: {role[:4] + '_id'!r}}}), and set {role}="
+            )
+    user = result_name(schema.user, "user_id")
+    if user == result_name(schema.item, "item_id"):
+        raise InvalidInputError(
+            f"user_col={schema.user!r} and item_col={schema.item!r} would both be named {user!r} "
+            "in results, where positions are named 'user_id' and 'item_id'; name both columns"
+        )
 
 
 def _check_distinct_columns(X: Any, schema: Schema) -> None:
