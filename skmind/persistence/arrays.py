@@ -49,9 +49,10 @@ def check_arrays(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         if name.startswith("weights."):
             _check_range(array, name, -MAX_WEIGHT, MAX_WEIGHT)
     vectors = arrays["item_embeddings"]
-    _check_range(vectors, "item_embeddings", -MAX_LENGTH, MAX_LENGTH)
-    if np.einsum("ij,ij->i", vectors, vectors).max(initial=0) > MAX_LENGTH**2:
-        raise ModelFileError("item_embeddings has vectors that are longer than 1")
+    if not np.einsum("ij,ij->i", vectors, vectors).max() <= MAX_LENGTH**2:  # or nan
+        raise ModelFileError(
+            "item_embeddings holds nan, infinity or vectors that are longer than 1"
+        )
 
 
 def _check_range(array: np.ndarray, name: str, minimum: float, maximum: float) -> None:
