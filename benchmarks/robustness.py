@@ -4,9 +4,10 @@
 
 Counts, for a small model: results of 16 threads and 4 loky workers that differ from serial results;
 models that load after a SIGKILL or a full disk at 20 moments of a save that replaces another model;
-fits that are bit-equal after a SIGKILL at 20 random moments; and byte mutations that remain
-undetected. For a larger model it measures the memory of 4 processes that load it, copied and mapped
-(PSS: a shared page counts by its share). --part selects parts.
+fits that are bit-equal after a SIGKILL at 20 random moments; byte mutations that remain undetected;
+and forged models that are neither refused nor answer, as `forgeries.py` explains (the part
+"manifests" needs ``pip install atheris``). For a larger model it measures the memory of 4 processes
+that load it, copied and mapped (PSS: a shared page counts by its share). --part selects parts.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
+import forgeries
 import joblib
 import numpy as np
 import pandas as pd
@@ -200,6 +202,18 @@ def mutations(rec: MINDRecommender, folder: Path, n: int) -> Iterator[str]:
     yield f"{n} mutations of {sizes.sum()} bytes | {n_loaded} load"
 
 
+def forged(n: int) -> Iterator[str]:
+    """Load forgeries of arrays, ids and the manifest."""
+    counts = forgeries.run(n, os.cpu_count() or 1)
+    outcomes = f"{counts['refused']} are refused, {counts['answers']} answer"
+    yield f"{n} forgeries with valid hashes | {outcomes}, {counts['failed']} fail"
+
+
+def guided(n: int) -> Iterator[str]:
+    """Load manifests that atheris changes, guided by the code that they reach."""
+    yield f"{n} forged manifests, guided by coverage | {forgeries.coverage_run(n)}"
+
+
 def pss(pid: int) -> float:
     """Return the memory of a process in MiB; a shared page counts by its share."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -237,6 +251,8 @@ PARTS: dict[str, Callable[[MINDRecommender, Path, bool], Iterator[str]]] = {
     "saves": lambda rec, folder, _: saves(rec, fit(50), folder),
     "fits": lambda _, folder, quick: resumed(folder, 100 if quick else 1000),
     "mutations": lambda rec, folder, quick: mutations(rec, folder, 200 if quick else 10_000),
+    "forgeries": lambda _, __, quick: forged(200 if quick else 100_000),
+    "manifests": lambda _, __, quick: guided(200 if quick else 25_000),
     "memory": lambda _, folder, quick: memory(untrained(20_000 if quick else 200_000), folder),
 }
 

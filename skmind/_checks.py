@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -55,6 +56,14 @@ def check_option(value: Any, name: str, options: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in options:
         raise InvalidInputError(f"{name}={value!r} is not one of {', '.join(map(repr, options))}")
     return value
+
+
+def machine_memory() -> int | None:
+    """Return the bytes of memory of the machine; None if the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def warn(message: str, category: type[Warning] = SkmindWarning) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,13 +16,13 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from ._checks import check_count, warn
+from ._checks import check_count, machine_memory, warn
 from ._model import FittedModel, Snapshot
-from ._recommender import RESULT_COLUMNS, FittedRecommender
+from ._recommender import FittedRecommender
 from .data.extend import append, grow
 from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
-from .data.prepare import Prepared, Schema, fitted_schema, prepare, result_name
+from .data.prepare import Prepared, Schema, check_distinct_roles, fitted_schema, prepare
 from .data.tables import is_frame
 from .data.ties import TIE_ORDERS
 from .data.weights import check_aligned, read_weights
@@ -31,7 +30,7 @@ from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device, torch_defaults
 from .nn.encoder import SelfAttention
 from .nn.inference import unit_items
-from .nn.network import MINDNet, NetConfig
+from .nn.network import MINDNet, NetConfig, check_sizes
 from .nn.optim import grow_moments
 from .retrieval.approximate import ApproximateIndex
 from .retrieval.base import Index
@@ -57,6 +56,13 @@ NETWORK_SIZES = (
 )
 
 MAX_COUNT = 2**31 - 1
+# Larger sizes are of no use, but a forged model could ask for work without end.
+MAX_INTERESTS = 256
+MAX_DIM = 2**14
+MAX_HISTORY = 10**6
+MAX_ROUTING_ITER = 100
+MAX_LAYERS = 64
+MAX_TREES = 1000
 MIN_REAL = 1e-10  # float32 arithmetic overflows or stands still far outside of these limits
 MAX_REAL = 1e10
 
@@ -119,18 +125,19 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     min_item_count : int, default=1
         Minimum number of interactions of an item, at least 1. Items with fewer are left out.
     n_interests : int, default=4
-        Number of interest vectors per user, K, at least 1. Higher: finer interests, slower.
+        Number of interest vectors per user, K, from 1 to 256. Higher: finer interests, slower.
     adaptive_interests : bool, default=True
         Whether users with short histories have fewer interests: ``max(1, min(K, floor(log2(n))))``
         for ``n`` items.
     embedding_dim : int, default=64
-        Length of every vector, at least 1. Higher: better on large data, slower, larger.
+        Length of every vector, from 1 to 16,384. Higher: better on large data, slower, larger.
     max_history : int, default=50
-        Number of newest interactions per user that the interests are computed from, at least 1.
+        Number of newest interactions per user that the interests are computed from, from 1 to
+        1,000,000.
     n_routing_iter : int, default=3
-        Iterations of dynamic routing, at least 1.
+        Iterations of dynamic routing, from 1 to 100.
     n_encoder_layers : int or "auto", default="auto"
-        Number of self-attention layers, at least 0, that read the order of the history for the
+        Number of self-attention layers, from 0 to 64, that read the order of the history for the
         first interest. Higher: slower, but better where the next item depends on the items just
         before it. "auto": 1 if there are ten samples for each of the ``6 * embedding_dim**2``
         weights of a layer, else 0, because the layer overfits with fewer samples.
@@ -205,7 +212,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         faster than "exact" from 50,000 items on. For batches of users, "faiss" is faster from a few
         hundred thousand items on.
     n_trees : int, default=50
-        Number of trees of the Annoy index, at least 1. Higher: better recall, larger.
+        Number of trees of the Annoy index, from 1 to 1,000. Higher: better recall, larger.
     search_k : int or None, default=None
         Number of nodes of Annoy's trees, or of lists of faiss (its ``nprobe``), that a query
         visits, at least 1. Higher: better recall, slower. None: `fit` measures on 128 users,
@@ -275,12 +282,12 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "user_features": ["array-like", None],
         "item_features": ["array-like", None],
         "min_item_count": [_count(1)],
-        "n_interests": [_count(1)],
+        "n_interests": [_count(1, MAX_INTERESTS)],
         "adaptive_interests": ["boolean"],
-        "embedding_dim": [_count(1)],
-        "max_history": [_count(1)],
-        "n_routing_iter": [_count(1)],
-        "n_encoder_layers": [StrOptions({"auto"}), _count(0)],
+        "embedding_dim": [_count(1, MAX_DIM)],
+        "max_history": [_count(1, MAX_HISTORY)],
+        "n_routing_iter": [_count(1, MAX_ROUTING_ITER)],
+        "n_encoder_layers": [StrOptions({"auto"}), _count(0, MAX_LAYERS)],
         "loss": [StrOptions({"auto", *LOSSES})],
         "label_attention": [
             StrOptions({"hard", "mixture"}, deprecated={"mixture"}),
@@ -304,7 +311,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "checkpoint_dir": [str, Path, None],
         "transform_history": [StrOptions({"full", "past"})],
         "index": [StrOptions({"auto", "exact", "annoy", "faiss"})],
-        "n_trees": [_count(1)],
+        "n_trees": [_count(1, MAX_TREES)],
         "search_k": [_count(1), None],
         "n_jobs": [_Number(Integral, None, -1, closed="right"), _count(1), None],
         "device": [str],
@@ -532,6 +539,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         if sizes["n_encoder_layers"] == "auto":
             sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, previous)
         config = NetConfig(n_items=len(prepared.items), **sizes)
+        check_sizes(config)
         _check_memory(config)
         seed = _entropy(self.random_state)
         with self._checkpoint(prepared, config, previous, seed) as checkpoint:
@@ -780,26 +788,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         return int(n_samples >= SAMPLES_PER_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 
     def _schema(self) -> Schema:
-        roles = {"user_col": self.user_col, "item_col": self.item_col, "time_col": self.time_col}
-        if self.weight_col is not None:
-            roles["weight_col"] = self.weight_col
-        columns = [column for column in roles.values() if column is not None]
-        if len(set(columns)) < len(columns):
-            given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
-            raise InvalidInputError(f"{given}: each must name a different column")
-        for role in ("user_col", "item_col"):
-            if isinstance(roles[role], str) and roles[role] in RESULT_COLUMNS:
-                raise InvalidInputError(
-                    f"{role}={roles[role]!r} is the name of a column of results; rename it: "
-                    f"X.rename(columns={{{roles[role]!r}: {role[:4] + '_id'!r}}}), and set {role}="
-                )
-        if result_name(self.user_col, "user_id") == result_name(self.item_col, "item_id"):
-            raise InvalidInputError(
-                f"user_col={self.user_col!r} and item_col={self.item_col!r} would both be named "
-                f"{result_name(self.user_col, 'user_id')!r} in results, where positions are named "
-                "'user_id' and 'item_id'; name both columns"
-            )
-        return Schema(
+        schema = Schema(
             self.user_col,
             self.item_col,
             self.time_col,
@@ -808,6 +797,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             self.tie_order,
             self.weight_col,
         )
+        check_distinct_roles(schema)
+        return schema
 
     def _train(
         self,
@@ -872,11 +863,8 @@ def _check_memory(config: NetConfig) -> None:
     n_moving = D**2 + SelfAttention.n_weights(D) * config.n_encoder_layers + K * config.max_history
     # 16 bytes for a weight, its gradient and two moments; the table of the items needs at least 4
     n_bytes = 16 * n_moving + 4 * D * config.n_items + 8 * K**2
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not on every system
-        return
-    if n_bytes > memory:
+    memory = machine_memory()
+    if memory is not None and n_bytes > memory:
         sizes = ", ".join(f"{name}={getattr(config, name)}" for name in MEMORY_SIZES)
         raise InvalidInputError(
             f"{sizes} and {config.n_items} items need at least {n_bytes / 1e9:,.0f} GB of memory, "

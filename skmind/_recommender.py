@@ -50,11 +50,6 @@ SCORE_K = 10
 OUTPUTS = "frame", "arrays"
 ANSWER_PARAMETERS = "n_jobs", "transform_history", "device"  # used after `fit`, too
 MAX_PADDED_PLACES = 2**26  # places of arrays wider than the catalogue: 1 GiB
-# Columns of results, beside those of the ids.
-RESULT_COLUMNS = frozenset(
-    "score rank interest similar_item_id history_item_id weight contribution history_length "
-    "item_count".split()
-)
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

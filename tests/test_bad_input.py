@@ -22,7 +22,7 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from skmind import MINDRecommender
-from skmind._recommender import RESULT_COLUMNS
+from skmind.data.prepare import RESULT_COLUMNS
 from skmind.datasets import make_interactions
 from skmind.exceptions import (
     IdTypeError,
@@ -564,12 +564,12 @@ INVALID_VALUES = {
     "precision": ["float16", 32, None],
     "samples_per_epoch": [0, 1.5, "all", True],
     "horizon": [0, 1.5, None, 10**30],
-    "n_interests": [0, 2.0, "4", True, np.True_],
+    "n_interests": [0, 2.0, "4", True, np.True_, 257],
     "adaptive_interests": [2, "yes"],
-    "embedding_dim": [0, 8.0, True],
-    "max_history": [0, None, True],
-    "n_routing_iter": [0, 1.5, True],
-    "n_encoder_layers": [-1, 0.5, True],
+    "embedding_dim": [0, 8.0, True, 16385],
+    "max_history": [0, None, True, 1000001],
+    "n_routing_iter": [0, 1.5, True, 101],
+    "n_encoder_layers": [-1, 0.5, True, 65],
     "loss": ["soft", None, "hard"],
     "label_attention": ["soft", 0, -1.0, True, 1e300, 1e-300],
     "temperature": [0, -0.1, float("nan"), float("inf"), True, 1e-300, 1e300],
@@ -588,7 +588,7 @@ INVALID_VALUES = {
     "checkpoint_dir": [0, b"folder", True],
     "transform_history": ["all", None],
     "index": ["hnsw", None],
-    "n_trees": [0, 10.0, True],
+    "n_trees": [0, 10.0, True, 1001],
     "search_k": [0, -1, 2.5, True],
     "n_jobs": [2.0, "all", 0, True],
     "device": [0, None],
@@ -632,20 +632,30 @@ def test_parameters_that_become_invalid_after_fit(models, name, value, call):
 
 
 SIZES = {
-    "embedding_dim": 10**9,
-    "max_history": 2**31 - 1,
-    "n_encoder_layers": 10**9,
-    "n_interests": 10**7,
+    "embedding_dim": 2**14,
+    "max_history": 10**6,
+    "n_encoder_layers": 64,
+    "n_interests": 256,
 }
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_beyond_the_memory_of_the_machine(models, monkeypatch, name):
-    monkeypatch.setattr(os, "sysconf", lambda _: 2**17)  # pages, and bytes of each: 17 GB
-    match = rf"{name}={SIZES[name]}.* and \d+ items need at least [\d,]+ GB of .* has 17 GB; use sm"
+    monkeypatch.setattr(os, "sysconf", lambda _: 2**7)  # pages, and bytes of each: 16 kB
+    match = rf"{name}={SIZES[name]}.* and \d+ items need at least [\d,]+ GB of .* has 0 GB; use sm"
     for model in ("unfitted", "ints"):
         call, params = fit(X, **{name: SIZES[name]})
         check_error(models, Row(call, InvalidInputError, match, model, params))
+
+
+def test_a_long_history_has_one_layer_at_most(models):
+    sizes = {"max_history": 30_000, "n_encoder_layers": 2}
+    call, params = fit(X, **sizes)
+    match = (
+        "n_encoder_layers=2 compares all pairs of max_history=30000 items, 9e.08 .* or n_encoder_l"
+    )
+    check_error(models, Row(call, InvalidInputError, match, "unfitted", params))
+    assert MINDRecommender(**SMALL | sizes | {"n_encoder_layers": 1}).fit(X).n_epochs_ == 1
 
 
 def test_where_the_memory_of_the_machine_is_unknown(monkeypatch):

@@ -33,7 +33,7 @@ from .tables import (
 )
 from .ties import mix_ties, warn_of_rounding, warn_of_ties
 
-_KINDS_OF_TIMES = {
+KINDS_OF_TIMES = {
     "numbers": "numbers",
     "dates": "dates without a time zone",
     "zoned dates": "dates with a time zone",
@@ -60,6 +60,12 @@ _TIME_CONVERSIONS = {
         "{0}.dt.tz_convert('UTC').dt.tz_localize(None)"
     ),
 }
+
+# Columns of results, beside those of the ids.
+RESULT_COLUMNS = frozenset(
+    "score rank interest similar_item_id history_item_id weight contribution history_length "
+    "item_count".split()
+)
 
 
 class Schema(NamedTuple):
@@ -267,12 +273,12 @@ def read_times(X: Any, schema: Schema) -> np.ndarray | None:
     if column is None:
         return None
     times = time_column(X, column, "time_col")
-    if schema.time_kind in _KINDS_OF_TIMES:
+    if schema.time_kind in KINDS_OF_TIMES:
         kind = time_kind(X, column, "time_col", times)
         if kind != schema.time_kind:
             raise InvalidInputError(
-                f"column {column!r} has {_KINDS_OF_TIMES[kind]}, but the times of fit were "
-                f"{_KINDS_OF_TIMES[schema.time_kind]}; "
+                f"column {column!r} has {KINDS_OF_TIMES[kind]}, but the times of fit were "
+                f"{KINDS_OF_TIMES[schema.time_kind]}; "
                 f"{_TIME_CONVERSIONS[kind, schema.time_kind].format(f'X[{column!r}]')}"
             )
     return times
@@ -324,6 +330,36 @@ def read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray
 def result_name(column: Any, default: str) -> str:
     """Return the name of a column in results: the user's name, or ``default`` for a position."""
     return column if isinstance(column, str) else default
+
+
+def check_distinct_roles(schema: Schema) -> None:
+    """Check that the roles have different columns, also in results.
+
+    Raises
+    ------
+    InvalidInputError
+        If two roles have the same column, or a column of ids has the name of another one of
+        results.
+    """
+    roles = {"user_col": schema.user, "item_col": schema.item, "time_col": schema.time}
+    if schema.weight is not None:
+        roles["weight_col"] = schema.weight
+    columns = [column for column in roles.values() if column is not None]
+    if len(set(columns)) < len(columns):
+        given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
+        raise InvalidInputError(f"{given}: each must name a different column")
+    for role in ("user_col", "item_col"):
+        if isinstance(roles[role], str) and roles[role] in RESULT_COLUMNS:
+            raise InvalidInputError(
+                f"{role}={roles[role]!r} is the name of a column of results; rename it: "
+                f"X.rename(columns={{{roles[role]!r}: {role[:4] + '_id'!r}}}), and set {role}="
+            )
+    user = result_name(schema.user, "user_id")
+    if user == result_name(schema.item, "item_id"):
+        raise InvalidInputError(
+            f"user_col={schema.user!r} and item_col={schema.item!r} would both be named {user!r} "
+            "in results, where positions are named 'user_id' and 'item_id'; name both columns"
+        )
 
 
 def _check_distinct_columns(X: Any, schema: Schema) -> None:

@@ -94,6 +94,15 @@ class Ragged:
         return type(self)(self.values[places], offsets)
 
 
+def are_offsets(offsets: np.ndarray, n_values: int) -> bool:
+    """Return whether ``n_values`` values are divided into rows: ascending from 0 to ``n_values``.
+
+    Neighbours are compared instead of subtracted, because a difference may wrap.
+    """
+    ends = len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == n_values
+    return bool(ends and (offsets[1:] >= offsets[:-1]).all())
+
+
 def group_rows(
     rows: np.ndarray, n_rows: int, columns: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -13,6 +13,11 @@ MIN_HEAD_DIM = 32  # dimensions per head; a smaller embedding has one head
 MASKED_LOGIT = -1e9  # finite, because -inf would give nan in rows that see no item
 
 
+def max_heads(embedding_dim: int) -> int:
+    """Return the largest number of heads, if it divides the dimension."""
+    return max(1, embedding_dim // MIN_HEAD_DIM)
+
+
 class SelfAttention(nn.Module):
     """Self-attention with a learned bias for the age of an item, then a two-layer network.
 
@@ -32,8 +37,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         D = embedding_dim
         dtype = torch.float32  # for any torch.set_default_dtype
-        most_heads = max(1, D // MIN_HEAD_DIM)
-        self.n_heads = next(H for H in range(most_heads, 0, -1) if D % H == 0)
+        self.n_heads = next(H for H in range(max_heads(D), 0, -1) if D % H == 0)
         self.norms = nn.ModuleList([nn.LayerNorm(D, dtype=dtype), nn.LayerNorm(D, dtype=dtype)])
         maps = torch.empty(3 * D, D, dtype=dtype).normal_(std=D**-0.5, generator=generator)
         self.queries_keys_values = nn.Parameter(maps)

@@ -36,7 +36,8 @@ class Encoded(NamedTuple):
     interests : ndarray of shape (B, K, D), float32
         Unit length; zero where not in use.
     mask : ndarray of shape (B, K), bool
-        Interests in use; none for a user with neither history nor profile.
+        Interests in use; none for a user with neither history nor profile. An interest whose sums
+        exceed float32 is not in use.
     weights : ndarray of shape (B, K, L), float32
         Weight of each history item, newest first, in each interest.
     norms : ndarray of shape (B, K), float32
@@ -83,9 +84,16 @@ def encode(
         net.item_vectors(codes.astype(np.int64)),
         net.profiles(user_features),
     )
+    interests = result.vectors.cpu().numpy()
+    mask = result.used.cpu().numpy()
+    # In training, sums beyond float32 are an error; the weights of a file may be any.
+    overflows = ~np.isfinite(interests).all(2)
+    if overflows.any():
+        interests[overflows] = 0
+        mask = mask & ~overflows
     return Encoded(
-        interests=result.vectors.cpu().numpy(),
-        mask=result.used.cpu().numpy(),
+        interests=interests,
+        mask=mask,
         weights=result.weights.cpu().numpy(),
         norms=result.norms.cpu().numpy(),
     )

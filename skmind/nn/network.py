@@ -15,11 +15,13 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..exceptions import InvalidInputError
 from .device import to_device, torch_defaults
-from .encoder import SelfAttention
+from .encoder import SelfAttention, max_heads
 from .optim import is_large
 from .routing import interest_mask, route, squash, unit
 
+MAX_PAIRS = 2**28  # 1 GiB
 TENSOR_ALIGNMENT = 64  # bytes; the memory of torch's own tensors starts at a multiple of it
 
 
@@ -44,6 +46,24 @@ class NetConfig:
     n_routing_iter: int
     adaptive_interests: bool
     n_encoder_layers: int
+
+
+def check_sizes(config: NetConfig) -> None:
+    """Check that the encoder does not compare more pairs of items than fit into the memory.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has several layers, which compare all pairs of a history, and the history is long.
+    """
+    n_pairs = config.max_history**2 * max_heads(config.embedding_dim)
+    if config.n_encoder_layers > 1 and n_pairs > MAX_PAIRS:
+        raise InvalidInputError(
+            f"n_encoder_layers={config.n_encoder_layers} compares all pairs of "
+            f"max_history={config.max_history} items, {n_pairs:.0e} numbers per user at "
+            f"embedding_dim={config.embedding_dim}; at most {MAX_PAIRS:.0e} are possible. Set a "
+            "smaller max_history, or n_encoder_layers=1, which compares with the newest item only"
+        )
 
 
 class Interests(NamedTuple):

@@ -9,80 +9,127 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils._param_validation import (
+    InvalidParameterError,
+    validate_parameter_constraints,
+)
 
+from ..data.prepare import KINDS_OF_TIMES, Schema, check_distinct_roles
+from ..data.ties import TIE_ORDERS
 from ..exceptions import InvalidInputError, ModelFileError
-from ..nn.network import MINDNet, NetConfig
-from .store import MANIFEST_FILE, STORABLE_DTYPES, check_files, check_keys
+from ..nn.network import MINDNet, NetConfig, check_sizes
+from .schema import (
+    anything,
+    boolean,
+    column,
+    integer,
+    list_of,
+    mapping_of,
+    number,
+    option,
+    optional,
+    record,
+    scalar,
+    shown,
+    text,
+)
+from .store import (
+    FILES,
+    MANIFEST_FILE,
+    MAX_FILE_BYTES,
+    MAX_MANIFEST_BYTES,
+    STORABLE_DTYPES,
+    check_files,
+)
 
 MODEL_FORMAT = 1  # docs/persistence.md says when it changes
 RECORDED_LIBRARIES = ("skmind", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 SIDES = ("user", "item")
-INDEX_KINDS = ("exact", "annoy", "faiss")
-FEATURE_KINDS = ("category", "multiple", "number", "vector")
 UNSAVED_PARAMETERS = ("checkpoint_dir",)  # only useful on the machine that fits
 SCALAR_TYPES = (str, int, float, bool)
-SIZE_LIMIT = 2**31  # sizes, seeds and numbers of trees must be smaller
+SIZE_LIMIT = 2**31  # sizes and seeds must be smaller
+MIN_EFFORT = 1e-6  # far outside of what the calibration of an index finds
+MAX_EFFORT = 1e6
+MAX_CARD_BYTES = 2 * MAX_MANIFEST_BYTES  # it repeats parts of the manifest
 INDEX_FILE = "index.ann"
 CARD_FILE = "README.md"
 
-# Keys of the manifest and of its sections, with the types of their values. A key may be
-# missing if its value may be None. So a later version can add keys and still read the models of
-# earlier versions.
-MANIFEST_TYPES = {
-    "format": int,
-    "class": str,
-    "versions": dict,
-    "parameters": dict,
-    "attributes": dict,
-    "schema": dict,
-    "config": dict,
-    "seed": int,
-    "plan": dict,
-    "sizes": dict,
-    "user_features": list,
-    "item_features": list,
-    "files": dict,
+# The kinds of all values of the manifest. `check_manifest` also compares sizes with the legal
+# values of the estimator's parameters.
+COUNT = integer(1, SIZE_LIMIT - 1)
+EPOCH = record(
+    {
+        "epoch": COUNT,
+        "loss": number(),
+        "seconds": number(0),
+        "samples_per_second": number(0),
+        "validation_ndcg": optional(number()),
+    }
+)
+ATTRIBUTES = {  # attributes of the estimator, stored unchanged
+    "history_": list_of(EPOCH),
+    "n_epochs_": integer(0, SIZE_LIMIT - 1),
+    "n_features_in_": COUNT,
+    "feature_names_in_": optional(list_of(text)),
 }
-ATTRIBUTE_TYPES = {  # attributes of the estimator, stored unchanged
-    "history_": list,
-    "n_epochs_": int,
-    "n_features_in_": int,
-    "feature_names_in_": (list, type(None)),
-}
-SCHEMA_TYPES = {
-    "user": (str, int),
-    "item": (str, int),
-    "time": (str, int, type(None)),
-    "user_features": (list, type(None)),
-    "item_features": (list, type(None)),
-    "tie_order": (str, type(None)),
-    "weight": (str, int, type(None)),
-    "time_kind": (str, type(None)),
-}
-CONFIG_TYPES = {f.name: {"int": int, "bool": bool}[str(f.type)] for f in fields(NetConfig)}
-PLAN_TYPES = {
-    "kind": str,
-    "n_trees": int,
-    "search_k": (int, type(None)),
-    "seed": int,
-    "effort": (float, type(None)),
-}
-SIZE_TYPES = {
-    "n_users": int,
-    "n_interactions": int,
-    "n_user_values": int,
-    "n_item_values": int,
-}
-SECTION_TYPES: dict[str, dict[str, Any]] = {
-    "attributes": ATTRIBUTE_TYPES,
-    "schema": SCHEMA_TYPES,
-    "config": CONFIG_TYPES,
-    "plan": PLAN_TYPES,
-    "sizes": SIZE_TYPES,
-}
-FEATURE_TYPES = {"name": (str, int), "kind": str, "width": int}
-NONNEGATIVE_NUMBERS = ("adaptive_interests", "n_encoder_layers", "seed")  # others are positive
-
+FEATURES = list_of(
+    record(
+        {
+            "name": column,
+            "kind": option("category", "multiple", "number", "vector"),
+            "width": COUNT,
+        }
+    )
+)
+MANIFEST = record(
+    {
+        "format": integer(MODEL_FORMAT, MODEL_FORMAT),
+        "class": text,
+        "versions": mapping_of(text),
+        "parameters": mapping_of(anything),
+        "attributes": record(ATTRIBUTES),
+        "schema": record(
+            {
+                "user": column,
+                "item": column,
+                "time": optional(column),
+                "user_features": optional(list_of(column)),
+                "item_features": optional(list_of(column)),
+                "tie_order": optional(option(*TIE_ORDERS)),
+                "weight": optional(column),
+                "time_kind": optional(option("none", *KINDS_OF_TIMES)),
+            }
+        ),
+        "config": record(
+            {
+                f.name: {"int": integer(0, SIZE_LIMIT - 1), "bool": boolean}[str(f.type)]
+                for f in fields(NetConfig)
+            }
+            | {"n_items": COUNT}
+        ),
+        "seed": integer(0, SIZE_LIMIT - 1),
+        "plan": record(
+            {
+                "kind": option("exact", "annoy", "faiss"),
+                "n_trees": COUNT,
+                "search_k": optional(COUNT),
+                "seed": integer(0, SIZE_LIMIT - 1),
+                "effort": optional(number(MIN_EFFORT, MAX_EFFORT)),
+            }
+        ),
+        "sizes": record(
+            {
+                "n_users": integer(0, SIZE_LIMIT - 1),
+                "n_interactions": integer(0, MAX_FILE_BYTES),
+                "n_user_values": integer(0, MAX_FILE_BYTES),
+                "n_item_values": integer(0, MAX_FILE_BYTES),
+            }
+        ),
+        "user_features": FEATURES,
+        "item_features": FEATURES,
+        "files": FILES,
+    }
+)
 FLOAT32 = frozenset({"<f4"})
 FLOAT64 = frozenset({"<f8"})
 INT32 = frozenset({"<i4"})
@@ -183,7 +230,7 @@ def manifest_of(estimator: Any) -> dict[str, Any]:
         "parameters": {
             name: value for name, value in parameters.items() if name not in UNSAVED_PARAMETERS
         },
-        "attributes": {name: getattr(estimator, name, None) for name in ATTRIBUTE_TYPES},
+        "attributes": {name: getattr(estimator, name, None) for name in ATTRIBUTES},
         "schema": model.schema._asdict(),
         "config": asdict(model.config),
         "seed": model.seed,
@@ -278,7 +325,14 @@ Loss and metrics are from the epoch whose weights were kept.
 
 
 def check_manifest(manifest: dict[str, Any], cls: Any) -> None:
-    """Check that the manifest has this format and class, and valid content.
+    """Check everything in the manifest that does not need the arrays.
+
+    Parameters
+    ----------
+    manifest : dict
+    cls : class
+        The estimator; its table of legal parameter values also bounds the sizes of the network and
+        of the index.
 
     Raises
     ------
@@ -287,34 +341,87 @@ def check_manifest(manifest: dict[str, Any], cls: Any) -> None:
     """
     if type(manifest.get("format")) is not int or manifest["format"] != MODEL_FORMAT:
         raise ModelFileError(
-            f"the model has format {manifest.get('format')!r:.80}, but skmind {version('skmind')} "
-            f"reads format {MODEL_FORMAT}; load it with the version that saved it: "
-            f"{manifest.get('versions')!r:.200}"
+            f"the model has format {shown(manifest.get('format'))}, but skmind "
+            f"{version('skmind')} reads format {MODEL_FORMAT}; load it with the version that saved "
+            f"it: {shown(manifest.get('versions'))}"
         )
-    check_keys(manifest, MANIFEST_TYPES, MANIFEST_FILE)
+    MANIFEST(manifest, MANIFEST_FILE)
     if manifest["class"] != cls.__name__:
         raise ModelFileError(
-            f"the model is a {manifest['class']!r:.80}; this class only loads {cls.__name__}"
+            f"the model is a {shown(manifest['class'])}; this class only loads {cls.__name__}"
         )
-    for name, types in SECTION_TYPES.items():
-        check_keys(manifest[name], types, f"{name} in {MANIFEST_FILE}")
-    for feature in manifest["user_features"] + manifest["item_features"]:
-        check_keys(feature, FEATURE_TYPES, f"a feature in {MANIFEST_FILE}")
-        if feature["kind"] not in FEATURE_KINDS or not 0 < feature["width"] < SIZE_LIMIT:
-            raise ModelFileError(f"the feature {feature!s:.200} in {MANIFEST_FILE} is invalid")
+    try:
+        _check_parameters(manifest["parameters"], cls)
+        _check_network_and_index(manifest, cls)
+        check_distinct_roles(schema_of(manifest))
+    except (InvalidInputError, InvalidParameterError) as error:
+        raise ModelFileError(f"{MANIFEST_FILE} is invalid: {error}") from error
+    for side in SIDES:
+        _check_features(manifest[f"{side}_features"], side)
+    names = manifest["attributes"].get("feature_names_in_")
+    if names is not None and len(names) != manifest["attributes"]["n_features_in_"]:
+        raise ModelFileError(
+            f"{MANIFEST_FILE} has {len(names)} names in feature_names_in_, but n_features_in_ is "
+            f"{manifest['attributes']['n_features_in_']}"
+        )
     check_files(manifest["files"])
-    _check_plan(manifest["plan"])
-    for name, number in (manifest["config"] | {"seed": manifest["seed"]}).items():
-        minimum = 0 if name in NONNEGATIVE_NUMBERS else 1
-        if not minimum <= number < SIZE_LIMIT:
-            raise ModelFileError(
-                f"{name}={number} in {MANIFEST_FILE} is not in [{minimum}, {SIZE_LIMIT})"
-            )
-    if manifest["config"]["n_encoder_layers"] > len(manifest["files"]):
-        raise ModelFileError(f"{MANIFEST_FILE} has more layers than files")
-    unknown = sorted(manifest["parameters"].keys() - set(cls._get_param_names()))
+
+
+def _check_parameters(parameters: Mapping[str, Any], cls: Any) -> None:
+    """Check the names of the parameters, and that the values are of types that are saved."""
+    unsaved = sorted(parameters.keys() & set(UNSAVED_PARAMETERS))
+    if unsaved:
+        raise ModelFileError(
+            f"{MANIFEST_FILE} has the parameter {', '.join(unsaved)}, which is never saved"
+        )
+    unknown = sorted(parameters.keys() - set(cls._get_param_names()))
     if unknown:
-        raise ModelFileError(f"{cls.__name__} has no parameters {', '.join(unknown):.200}")
+        raise ModelFileError(f"{cls.__name__} has no parameters {shown(unknown)}")
+    for name, value in parameters.items():
+        kind = list_of(column) if type(value) is list else scalar
+        kind(value, f"the parameter {name} in {MANIFEST_FILE}")
+
+
+def _check_network_and_index(manifest: Mapping[str, Any], cls: Any) -> None:
+    """Check the sizes of the network and the plan of the index as parameters of the estimator."""
+    constraints = cls._parameter_constraints
+    config = manifest["config"]
+    plan = manifest["plan"]
+    values = config | {"n_trees": plan["n_trees"], "search_k": plan.get("search_k")}
+    names = values.keys() & constraints.keys()
+    validate_parameter_constraints(
+        {name: constraints[name] for name in names},
+        {name: values[name] for name in names},
+        cls.__name__,
+    )
+    check_sizes(NetConfig(**config))
+
+
+def _check_features(features: list[dict[str, Any]], side: str) -> None:
+    """Check that the features of one side have different names and possible widths."""
+    where = f"{side}_features in {MANIFEST_FILE}"
+    names = [feature["name"] for feature in features]
+    if len(set(names)) < len(names):
+        raise ModelFileError(f"{where} has a name twice: {shown(names)}")
+    for feature in features:
+        width = feature["width"]
+        is_possible = {"number": width == 2, "vector": width % 2 == 0}.get(feature["kind"], True)
+        if not is_possible:
+            raise ModelFileError(
+                f"{where} gives {shown(feature['name'])} the width {width}, but each number of a "
+                f"{feature['kind']} needs a mean and a standard deviation"
+            )
+    if sum(feature["width"] for feature in features) >= SIZE_LIMIT:
+        raise ModelFileError(f"the widths in {where} add up to {SIZE_LIMIT} or more")
+
+
+def schema_of(manifest: Mapping[str, Any]) -> Schema:
+    """Return the schema that `manifest_of` stored."""
+    schema: dict[str, Any] = {role: manifest["schema"].get(role) for role in Schema._fields}
+    for role in ("user_features", "item_features"):
+        if schema[role] is not None:
+            schema[role] = tuple(schema[role])
+    return Schema(**schema)
 
 
 def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,28 +434,13 @@ def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
-def _check_plan(plan: dict[str, Any]) -> None:
-    """Check that an index can be built from the plan."""
-    search_k = plan.get("search_k") or 1
-    effort = plan.get("effort") or 1
-    is_valid = (
-        plan["kind"] in INDEX_KINDS
-        and 0 < plan["n_trees"] < SIZE_LIMIT
-        and 0 < search_k < SIZE_LIMIT
-        and 0 <= plan["seed"] < SIZE_LIMIT - 1
-        and 0 < effort < SIZE_LIMIT
-    )
-    if not is_valid:
-        raise ModelFileError(f"the plan {plan!s:.200} in {MANIFEST_FILE} is invalid")
-
-
-def array_files(files: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> dict[str, str]:
+def array_files(manifest: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> dict[str, str]:
     """Return the file name of each array after comparing the files with the specifications.
 
     Parameters
     ----------
-    files : mapping
-        The entry ``files`` of a manifest, checked by `check_files`.
+    manifest : mapping
+        Checked by `check_manifest`.
     specs : mapping of str to ArraySpec
 
     Raises
@@ -357,6 +449,7 @@ def array_files(files: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> dic
         If a file is missing or unknown, or a type or shape differs from its specification.
     """
     names = {}
+    files = manifest["files"]
     for name, spec in specs.items():
         file = f"{name}.npy"
         if file in files:
@@ -379,4 +472,35 @@ def array_files(files: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> dic
             f"{MANIFEST_FILE} lacks the files {sorted(required - files.keys())} and has the "
             f"unknown ones {sorted(files.keys() - required - optional)}"
         )
+    has_times = "interactions.times" in names
+    if has_times != _needs_times(manifest):
+        raise ModelFileError(
+            f"{MANIFEST_FILE} has the time column {shown(manifest['schema'].get('time'))}, but "
+            f"{'has' if has_times else 'lacks'} the file interactions.times.npy"
+        )
+    for name, max_bytes in {
+        CARD_FILE: MAX_CARD_BYTES,
+        INDEX_FILE: _max_index_bytes(manifest),
+    }.items():
+        if name in files and files[name]["bytes"] > max_bytes:
+            raise ModelFileError(
+                f"{name} has {files[name]['bytes']} bytes, but in a model like this one it has at "
+                f"most {max_bytes}"
+            )
     return names
+
+
+def _needs_times(manifest: Mapping[str, Any]) -> bool:
+    """Return whether the interactions have times: not in an array of two columns."""
+    time = manifest["schema"].get("time")
+    attributes = manifest["attributes"]
+    is_unnamed = attributes.get("feature_names_in_") is None
+    has_two_columns = is_unnamed and attributes["n_features_in_"] == 2
+    return time is not None and not (has_two_columns and isinstance(time, str))
+
+
+def _max_index_bytes(manifest: Mapping[str, Any]) -> int:
+    """Return an upper bound of the size of an Annoy index."""
+    config = manifest["config"]
+    n_nodes = config["n_items"] + manifest["plan"]["n_trees"] * (2 * config["n_items"] + 2)
+    return n_nodes * (4 * config["embedding_dim"] + 64)

@@ -21,10 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import machine_memory
 from ..exceptions import ModelFileError, ModelWriteError
+from .schema import integer, list_of, mapping_of, option, optional, record, shown, text
 
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 2**24
+MAX_FILE_BYTES = 2**60
 MAX_DIMENSIONS = 4
 ALIGNMENT_BYTES = 64  # arrays in memory start at a multiple of this, as torch's own tensors do
 STORABLE_DTYPES = frozenset(
@@ -38,12 +41,16 @@ _NAME_PATTERN = re.compile(r"[A-Za-z]\w*(\.\w+)*\.(npy|json|md|ann)")
 _OWN_FILE_PATTERN = re.compile(
     r"[A-Za-z][\w.]*-[0-9a-f]{16}\.(npy|json|md|ann)|\.[0-9a-f]{16}\.tmp"
 )
-_ENTRY_TYPES = {
-    "bytes": int,
-    "sha256": str,
-    "dtype": (str, type(None)),
-    "shape": (list, type(None)),
-}
+FILES = mapping_of(
+    record(
+        {
+            "bytes": integer(1, MAX_FILE_BYTES),
+            "sha256": text,
+            "dtype": optional(option(*sorted(STORABLE_DTYPES))),
+            "shape": optional(list_of(integer(0, MAX_FILE_BYTES))),
+        }
+    )
+)  # the entry ``files`` of a manifest
 _NO_LINK_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
 _O_DIRECTORY = getattr(os, "O_DIRECTORY", None)  # None on Windows, which can't open directories
 
@@ -68,34 +75,6 @@ def npy_header(dtype: str, shape: Iterable[int]) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
-def check_keys(value: Any, types: Mapping[str, Any], where: str) -> None:
-    """Check that ``value`` is a dict with these keys and values of exactly these types.
-
-    Parameters
-    ----------
-    value : object
-    types : mapping of str to type or tuple of types
-        A key may be missing if None is among its types.
-    where : str
-        Description of ``value`` for error messages.
-
-    Raises
-    ------
-    ModelFileError
-        If ``value`` is not such a dict.
-    """
-    if type(value) is not dict or not value.keys() <= types.keys():
-        received = sorted(value) if type(value) is dict else type(value).__name__
-        raise ModelFileError(
-            f"{where} must have the keys {sorted(types)}, but is {received!s:.200}"
-        )
-    for key, valid in types.items():
-        valid_types = valid if isinstance(valid, tuple) else (valid,)
-        if type(value.get(key)) not in valid_types:
-            names = " or ".join(valid_type.__name__ for valid_type in valid_types)
-            raise ModelFileError(f"{key} in {where} is {value.get(key)!r:.80}, not of type {names}")
-
-
 def check_files(files: dict[str, Any]) -> None:
     """Check that the file names can't leave the directory and that sizes fit dtypes and shapes.
 
@@ -109,26 +88,37 @@ def check_files(files: dict[str, Any]) -> None:
     ModelFileError
         If a name or an entry is invalid.
     """
+    FILES(files, f"files in {MANIFEST_FILE}")
     for name, entry in files.items():
         if not _NAME_PATTERN.fullmatch(name):
-            raise ModelFileError(f"the manifest lists a file with the invalid name {name!r:.80}")
-        check_keys(entry, _ENTRY_TYPES, f"the manifest's entry of {name}")
-        min_bytes = 1
-        if name.endswith(".npy"):
-            dtype = entry["dtype"]
-            shape = entry["shape"]
-            is_valid = dtype in STORABLE_DTYPES and shape and len(shape) <= MAX_DIMENSIONS
-            if not is_valid or any(type(n) is not int or n < 0 for n in shape):
-                raise ModelFileError(
-                    f"the manifest gives {name} the type {dtype} and the shape {shape!s:.80}, "
-                    "which is invalid"
-                )
-            min_bytes = len(npy_header(dtype, shape)) + prod(shape) * np.dtype(dtype).itemsize
-        if not _SHA256_PATTERN.fullmatch(entry["sha256"]) or entry["bytes"] < min_bytes:
             raise ModelFileError(
-                f"the manifest gives {name} {entry['bytes']} bytes and the sha256 "
-                f"{entry['sha256']!r:.80}; at least {min_bytes} bytes and 64 digits are needed"
+                f"the manifest lists a file with the invalid name {shown(name)}; names have "
+                "letters, digits and the ending .npy, .json, .md or .ann"
             )
+        if not _SHA256_PATTERN.fullmatch(entry["sha256"]):
+            raise ModelFileError(
+                f"the manifest gives {name} the sha256 {shown(entry['sha256'])}, which does not "
+                "have 64 digits"
+            )
+        if name.endswith(".npy"):
+            _check_array_entry(name, entry)
+
+
+def _check_array_entry(name: str, entry: dict[str, Any]) -> None:
+    """Check that the size of the file of an array fits its type and shape."""
+    dtype = entry.get("dtype")
+    shape = entry.get("shape")
+    if dtype is None or not shape or len(shape) > MAX_DIMENSIONS:
+        raise ModelFileError(
+            f"the manifest gives {name} the type {dtype} and the shape {shown(shape)}; an array "
+            f"has a type and 1 to {MAX_DIMENSIONS} dimensions"
+        )
+    n_bytes = len(npy_header(dtype, shape)) + prod(shape) * np.dtype(dtype).itemsize
+    if entry["bytes"] != n_bytes:
+        raise ModelFileError(
+            f"the manifest gives {name} {entry['bytes']} bytes, but an array of type {dtype} and "
+            f"shape {tuple(shape)} has {n_bytes}"
+        )
 
 
 # ------------------------------------------------------------------ writing
@@ -165,7 +155,7 @@ def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarra
         finally:
             if is_new and not os.listdir(path):
                 path.rmdir()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
         raise ModelWriteError(
             f"the model could not be saved to {str(path)!r}: {error}. A previous model "
             "there is unchanged; free some space, or choose a directory that can be written to"
@@ -341,8 +331,16 @@ def read_files(path: Path, files: dict[str, Any], mmap: bool) -> dict[str, np.nd
     Raises
     ------
     ModelFileError
-        If a file is missing, is a link, or differs from its entry in the manifest.
+        If a file is missing, is a link, or differs from its entry in the manifest; or if the files
+        are larger than the memory of the machine and are not mapped.
     """
+    n_bytes = sum(entry["bytes"] for entry in files.values())
+    memory = machine_memory()
+    if not mmap and memory is not None and n_bytes > memory:
+        raise ModelFileError(
+            f"the files of {str(path)!r} have {n_bytes / 1e9:,.1f} GB, but this machine has "
+            f"{memory / 1e9:,.1f} GB of memory; load it with mmap=True or on a larger machine"
+        )
     for name, entry in files.items():  # check all sizes first, because hashing takes time
         _open(path, file_name(name, entry["sha256"]), entry["bytes"]).close()
     return {name: _read(path, name, entry, mmap) for name, entry in files.items()}
@@ -379,9 +377,10 @@ def _open(path: Path, name: str, n_bytes: int | None = None) -> BufferedReader:
     """Open a regular file of ``n_bytes``; raise for a link, a pipe or a device."""
     try:
         file = open(path / name, "rb", opener=_open_no_link)  # noqa: SIM115
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
+        reason = getattr(error, "strerror", error)
         raise ModelFileError(
-            f"{str(path)!r} has no readable file {name} ({error.strerror}): it is not a model, is "
+            f"{str(path)!r} has no readable file {name} ({reason}): it is not a model, is "
             "damaged, or was replaced while it was read; in the last case load it again"
         ) from error
     status = os.fstat(file.fileno())

@@ -11,6 +11,7 @@ from ..data.ragged import Ragged
 from .base import TopK, run_in_threads
 from .exact import ExactIndex
 
+MAX_BUDGET = 2**31 - 1  # Annoy counts in 32 bits
 ROWS_PER_TASK = 64  # rows that a thread takes at a time
 
 
@@ -52,7 +53,7 @@ class ApproximateIndex:
 
     def budget(self, n: int) -> int:
         """Return how many nodes or lists a query for ``n`` items visits."""
-        return self.search_k or ceil(self.effort * sqrt(self.size * n))
+        return self.search_k or min(ceil(self.effort * sqrt(self.size * n)), MAX_BUDGET)
 
     def search(
         self,

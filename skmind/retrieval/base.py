@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from ..data.ragged import Ragged
 
@@ -96,6 +96,6 @@ def run_in_threads(
 
     Threads are enough, because numpy, Annoy and faiss release the GIL while they search.
     """
-    if n_jobs is not None:  # more threads than parts would have nothing to do
-        n_jobs = min(n_jobs, max(1, len(parts)))
+    if n_jobs is not None:  # more threads than parts or processors would have nothing to do
+        n_jobs = min(n_jobs, max(1, len(parts)), cpu_count())
     Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(function)(part) for part in parts)

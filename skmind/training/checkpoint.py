@@ -22,10 +22,12 @@ from ..data.prepare import Prepared
 from ..exceptions import ModelFileError, ModelWriteError
 from ..nn.network import MINDNet
 from ..nn.optim import get_moments, set_moments
+from ..persistence.manifest import EPOCH
+from ..persistence.schema import anything, integer, list_of, mapping_of, record
 from ..persistence.store import (
+    FILES,
     MANIFEST_FILE,
     check_files,
-    check_keys,
     read_files,
     read_manifest,
     write,
@@ -37,19 +39,14 @@ with suppress(ImportError):  # Windows has no fcntl
 logger = logging.getLogger("skmind")
 
 EPOCH_FOLDERS = ("even", "odd")  # each epoch replaces the second to last
-MANIFEST_TYPES = {
-    "seed": int,
-    "history": list,
-    "rng": dict,
-    "files": dict,
-}
-RECORD_TYPES = {
-    "epoch": int,
-    "loss": float,
-    "seconds": float,
-    "samples_per_second": float,
-    "validation_ndcg": (float, type(None)),
-}
+MANIFEST = record(
+    {
+        "seed": integer(0, 2**128),
+        "history": list_of(EPOCH),
+        "rng": mapping_of(anything),
+        "files": FILES,
+    }
+)
 
 
 @dataclass
@@ -183,9 +180,7 @@ class Checkpoint:
 
     def _read_manifest(self, folder: Path) -> dict[str, Any]:
         manifest = read_manifest(folder)
-        check_keys(manifest, MANIFEST_TYPES, MANIFEST_FILE)
-        for record in manifest["history"]:
-            check_keys(record, RECORD_TYPES, f"history in {MANIFEST_FILE}")
+        MANIFEST(manifest, MANIFEST_FILE)
         check_files(manifest["files"])
         return manifest
 

@@ -127,14 +127,30 @@ def test_a_value_that_may_be_none_may_be_missing(manifest):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"kind": "other"}, {"n_trees": 0}, {"search_k": -1}, {"seed": -1}, {"effort": -0.5}]
-    + [{"effort": float("nan")}],
+    ("wrong", "message"),
+    [
+        ({"kind": "other"}, "kind in plan in manifest.json is 'other', but must be one of exact"),
+        ({"n_trees": 0}, "n_trees in plan in manifest.json is 0, but must be an integer from 1"),
+        ({"n_trees": 1001}, r"'n_trees' parameter .* in the range \[1, 1000\]. Got 1001 instead"),
+        ({"search_k": -1}, "search_k in plan in manifest.json is -1, but must be an integer"),
+        ({"seed": -1}, "seed in plan in manifest.json is -1, but must be an integer from 0"),
+        ({"effort": -0.5}, "effort in plan in manifest.json is -0.5, but must be a number from"),
+        ({"effort": float("nan")}, "effort in plan in manifest.json is nan"),
+        ({"effort": 1e7}, "effort in plan in manifest.json is 10000000.0"),
+    ],
 )
-def test_an_invalid_plan_is_rejected(manifest, wrong):
+def test_an_invalid_plan_is_rejected(manifest, wrong, message):
     check_manifest(manifest | {"files": {}}, MINDRecommender)
-    with pytest.raises(ModelFileError, match=r"the plan .* in manifest.json is invalid"):
+    with pytest.raises(ModelFileError, match=message):
         check_manifest(manifest | {"files": {}, "plan": manifest["plan"] | wrong}, MINDRecommender)
+
+
+def test_an_array_of_two_columns_has_no_times(tmp_path):
+    """Only then a model may lack the times that its schema names."""
+    array = LOG.to_numpy(dtype=object)
+    rec = MINDRecommender(**SETTINGS | {"time_col": "timestamp", "tie_order": "rows"}).fit(array)
+    rec.save(tmp_path / "model")
+    MINDRecommender.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ from skmind.exceptions import (
     ForkedThreadsWarning,
     InvalidInputError,
     ModelFileError,
+    ModelWriteError,
 )
+from skmind.persistence import model as model_module
 from skmind.persistence.store import MANIFEST_FILE, file_name, npy_header
 
 STORED = Path(__file__).parents[1] / "data"
@@ -607,6 +609,68 @@ def columns_first(n):
     return header + bytes(4 * n * n)
 
 
+def wrapping(offsets):
+    """Offsets whose differences, which wrap, are not negative, and that end as they should."""
+    wrapped = np.zeros(len(offsets), dtype=np.int64)
+    wrapped[1:4] = 2**63 - 1, -(2**63), -1
+    wrapped[4:] = offsets[4:]
+    assert (np.diff(wrapped) >= 0).all()
+    return wrapped
+
+
+def emptied_features(manifest, raw):
+    manifest["sizes"]["n_user_values"] = 0
+    for name in ("indices", "data"):
+        with_array(f"user_features.{name}", lambda x: x[:0])(manifest, raw)
+    with_array("user_features.indptr", lambda _: np.array([0, 9, 9, 9, 9, 0]))(manifest, raw)
+
+
+def set_all(sizes):
+    def change(manifest, _):
+        manifest["config"] |= sizes
+        for name, array in (("recency", 1), ("logits", 1), ("layers.0.age_bias", 1)):
+            manifest["files"][f"weights.{name}.npy"]["shape"][array] = sizes["max_history"]
+
+    return change
+
+
+def with_hole(name):
+    """Change the size of a file to 9 GiB that take no space on the disk."""
+
+    def change(manifest, _):
+        entry = manifest["files"].setdefault(name, {"dtype": None, "shape": None})
+        entry |= {"bytes": 9 * 2**30, "sha256": "0" * 64}
+
+    return change
+
+
+large_card = with_hole("README.md")
+large_index = with_hole("index.ann")
+
+
+def without_entry(key):
+    def change(manifest, _):
+        del manifest["files"]["items.npy"][key]
+
+    return change
+
+
+def set_widths(width):
+    def change(manifest, _):
+        for feature in manifest["item_features"]:
+            if feature["kind"] != "number":
+                feature["width"] = width - width % 2
+
+    return change
+
+
+def deep(n):
+    value = []
+    for _ in range(n):
+        value = [value]
+    return value
+
+
 TABLE = "weights.item_embedding"
 FORGERIES = {
     "format 0": (setting("format", value=0), "has format 0, but skmind .* reads format 1"),
@@ -618,36 +682,46 @@ FORGERIES = {
     "another class": (setting("class", value="Pipeline"), "'Pipeline'; this class only loads"),
     "a class with a path": (setting("class", value="os.system"), "'os.system'; this"),
     "no class": (lambda m, _: m.pop("class"), "class in manifest.json is None"),
-    "an unknown key": (setting("hook", value="x"), "must have the keys"),
-    "files as a list": (setting("files", value=[]), "files in manifest.json is .* of type dict"),
-    "an unknown parameter": (setting("parameters", "alpha", value=1), "no parameters alpha"),
+    "an unknown key": (setting("hook", value="x"), r"the unknown keys \['hook'\]; it"),
+    "files as a list": (setting("files", value=[]), r"files in manifest.json is \[\], but mu"),
+    "an unknown parameter": (setting("parameters", "alpha", value=1), r"no parameters \['alp"),
     "an invalid parameter": (setting("parameters", "n_trees", value=-1), "'n_trees' parameter"),
     "an unknown device": (setting("parameters", "device", value="tpu"), "'tpu' is not supported"),
-    "an unknown attribute": (setting("attributes", "predict", value=1), "must have the keys"),
+    "an unknown attribute": (setting("attributes", "predict", value=1), "has the unknown keys"),
     "history as text": (setting("attributes", "history_", value="x"), "history_ in attributes"),
     "no schema": (setting("schema", value=None), "schema in manifest.json is None"),
     "a schema of lists": (setting("schema", "user", value=[]), "user in schema"),
     "sizes as text": (setting("sizes", "n_users", value="5"), "n_users in sizes"),
     "more users": (setting("sizes", "n_users", value=6), r"\(7,\) are expected"),
     "less interactions": (setting("sizes", "n_interactions", value=11), r"\(11,\) are expected"),
-    "negative size": (setting("sizes", "n_interactions", value=-1), r"\(-1,\) are expected"),
+    "negative size": (setting("sizes", "n_interactions", value=-1), "must be an integer from 0"),
     "more items": (setting("config", "n_items", value=9), "are expected"),
-    "no item": (setting("config", "n_items", value=0), r"n_items=0 in manifest.json is not in"),
-    "large table": (setting("config", "embedding_dim", value=2**20), "are expected"),
-    "huge table": (setting("config", "embedding_dim", value=2**30), "Storage size calculation"),
-    "too huge table": (setting("config", "embedding_dim", value=2**60), "is not in"),
-    "negative dimension": (setting("config", "embedding_dim", value=-1), "is not in"),
-    "many layers": (setting("config", "n_encoder_layers", value=10**6), "more layers than files"),
+    "no item": (setting("config", "n_items", value=0), "is 0, but must be an integer from 1"),
+    "large table": (
+        setting("config", "embedding_dim", value=2**20), r"range \[1, 16384\]. Got 1048576 instead"
+    ),
+    "huge table": (setting("config", "embedding_dim", value=2**30), "Got 1073741824 instead"),
+    "too huge table": (setting("config", "embedding_dim", value=2**60), "is 1152921504606846976"),
+    "negative dimension": (setting("config", "embedding_dim", value=-1), "is -1, but must be an i"),
+    "many layers": (
+        setting("config", "n_encoder_layers", value=10**6), r"in the range \[0, 64\]. Got 1000000"
+    ),
     "one more layer": (setting("config", "n_encoder_layers", value=2), r"lacks the files \['wei"),
     "no layer": (setting("config", "n_encoder_layers", value=0), r"unknown ones \['weights.lay"),
     "interests as a float": (setting("config", "n_interests", value=2.0), "n_interests in conf"),
-    "negative seed": (setting("seed", value=-1), "seed=-1"),
-    "feature without a name": (setting("user_features", 0, "name", value=None), "name in a feat"),
-    "feature of a new kind": (setting("user_features", 0, "kind", value="code"), "is invalid"),
+    "negative seed": (setting("seed", value=-1), "seed in manifest.json is -1, but must be"),
+    "feature without a name": (
+        setting("user_features", 0, "name", value=None), "name in an entry of user_features in man"
+    ),
+    "feature of a new kind": (
+        setting("user_features", 0, "kind", value="code"), "is 'code', but must be one of category"
+    ),
     "features as text": (setting("user_features", value="age"), "user_features in manifest"),
-    "feature as text": (setting("user_features", value=["age"]), "a feature in manifest.json"),
-    "wide feature": (setting("user_features", 0, "width", value=2**62), "is invalid"),
-    "number of three": (setting("item_features", 2, "width", value=3), "are expected"),
+    "feature as text": (setting("user_features", value=["age"]), "an entry of user_features in ma"),
+    "wide feature": (setting("user_features", 0, "width", value=2**62), "width in an entry of use"),
+    "number of three": (
+        setting("item_features", 2, "width", value=3), "'price' the width 3, but each number of a"
+    ),
     "no weights": (without(f"{TABLE}.npy"), r"lacks the files \['weights.item_embedding.npy'\]"),
     "no users": (without("users.json"), r"lacks the files \['users.json'\]"),
     "no card": (without("README.md"), r"lacks the files \['README.md'\]"),
@@ -662,8 +736,10 @@ FORGERIES = {
     "other type": (with_array(TABLE, lambda w: w.astype("f8")), "has type <f8 and shape"),
     "other type of the same size": (with_array(TABLE, lambda w: w.view("i4")), "has type <i4"),
     "wrong shape": (with_array(TABLE, lambda w: w[:, :3]), r"shape \(7, 3\), but <f4 and \(7, 4\)"),
-    "short table in secret": (with_array(TABLE, lambda w: w[:3], False), "bytes and the sha256"),
-    "nan": (with_array(TABLE, put(5, np.nan)), "holds nan, infinity or missing values"),
+    "short table in secret": (
+        with_array(TABLE, lambda w: w[:3], False), "item_embedding.npy 176 bytes, but .* has 240"
+    ),
+    "nan": (with_array(TABLE, put(5, np.nan)), "weights.item_embedding holds nan, infinity or num"),
     "infinity": (with_array("item_embeddings", put(5, -np.inf)), "holds nan, infinity"),
     "nan in a feature": (with_array("item_features.data", put(1, np.nan)), "holds nan"),
     "no time": (with_array("interactions.times", put(1, np.datetime64("NaT"))), "missing values"),
@@ -674,14 +750,16 @@ FORGERIES = {
     ),
     "a user missing": (with_text("users.json", '["a", "b"]'), "has 2 values, but .* says 5"),
     "a user of null": (with_text("users.json", '["a", null, "b", "c", "d"]'), "is not a list of"),
-    "a user of nan": (with_text("users.json", '["a", NaN, 1, 2, 3]'), "users.json holds nan"),
+    "a user of nan": (with_text("users.json", '["a", NaN, 1, 2, 3]'), "users holds missing value"),
     "half a surrogate pair": (
         with_text("users.json", r'["a", "b", "c", "d", "\ud800"]'), "half of a surrogate pair"
     ),
     "users in a dict": (with_text("users.json", '{"a": 1}'), "users.json is not a list of text"),
     "deep users": (with_text("users.json", "[" * 10_000 + "]" * 10_000), "is not valid JSON"),
     "broken text": (with_text("users.json", b'["\xff"]'), "is not valid JSON"),
-    "a pickle": (with_text("items.npy", pickle.dumps([1] * 100)), "and the sha256|not an array"),
+    "a pickle": (
+        with_text("items.npy", pickle.dumps([1] * 100)), r"items.npy \d+ bytes, but an array of"
+    ),
     "an unknown item": (with_array("interactions.items", put(3, 7)), r"codes outside \[0, 7\)"),
     "a negative item": (with_array("interactions.items", put(3, -1)), r"codes outside \[0, 7\)"),
     "late offsets": (with_array("interactions.offsets", put(0, 1)), "must ascend from 0 to 12"),
@@ -689,19 +767,98 @@ FORGERIES = {
     "offsets back": (with_array("interactions.offsets", put(2, 100)), "must ascend from 0"),
     "features elsewhere": (
         with_array("item_features.indices", put(0, 99)),
-        "holds no valid model: (indices must|column index values)",
+        r"indices has codes outside \[0, 13\)",
     ),
-    "negative features": (with_array("item_features.indices", put(0, -1)), "holds no valid model"),
-    "features back": (with_array("item_features.indptr", put(1, 10**6)), "holds no valid model"),
-    "presence": (with_array("item_features.presence", put(0, 7)), "presence is not from 0 to 6"),
+    "negative features": (
+        with_array("item_features.indices", put(0, -1)), r"indices has codes outside \[0, 13\)"
+    ),
+    "features back": (
+        with_array("item_features.indptr", put(1, 10**6)), "indptr must ascend from 0 to 26"
+    ),
+    "presence": (with_array("item_features.presence", put(0, 7)), r"numbers outside of \[0, 6\]"),
     "a category twice": (
         with_text("item_features.vocabulary.0.json", '["red", "red"]'), "'color', id 'red' occu"
     ),
+    "offsets that wrap": (with_array("interactions.offsets", wrapping), "ascend from 0 to 12"),
+    "item features that wrap": (
+        with_array("item_features.indptr", wrapping), "indptr must ascend from 0 to 26"
+    ),
+    "user features that wrap": (
+        with_array("user_features.indptr", wrapping), "indptr must ascend from 0 to 3"
+    ),
+    "user features that end with 0": (
+        with_array("user_features.indptr", lambda _: np.array([0, 10**9, 10**9, 10**9, 10**9, 0])),
+        "indptr must ascend from 0 to 3",
+    ),
+    "no user features, but rows of them": (emptied_features, "indptr must ascend from 0 to 0"),
+    "huge weights": (with_array(TABLE, lambda w: w * np.float32(1e20)), r"outside of \[-1e\+10"),
+    "huge item vectors": (
+        with_array("item_embeddings", lambda v: v * np.float32(3e38)), "item_embeddings holds nan"
+    ),
+    "long item vectors": (
+        with_array("item_embeddings", lambda v: v * np.float32(1.01)), "that are longer than 1"
+    ),
+    "huge features": (with_array("item_features.data", put(1, 1e30)), r"outside of \[-1e\+20"),
+    "a huge mean": (with_array("item_features.vocabulary.2", put(0, 1e300)), r"outside of \[-1e\+"),
+    "no end of routing": (
+        setting("config", "n_routing_iter", value=2**31 - 1), r"'n_routing_iter' parameter .* 100\]"
+    ),
+    "no end of routing in a fit": (
+        setting("parameters", "n_routing_iter", value=101), "'n_routing_iter' parameter"
+    ),
+    "a million trees": (setting("plan", "n_trees", value=10**6), r"'n_trees' parameter .* 1000\]"),
+    "a longer history than pairs of it": (
+        set_all({"max_history": 10**6, "n_encoder_layers": 2}), "compares all pairs of max_history"
+    ),
+    "a large card": (large_card, r"README.md has 9663676416 bytes, but .* at most 33554432"),
+    "a large index": (large_index, "index.ann has 9663676416 bytes, but in a model like this one"),
+    "no dtype": (without_entry("dtype"), "gives items.npy the type None and the shape"),
+    "no shape": (without_entry("shape"), "gives items.npy the type <i8 and the shape None"),
+    "no bytes": (without_entry("bytes"), "bytes in 'items.npy' in files in manifest.json is None"),
+    "negative columns": (
+        setting("attributes", "n_features_in_", value=-(10**30)), "must be an integer from 1 to"
+    ),
+    "a history of numbers": (
+        setting("attributes", "history_", value=[1]), "an entry of history_ in attributes"
+    ),
+    "an infinite loss": (
+        setting("attributes", "history_", 0, "loss", value=float("inf")), "loss in an entry of"
+    ),
+    "names as lists": (
+        setting("attributes", "feature_names_in_", value=[[]] * 3), "but must be text"
+    ),
+    "a name less": (
+        setting("attributes", "feature_names_in_", value=["a"]), "has 1 names in feature_names_in_"
+    ),
+    "a column of lists": (
+        setting("schema", "item_features", value=[[1]]), "must be text or a 64-bit integer"
+    ),
+    "half a surrogate in a column": (setting("schema", "user", value="\ud800"), "but must be text"),
+    "a column of results": (setting("schema", "user", value="score"), "is the name of a column of"),
+    "a column twice": (setting("schema", "time", value="user_id"), "each must name a different c"),
+    "a feature twice": (
+        setting("item_features", 1, "name", value="color"), "item_features in .* has a name twice"
+    ),
+    "wide features": (
+        set_widths(2**31 - 1), "the widths in item_features in .* add up to 2147483648 or more"
+    ),
+    "a checkpoint": (
+        setting("parameters", "checkpoint_dir", value="/etc"), "checkpoint_dir, which is nev"
+    ),
+    "a parameter of objects": (setting("parameters", "item_col", value={}), "parameter item_col i"),
+    "a parameter of lists": (
+        setting("parameters", "user_features", value=[[[]]]), "parameter user_features in"
+    ),
+    "no times": (without("interactions.times.npy"), "time column 'timestamp', but lacks the file"),
+    "times without a column": (setting("schema", "time", value=None), "column None, but has the"),
+    "a deep format": (setting("format", value=deep(900)), r"has format \[\[\[\.\.\.\]"),
+    "a deep version": (setting("versions", "torch", value=deep(900)), "'torch' in versions in man"),
+    "versions of another format": (lambda m, _: m.update(format=9, versions=deep(900)), "format 9"),
     "no deviation": (
-        with_array("item_features.vocabulary.2", put(1, 0)), "'price' needs a mean and a positive"
+        with_array("item_features.vocabulary.2", put(1, 0)), "needs means and positive standard"
     ),
     "no deviation in a vector": (
-        with_array("item_features.vocabulary.4", put(3, 0)), "'look' needs a mean and a positive"
+        with_array("item_features.vocabulary.4", put(3, 0)), "needs means and positive standard"
     ),
 }  # fmt: skip
 
@@ -716,6 +873,70 @@ def test_forgeries_are_rejected(saved, forgery):
             MINDRecommender.load(saved, mmap=mmap)
     after = {path: path.read_bytes() for path in saved.parent.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_models_larger_than_the_memory_are_not_read(saved, monkeypatch):
+    forge(saved, with_hole("users.json"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sysconf", lambda _: 2**16)  # pages, and bytes of each: 4.3 GB
+        with pytest.raises(
+            ModelFileError, match=r"9.7 GB, but this machine has 4.3 GB of memory; l"
+        ):
+            MINDRecommender.load(saved)
+
+    def read_without_memory(*_):
+        raise MemoryError("Unable to allocate 9.00 GiB")
+
+    monkeypatch.setattr(model_module, "read_files", read_without_memory)
+    with pytest.raises(
+        ModelFileError, match="than this process can have: Unable to .*; load it wi"
+    ):
+        MINDRecommender.load(saved)
+
+
+def test_a_path_with_a_nul(fitted):
+    with pytest.raises(ModelFileError, match="no readable file .* null byte"):
+        MINDRecommender.load("a\0b")
+    with pytest.raises(ModelWriteError, match="could not be saved to 'a.x00b': embedded null byte"):
+        fitted.save("a\0b")
+
+
+def test_any_number_of_threads_answers(fitted, saved):
+    forge(saved, setting("parameters", "n_jobs", value=20_000))
+    loaded = MINDRecommender.load(saved)
+    users = np.tile(fitted.users_, 5000)
+    expected = fitted.recommend(users, k=1, output="arrays")[0]
+    np.testing.assert_array_equal(loaded.recommend(users, k=1, output="arrays")[0], expected)
+
+
+def test_interests_that_overflow_are_not_in_use(fitted, saved):
+    """All weights are valid, but their products exceed float32."""
+
+    def grow(manifest, raw):
+        for name in manifest["files"]:
+            if name.startswith("weights."):
+                with_array(name.removesuffix(".npy"), lambda w: np.full_like(w, 9e9))(manifest, raw)
+
+    forge(saved, grow)
+    loaded = MINDRecommender.load(saved)
+    assert not loaded.interests(loaded.users_).any()
+    for answer in (loaded.recommend(k=3), loaded.recommend_from_history([[1, 5]], k=3)):
+        assert np.isfinite(answer["score"]).all()
+        assert (answer["interest"] == -1).all()  # the most frequent items
+
+
+def test_a_model_that_could_not_be_loaded_is_not_saved(fitted, tmp_path):
+    changed = copy.deepcopy(fitted)
+    changed._model.weights["recency"][0, 0] = 1e11
+    with pytest.raises(
+        InvalidInputError, match=r"can't be saved, .*: weights.recency holds nan, inf"
+    ):
+        changed.save(tmp_path / "model")
+    changed = copy.deepcopy(fitted)
+    changed.history_ = [{"epoch": 1, "loss": np.inf, "seconds": 1.0, "samples_per_second": 1.0}]
+    with pytest.raises(InvalidInputError, match="can't be saved, .*: loss in an entry of history_"):
+        changed.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_other_weights_are_detected_by_the_hash_that_save_returned(fitted, tmp_path):
