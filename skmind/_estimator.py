@@ -581,11 +581,16 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             n_items = len(snapshot.item_embeddings)
             kind = "exact" if n_items <= AUTO_EXACT_ITEMS else "annoy"
         plan = Plan(kind, self.n_trees, self.search_k, snapshot.model.seed)
-        index = plan.build(snapshot.item_embeddings)
-        if isinstance(index, ApproximateIndex) and self.search_k is None:
-            sample = snapshot.sample(slice(CALIBRATION_USERS), self.device)
-            return plan.calibrated(index, sample, self.n_jobs)
-        return plan, index
+        vectors = snapshot.item_embeddings
+        if kind == "exact" or self.search_k is not None:
+            return plan, plan.build(vectors)
+        sample = snapshot.sample(slice(CALIBRATION_USERS), self.device)
+        # To build the index of a large catalogue takes minutes.
+        if self.index == "auto" and plan.is_hopeless(vectors, sample, self.n_jobs):
+            return plan.exact_instead(vectors)
+        index = plan.build(vectors)
+        assert isinstance(index, ApproximateIndex)
+        return plan.calibrated(index, sample, self.n_jobs)
 
     def _checkpoint(
         self, prepared: Prepared, config: NetConfig, previous: FittedModel | None, seed: int
