@@ -210,7 +210,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Write the fitted model to a directory, without pickle.
 
         An existing model in the directory is replaced completely or not at all, even if the process
-        is killed. Only one process at a time may save to the directory.
+        is killed. If another thread or process saves to the directory, this call waits for it; on
+        Windows, and on network file systems without locks, only one at a time may save there.
 
         Parameters
         ----------
