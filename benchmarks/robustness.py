@@ -3,25 +3,33 @@
     python benchmarks/robustness.py [--part NAME ...] [--quick] [--output FILE]
 
 Counts, for a small model: results of 16 threads and 4 loky workers that differ from serial results;
-models that load after a SIGKILL or a full disk at 20 moments of a save that replaces another model;
-fits that are bit-equal after a SIGKILL at 20 random moments; byte mutations that remain undetected;
-and forged models that are neither refused nor answer, as `forgeries.py` explains (the part
-"manifests" needs ``pip install atheris``). For a larger model it measures the memory of 4 processes
-that load it, copied and mapped (PSS: a shared page counts by its share). --part selects parts.
+answers of 64 threads, during changes of the model, that are of none of its states while the thread
+waited; forked children that end although threads of their parent are searching; models that load
+after a SIGKILL or a full disk at 20 moments of a save that replaces another model, and after two
+saves at once that may be killed; fits that are bit-equal after a SIGKILL at 20 random moments; what
+remains of fits that a KeyboardInterrupt stops at a random moment; byte mutations that remain
+undetected; and forged models that are neither refused nor answer, as `forgeries.py` explains (the
+part "manifests" needs ``pip install atheris``). For a larger model it measures the memory of 4
+processes that load it, copied and mapped (PSS: a shared page counts by its share). --part selects
+parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import datetime
 import errno
+import hashlib
 import os
+import pickle
 import platform
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,6 +41,7 @@ import forgeries
 import joblib
 import numpy as np
 import pandas as pd
+import threadpoolctl
 import torch
 
 from skmind import MINDRecommender
@@ -41,6 +50,9 @@ from skmind.exceptions import ModelFileError, ModelWriteError, NothingToLearnWar
 
 N_MOMENTS = 20
 N_PROCESSES = 4
+N_ASKING = 64
+MAX_PAUSE_SECONDS = 1.0  # of an asking thread; without pauses, changes hardly advance
+MAX_CHILD_SECONDS = 30
 SETTINGS = {"embedding_dim": 8, "max_epochs": 1, "random_state": 0, "device": "cpu"}
 CHILD = """
 import sys, torch
@@ -86,6 +98,141 @@ def concurrent(rec: MINDRecommender, n_calls: int) -> Iterator[str]:
     jobs = [joblib.delayed(n_different)(rec, start, n_calls, expected) for start in range(4)]
     n = sum(joblib.Parallel(n_jobs=4, backend="loky")(jobs))
     yield f"4 loky workers × {n_calls} calls | {n} differ"
+
+
+QUESTIONS: list[Callable[[MINDRecommender], object]] = [
+    lambda rec: rec.recommend(k=3),
+    lambda rec: rec.recommend([0, 1, 99], k=40, output="arrays"),
+    lambda rec: rec.recommend_from_history([[0, 1, 2], [], [5]], k=4),
+    lambda rec: rec.transform(np.arange(12).reshape(4, 3)),
+    lambda rec: rec.predict(pd.DataFrame({"user_id": [0, 1, 99]}), k=3),
+    lambda rec: rec.similar_items([0, 1], k=4),
+    lambda rec: rec.audience([0, 1], k=4),
+    lambda rec: pickle.loads(pickle.dumps(rec)).recommend([0, 1, 2], k=3),
+]
+
+
+def digest_of(answer: object) -> str:
+    return hashlib.sha256(pickle.dumps(answer)).hexdigest()
+
+
+def ask_during(
+    rec: MINDRecommender, change: Callable[[int], None], n_changes: int
+) -> tuple[int, int, int]:
+    """Ask in threads while the model changes; return the answers, the wrong ones and the errors."""
+    states = [copy.deepcopy(rec)]
+    is_over = threading.Event()
+    answers: list[tuple[int, str | None, int, int]] = []
+
+    def ask(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        while not is_over.wait(MAX_PAUSE_SECONDS * rng.random()):
+            number = int(rng.integers(len(QUESTIONS)))
+            first = len(states) - 1
+            try:
+                digest = digest_of(QUESTIONS[number](rec))
+            except Exception as error:
+                print(repr(error), file=sys.stderr)
+                digest = None
+            answers.append((number, digest, first, len(states)))
+
+    threads = [threading.Thread(target=ask, args=[seed]) for seed in range(N_ASKING)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(n_changes):
+            change(number)
+            states.append(copy.deepcopy(rec))
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    expected = [[digest_of(question(state)) for question in QUESTIONS] for state in states]
+    # A change may be complete before its state is in the list.
+    n_wrong = sum(
+        digest is not None and digest not in {row[number] for row in expected[first : last + 1]}
+        for number, digest, first, last in answers
+    )
+    return len(answers), n_wrong, sum(digest is None for _, digest, _, _ in answers)
+
+
+def changes(n: int) -> Iterator[str]:
+    """Ask in 64 threads while one thread fits, learns more, or extends the histories."""
+    tables = [
+        make_interactions(20, 30, n_topics=5, n_interests=2, random_state=seed).interactions
+        for seed in range(8)
+    ]
+    # Other numbers of users and items, and other items for the same ids.
+    tables = [X[X["item_id"] < 20 + seed] for seed, X in enumerate(tables)]
+    rec = MINDRecommender(**SETTINGS).fit(tables[0])
+
+    def refit(number: int) -> None:
+        rec.set_params(random_state=number).fit(tables[number % 8])
+
+    def learn(number: int) -> None:
+        new = {"user_id": [number % 30] * 3, "item_id": [number % 40, 1, 2], "timestamp": 2e9}
+        rec.partial_fit(pd.DataFrame(new))
+
+    def extend(number: int) -> None:
+        new = {"user_id": [number % 30], "item_id": [number % 15], "timestamp": 2e9}
+        rec.add_interactions(pd.DataFrame(new))
+
+    for name, change, n_changes in (
+        ("fit", refit, n),
+        ("partial_fit", learn, n),
+        ("add_interactions", extend, 5 * n),
+    ):
+        rec.set_params(random_state=0).fit(tables[0])
+        n_answers, n_wrong, n_errors = ask_during(rec, change, n_changes)
+        yield (
+            f"{N_ASKING} threads during {n_changes} × `{name}`, {n_answers} answers | "
+            f"{n_wrong} of no state, {n_errors} errors"
+        )
+
+
+def ends_in_time(child: int) -> bool:
+    """Return whether a child process ends; kill it if not."""
+    stop = time.monotonic() + MAX_CHILD_SECONDS
+    while not os.waitpid(child, os.WNOHANG)[0]:
+        if time.monotonic() > stop:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def forks(n: int) -> Iterator[str]:
+    """Fork while threads search; ask in the child."""
+    X = make_interactions(300, 3000, n_topics=5, n_interests=2, random_state=0).interactions
+    rec = MINDRecommender(**SETTINGS, n_jobs=2).fit(X)
+    is_over = threading.Event()
+
+    def search() -> None:
+        while not is_over.is_set():
+            rec.recommend(k=5)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    n_ended = 0
+    # With several threads in BLAS, `os.fork` itself may hang in OpenBLAS.
+    with threadpoolctl.threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer Pythons warn of forks beside threads
+        for thread in threads:
+            thread.start()
+        for _ in range(n):
+            time.sleep(0.01)
+            child = os.fork()
+            if not child:
+                rec.recommend(k=5)
+                os._exit(0)
+            n_ended += ends_in_time(child)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    yield f"{n} forks beside 4 threads that search | {n_ended} children end"
 
 
 def save_interrupted(
@@ -150,6 +297,95 @@ def saves(old: MINDRecommender, new: MINDRecommender, folder: Path) -> Iterator[
                     MINDRecommender.load(path, manifest_sha256=digest)
                     n_loaded += 1
         yield f"{name} at {N_MOMENTS} of {n_operations} operations of a save | {n_loaded} load"
+
+
+def overlapping(old: MINDRecommender, new: MINDRecommender, folder: Path, n: int) -> Iterator[str]:
+    """Save two models to one directory at once, and kill none, one or both of the saves."""
+    path = folder / "shared"
+    digests = [rec.save(path) for rec in (old, new)]
+    start = time.perf_counter()
+    new.save(path)
+    seconds = time.perf_counter() - start
+    rng = np.random.default_rng(0)
+    counts = {"old": 0, "new": 0, "none": 0}
+    n_killed = n_read = n_refused = 0
+    for _ in range(n):
+        children = []
+        for rec in (old, new):
+            children.append(os.fork())
+            if not children[-1]:
+                rec.save(path)
+                os._exit(0)
+        kills = {child: 3 * seconds * rng.random() for child in children if rng.random() < 0.4}
+        start = time.perf_counter()
+        while children:
+            try:
+                MINDRecommender.load(path)
+                n_read += 1
+            except ModelFileError:  # files of the manifest were replaced
+                n_refused += 1
+            for child in list(children):
+                if kills.get(child, np.inf) < time.perf_counter() - start:
+                    os.kill(child, signal.SIGKILL)
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    children.remove(child)
+                    n_killed += os.WIFSIGNALED(status)
+        result = "none"
+        for name, digest in zip(("old", "new"), digests, strict=True):
+            with contextlib.suppress(ModelFileError):
+                MINDRecommender.load(path, manifest_sha256=digest)
+                result = name
+        counts[result] += 1
+    yield (
+        f"{n} rounds of two saves at once, {n_killed} killed | {n - counts['none']} load: "
+        f"{counts['old']} as the one, {counts['new']} as the other"
+    )
+    yield f"{n_read + n_refused} loads meanwhile | {n_read} load, {n_refused} `ModelFileError`"
+
+
+def interrupts(n: int) -> Iterator[str]:
+    """Interrupt fits at random moments, in each mode of torch."""
+    X = make_interactions(40, 30, n_topics=5, n_interests=2, random_state=0).interactions
+    rec = MINDRecommender(**SETTINGS).fit(X)
+    start = time.perf_counter()
+    expected = rec.fit(X)._model.weights
+    seconds = time.perf_counter() - start
+    modes = [contextlib.nullcontext, torch.no_grad, torch.inference_mode]
+    rng = np.random.default_rng(0)
+    n_interrupted = n_changed = n_modes = 0
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def torch_modes() -> tuple:
+        return (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.get_default_device(),
+        )
+
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    for number in range(n):
+        before = dict(vars(rec))
+        with modes[number % len(modes)]():
+            modes_before = torch_modes()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, max(1e-6, seconds * rng.random()))
+                rec.fit(X)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                n_interrupted += 1
+                n_changed += vars(rec) != before
+            n_modes += torch_modes() != modes_before
+    signal.signal(signal.SIGALRM, handler)
+    weights = rec.fit(X)._model.weights
+    is_equal = all((weights[name] == array).all() for name, array in expected.items())
+    yield (
+        f"{n_interrupted} fits with a KeyboardInterrupt | {n_changed} change the estimator, "
+        f"{n_modes} the modes of torch; the next fit is {'' if is_equal else 'not '}bit-equal"
+    )
 
 
 def resumed(folder: Path, n_users: int) -> Iterator[str]:
@@ -248,6 +484,12 @@ def memory(rec: MINDRecommender, folder: Path) -> Iterator[str]:
 
 PARTS: dict[str, Callable[[MINDRecommender, Path, bool], Iterator[str]]] = {
     "concurrent": lambda rec, _, quick: concurrent(rec, 20 if quick else 1000),
+    "changes": lambda _, __, quick: changes(10 if quick else 200),
+    "forks": lambda _, __, quick: forks(10 if quick else 200),
+    "overlapping": lambda rec, folder, quick: overlapping(
+        rec, fit(50), folder, 20 if quick else 500
+    ),
+    "interrupts": lambda _, __, quick: interrupts(50 if quick else 3000),
     "saves": lambda rec, folder, _: saves(rec, fit(50), folder),
     "fits": lambda _, folder, quick: resumed(folder, 100 if quick else 1000),
     "mutations": lambda rec, folder, quick: mutations(rec, folder, 200 if quick else 10_000),

@@ -6,6 +6,7 @@ python serve_fastapi.py MODEL [PORT]
 import sys
 from typing import Annotated, Any
 
+import pandas as pd
 import torch
 import uvicorn
 from fastapi import Body, FastAPI, Request, Response
@@ -14,13 +15,15 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, StrictInt, StrictStr
 
 from skmind import MINDRecommender
-from skmind.exceptions import SkmindError, UnknownIdError
+from skmind.exceptions import InvalidInputError, SkmindError, UnknownIdError
 
 Id = StrictInt | Annotated[StrictStr, Field(max_length=200)]  # 7 and "7" are different ids
 Ids = Annotated[list[Id], Field(max_length=1000)]
 Users = Annotated[Ids, Body(min_length=1)]
 Histories = Annotated[list[Ids], Body(min_length=1, max_length=100)]
 K = Annotated[StrictInt, Body(ge=1, le=100)]
+Items = Annotated[Ids, Body(min_length=1)]
+Times = Annotated[list[StrictInt], Body(min_length=1, max_length=1000)]
 
 
 def make_app(rec: MINDRecommender) -> FastAPI:
@@ -34,6 +37,14 @@ def make_app(rec: MINDRecommender) -> FastAPI:
     @app.post("/recommend_from_history")
     def recommend_from_history(histories: Histories, k: K = 10) -> Response:
         return records(rec.recommend_from_history(histories, k))
+
+    @app.post("/events")
+    def add_events(user_ids: Users, item_ids: Items, times: Times) -> dict[str, int]:
+        if not len(user_ids) == len(item_ids) == len(times):
+            raise InvalidInputError("user_ids, item_ids and times must have the same length")
+        events = {rec.user_col: user_ids, rec.item_col: item_ids, rec.time_col: times}
+        rec.add_interactions(pd.DataFrame(events))  # other requests are answered meanwhile
+        return {"n_users": len(rec.users_)}
 
     @app.exception_handler(SkmindError)
     def handle_skmind_error(_: Request, error: SkmindError) -> Response:

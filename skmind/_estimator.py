@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Hashable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields, replace
 from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
+from threading import RLock
 from typing import Any, ClassVar, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from sklearn.utils import Tags, check_random_state
@@ -45,6 +48,18 @@ SAMPLES_PER_WEIGHT = 10  # the rule of ten events per variable
 
 DEPRECATED_VALUE = "deprecated"  # default value of a parameter that was renamed
 LOSSES = "mixture", "label_aware"
+
+# What a change of the model replaces; other attributes may be set while it runs.
+LEARNED = (
+    "_snapshot",
+    "_moments",
+    "history_",
+    "n_epochs_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+# By estimator and process; not an attribute, because copies must not share it.
+_change_locks: WeakKeyDictionary[Any, dict[int, RLock]] = WeakKeyDictionary()
 
 NETWORK_SIZES = (
     "n_interests",
@@ -413,7 +428,6 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
-    @with_callbacks
     def fit(
         self,
         X: Any,
@@ -496,27 +510,33 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             If the index is approximate and not faster than exact search; see ``search_k``.
         """
         sample_weight = _sample_weight(weights, "fit")
-        self._validate_params()
-        tasks = FitTasks(self, "fit", self.max_epochs, X, y)
-        with self._all_or_nothing():
-            tasks.begin()
-            self._fit(X, users, items, sample_weight, tasks)
-            tasks.end()
+        with self._change_lock():
+            changed = self._frozen()
+            changed._fit(X, y, users, items, sample_weight)
+            self._take_over(changed)
         return self
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Restore the estimator if the block raises an exception, including KeyboardInterrupt."""
-        attributes_before = dict(self.__dict__)
-        try:
-            with torch_defaults():
-                yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(attributes_before)
-            raise
+    def _change_lock(self) -> RLock:
+        """Return the lock of the estimator that a change holds, so that another thread waits."""
+        # One lock per process: a forked child may inherit a locked lock that nothing releases.
+        return _change_locks.setdefault(self, {}).setdefault(os.getpid(), RLock())
 
-    def _fit(self, X: Any, users: Any, items: Any, sample_weight: Any, tasks: FitTasks) -> None:
+    def _take_over(self, changed: Self) -> None:
+        """Take over what ``changed`` has learned, in one assignment."""
+        learned = {name: vars(changed)[name] for name in LEARNED if name in vars(changed)}
+        others = {name: value for name, value in vars(self).copy().items() if name not in LEARNED}
+        self.__dict__ = others | learned
+
+    @with_callbacks
+    @torch_defaults()
+    def _fit(self, X: Any, y: Any, users: Any, items: Any, sample_weight: Any) -> None:
+        self._validate_params()
+        tasks = FitTasks(self, "fit", self.max_epochs, X, y)
+        tasks.begin()
+        self._learn(X, users, items, sample_weight, tasks)
+        tasks.end()
+
+    def _learn(self, X: Any, users: Any, items: Any, sample_weight: Any, tasks: FitTasks) -> None:
         previous: FittedModel | None = getattr(self, "_model", None)
         settings = self._settings()
         device = resolve_device(self.device)
@@ -575,11 +595,16 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             n_items = len(snapshot.item_embeddings)
             kind = "exact" if n_items <= AUTO_EXACT_ITEMS else "annoy"
         plan = Plan(kind, self.n_trees, self.search_k, snapshot.model.seed)
-        index = plan.build(snapshot.item_embeddings)
-        if isinstance(index, ApproximateIndex) and self.search_k is None:
-            sample = snapshot.sample(slice(CALIBRATION_USERS), self.device)
-            return plan.calibrated(index, sample, self.n_jobs)
-        return plan, index
+        vectors = snapshot.item_embeddings
+        if kind == "exact" or self.search_k is not None:
+            return plan, plan.build(vectors)
+        sample = snapshot.sample(slice(CALIBRATION_USERS), self.device)
+        # To build the index of a large catalogue takes minutes.
+        if self.index == "auto" and plan.is_hopeless(vectors, sample, self.n_jobs):
+            return plan.exact_instead(vectors)
+        index = plan.build(vectors)
+        assert isinstance(index, ApproximateIndex)
+        return plan.calibrated(index, sample, self.n_jobs)
 
     def _checkpoint(
         self, prepared: Prepared, config: NetConfig, previous: FittedModel | None, seed: int
@@ -638,7 +663,6 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         )
         return self.dropout  # type: ignore[return-value]
 
-    @with_callbacks
     def partial_fit(
         self,
         X: Any,
@@ -701,17 +725,26 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         """
         sample_weight = _sample_weight(weights, "partial_fit")
         check_count(n_epochs, "n_epochs")
-        if not hasattr(self, "items_"):
-            return self.fit(X, users=users, items=items, **weights)
-        self._validate_params()
-        tasks = FitTasks(self, "partial_fit", n_epochs, X, y)
-        with self._all_or_nothing():
-            tasks.begin()
-            self._partial_fit(X, users, items, sample_weight, n_epochs, tasks)
-            tasks.end()
+        with self._change_lock():
+            if not hasattr(self, "items_"):
+                return self.fit(X, users=users, items=items, **weights)
+            changed = self._frozen()
+            changed._partial_fit(X, y, users, items, sample_weight, n_epochs)
+            self._take_over(changed)
         return self
 
+    @with_callbacks
+    @torch_defaults()
     def _partial_fit(
+        self, X: Any, y: Any, users: Any, items: Any, sample_weight: Any, n_epochs: int
+    ) -> None:
+        self._validate_params()
+        tasks = FitTasks(self, "partial_fit", n_epochs, X, y)
+        tasks.begin()
+        self._learn_more(X, users, items, sample_weight, n_epochs, tasks)
+        tasks.end()
+
+    def _learn_more(
         self,
         X: Any,
         users: Any,
@@ -772,13 +805,13 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         IgnoredDataWarning
             If rows have unknown items; these rows are left out, but their users become known.
         """
-        snapshot = self._fitted()
-        model = snapshot.model
-        prepared = append(model.prepared, self._check_table(X), model.schema)
-        extended = extend_model(model, prepared, snapshot.item_embeddings)
-        is_same_network = extended.weights is model.weights
-        net = snapshot.net if is_same_network else None
-        self._snapshot = Snapshot(extended, snapshot.item_embeddings, net, snapshot.index)
+        with self._change_lock():
+            snapshot = self._fitted()
+            model = snapshot.model
+            prepared = append(model.prepared, self._check_table(X), model.schema)
+            extended = extend_model(model, prepared, snapshot.item_embeddings)
+            net = snapshot.net if extended.weights is model.weights else None
+            self._snapshot = Snapshot(extended, snapshot.item_embeddings, net, snapshot.index)
         return self
 
     def _auto_layers(self, interactions: Interactions, previous: FittedModel | None) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import wraps
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,22 @@ SCORE_K = 10
 OUTPUTS = "frame", "arrays"
 ANSWER_PARAMETERS = "n_jobs", "transform_history", "device"  # used after `fit`, too
 MAX_PADDED_PLACES = 2**26  # places of arrays wider than the catalogue: 1 GiB
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound="FittedRecommender")
+
+
+def from_one_state(
+    method: Callable[Concatenate[T, P], R],
+) -> Callable[Concatenate[T, P], R]:
+    """Decorate a method to answer from the state at its call, even if another thread fits."""
+
+    @wraps(method)
+    def call(self: T, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(self._frozen(), *args, **kwargs)
+
+    return call
 
 
 class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -103,6 +120,12 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _n_features_out(self) -> int:
         config = self._model.config
         return config.n_interests * config.embedding_dim
+
+    def _frozen(self) -> Self:
+        """Return the estimator as it is now; no later fit changes the copy."""
+        frozen = object.__new__(type(self))
+        frozen.__dict__ = self.__dict__.copy()  # in one step, as `fit` replaces it in one step
+        return frozen
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -187,11 +210,13 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     # files
 
+    @from_one_state
     def save(self, path: str | Path, *, index: bool = False) -> str:
         """Write the fitted model to a directory, without pickle.
 
         An existing model in the directory is replaced completely or not at all, even if the process
-        is killed. Only one process at a time may save to the directory.
+        is killed. If another thread or process saves to the directory, this call waits for it; on
+        Windows, and on network file systems without locks, only one at a time may save there.
 
         Parameters
         ----------
@@ -253,6 +278,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """
         return persistence.load(cls, path, manifest_sha256, mmap)
 
+    @from_one_state
     def export_onnx(self, path: Any) -> None:
         """Export the model to a directory, for inference without torch and skmind.
 
@@ -344,6 +370,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         interests[known_rows] = model.encode(net, histories, profile)[0]
         return interests
 
+    @from_one_state
     def interests(self, user_ids: Any) -> np.ndarray:
         """Return the interest vectors of known users.
 
@@ -364,6 +391,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         snapshot = self._fitted()
         return self._encode_users(snapshot, snapshot.model.users.encode(user_ids))[0]
 
+    @from_one_state
     def interests_from_history(self, histories: Any, *, users: Any = None) -> np.ndarray:
         """Return the interest vectors of new users; see `recommend_from_history`.
 
@@ -397,6 +425,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     # recommendations
 
+    @from_one_state
     def recommend(
         self,
         user_ids: Any = None,
@@ -522,6 +551,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         warn_of_shortage(top, query, len(model.items))
         return _format_result(snapshot, ids, top, query.k, output)
 
+    @from_one_state
     def recommend_from_history(
         self,
         histories: Any,
@@ -615,6 +645,7 @@ output
         index = snapshot.search_index()
         return retrieve(index, interests, mask, query, snapshot.model.prepared.counts, self.n_jobs)
 
+    @from_one_state
     def predict(self, X: Any, *, k: int = 10) -> np.ndarray:
         """Return the best ``k`` items of each row's user, without items that the user has seen.
 
@@ -643,6 +674,7 @@ output
         top = self._retrieve(snapshot, *self._encode_users(snapshot, codes), query)
         return _item_ids(snapshot, top.widened(query.k).codes)[rows]
 
+    @from_one_state
     def predict_scores(self, user_ids: Any, item_ids: Any = None) -> np.ndarray:
         """Return the scores of given pairs of a user and an item.
 
@@ -705,6 +737,7 @@ output
 
     # questions about items
 
+    @from_one_state
     def similar_items(
         self, item_ids: Any, k: int = 10, *, items: Any = None, exclude_items: Any = None
     ) -> pd.DataFrame:
@@ -769,6 +802,7 @@ output
         table = top_k_table(top, (item, ids[codes]), ("similar_item_id", ids))
         return table.drop(columns="interest")
 
+    @from_one_state
     def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
         """Return the users whose interests are nearest to an item.
 
@@ -806,6 +840,7 @@ output
         user = result_name(model.schema.user, "user_id")
         return top_k_table(top, (item, model.items.ids[codes]), (user, model.users.ids))
 
+    @from_one_state
     def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
         """Return which interest scores an item for a user, and which events contribute to it.
 
@@ -849,6 +884,7 @@ output
 
     # evaluation
 
+    @from_one_state
     def index_recall(self, k: int = 10, n_users: int = 256) -> float:
         """Return the recall of the index: the share of the items of exact search that it finds.
 
@@ -874,6 +910,7 @@ output
         truth = ExactIndex(index.vectors).search(*arguments)
         return float(recalls(index.search(*arguments), truth).mean())
 
+    @from_one_state
     def target_ranks(
         self,
         X: Any,
@@ -929,6 +966,7 @@ output
         options = {"unseen_users": unseen_users, "exclude_seen": exclude_seen}
         return self._rank_targets(X, k, sample_weight=sample_weight, **options)[0]
 
+    @from_one_state
     def _rank_targets(
         self,
         X: Any,
@@ -984,6 +1022,7 @@ output
         )
         return targets, task.target_items
 
+    @from_one_state
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean NDCG@10 over users; the ranking leaves out items that the user has seen.
 
@@ -1016,6 +1055,12 @@ output
         """
         targets = self.target_ranks(X, SCORE_K, sample_weight=sample_weight)
         return mean_values(targets, {"ndcg": ("ndcg", SCORE_K)})["ndcg"]
+
+
+# The wrapper of scikit-learn's `set_output` must see one state too, for the names of the columns.
+FittedRecommender.transform = from_one_state(  # type: ignore[method-assign, assignment]
+    FittedRecommender.transform
+)
 
 
 def _has_positions(schema: Schema, names: list) -> bool:

@@ -547,4 +547,4 @@ def _find_recommender(model: Any, X: Any) -> tuple[Any, Any]:
                 "MINDRecommender, a Pipeline that ends in one, or a fitted search over these that "
                 "has refit its best estimator"
             )
-    return model, X
+    return model._frozen(), X

@@ -89,6 +89,16 @@ def test_the_service_recommends_the_same_as_the_recommender(ask, rec):
     assert answer == (200, records(rec.recommend_from_history(histories, 4)))
 
 
+def test_events_count_in_later_answers(ask, rec):
+    item = rec.recommend([7])["item_id"].tolist()[0]
+    events = {"user_ids": [7], "item_ids": [item], "times": [2_000_000_000]}
+    assert ask("/events", events) == (200, {"n_users": 40})
+    status, answer = ask("/recommend", {"user_ids": [7], "k": 20})
+    assert status == 200
+    assert item not in [row["item_id"] for row in answer]
+    assert answer == records(rec.recommend([7], 20))
+
+
 def test_concurrent_clients_get_the_same_answers_as_one(ask, rec):
     """Some of the concurrent requests are invalid."""
     users = list(range(40)) * 4
@@ -141,11 +151,19 @@ INVALID_HISTORY_REQUESTS = [
     ({"histories": [[1]] * 101}, 422, "should have at most 100 items"),
 ]
 
+INVALID_EVENTS = [
+    ({"user_ids": [], "item_ids": [], "times": []}, 422, "should have at least 1 item"),
+    ({"user_ids": [1], "item_ids": [1, 2], "times": [1]}, 422, "must have the same length"),
+    ({"user_ids": [1], "item_ids": ["a"], "times": [1]}, 422, "item ids are of kind text"),
+    ({"user_ids": [1], "item_ids": [1], "times": [0.5]}, 422, "body.times.0: .* valid integer"),
+]
+
 
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [("/recommend", *case) for case in INVALID_REQUESTS]
-    + [("/recommend_from_history", *case) for case in INVALID_HISTORY_REQUESTS],
+    + [("/recommend_from_history", *case) for case in INVALID_HISTORY_REQUESTS]
+    + [("/events", *case) for case in INVALID_EVENTS],
 )
 def test_an_invalid_request_is_answered_with_the_reason(ask, path, body, status, message):
     actual_status, answer = ask(path, body)

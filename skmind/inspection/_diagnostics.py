@@ -119,6 +119,7 @@ def interest_diagnostics(rec: Any, user_ids: Any = None, *, k: int = 10) -> Inte
     ['in_use', 'share_of_recommended', 'wins_any']
     """
     check_is_fitted(rec, "users_")
+    rec = rec._frozen()
     k = check_count(k, "k")
     users = rec.users_ if user_ids is None else pd.unique(id_array(user_ids, "user_ids"))
     geometry = InterestGeometry.of_users(rec, users)
@@ -192,6 +193,7 @@ def hits_by_interest(rec: Any, X: Any, *, k: int = 10, exclude_seen: bool = True
     500
     """
     check_is_fitted(rec, "users_")
+    rec = rec._frozen()
     k = check_count(k, "k")
     relevant = pairs_of_known_users(rec, X)
     user_encoder = IdEncoder(rec.users_, "user")

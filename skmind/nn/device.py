@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+import threadpoolctl
 import torch
 from torch import Tensor
+from torch._C import _len_torch_function_stack
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from .._checks import warn
 from ..exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Id of the process that torch's threads belong to. In a forked child, this is the id of the parent.
 _thread_owner = os.getpid()
@@ -73,29 +81,75 @@ def to_device(values: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-@contextmanager
-def torch_defaults() -> Iterator[None]:
-    """Use torch's default modes in a block, and restore the caller's modes after it.
+def torch_defaults(inference: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function to run in torch's default modes; the caller's modes return after it.
 
     Gradients are computed, tensors are created on the CPU unless a device is given, and autocast is
-    off.
+    off. The caller's modes return even if an interrupt comes at any time, also where torch itself
+    loses them, between the begin of a mode and its block.
+
+    Parameters
+    ----------
+    inference : bool, default=False
+        Run in torch's inference mode instead, which computes no gradients.
     """
-    with ExitStack() as modes:
-        modes.enter_context(torch.inference_mode(False))
-        modes.enter_context(torch.enable_grad())
-        modes.enter_context(torch.autocast("cpu", enabled=False))
-        if torch.cuda.is_available():
-            modes.enter_context(torch.autocast("cuda", enabled=False))
-        if torch.get_default_device().type != "cpu":
-            modes.enter_context(torch.device("cpu"))
-        yield
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            modes = _Modes(inference)
+            # One interrupt can't prevent both calls of `restore`.
+            try:
+                try:
+                    modes.set()
+                    with _cpu_tensors():
+                        return function(*args, **kwargs)
+                finally:
+                    modes.restore()
+            finally:
+                modes.restore()
+
+        return call
+
+    return decorate
+
+
+class _Modes:
+    """The modes of this thread; `restore` may be called at any time, and again."""
+
+    def __init__(self, inference: bool) -> None:
+        self._inference = inference
+        self._guard: Any = None
+        self._function_modes = _get_current_function_mode_stack()
+
+    def set(self) -> None:
+        # At its end, this guard restores all modes of grad, inference and autocast, even if a block
+        # inside of it has not ended.
+        self._guard = torch._C._InferenceMode(self._inference)
+        for device in ("cpu", "cuda"):
+            torch.set_autocast_enabled(device, False)
+
+    def restore(self) -> None:
+        if self._guard is not None:
+            self._guard.__exit__(None, None, None)
+        if _get_current_function_mode_stack() != self._function_modes:
+            while _len_torch_function_stack():
+                _pop_mode()
+            for mode in self._function_modes:
+                _push_mode(mode)
+
+
+def _cpu_tensors() -> AbstractContextManager[Any]:
+    """Return a context in which tensors are created on the CPU."""
+    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
 
 
 def drop_forked_threads() -> None:
-    """Limit torch to one thread in a process that was forked after torch used several threads.
+    """Limit torch and numpy to one thread in a process forked from one that used several threads.
 
-    A forked child has no copy of the threads of its parent, but torch would wait for them forever.
-    With one thread, torch waits for no other thread.
+    A forked child has no copy of the threads of its parent, but torch would wait for them forever,
+    and so would numpy's BLAS if a thread of the parent was using it. With one thread, they wait for
+    no other thread.
 
     Warns
     -----
@@ -109,9 +163,13 @@ def drop_forked_threads() -> None:
     n_threads = torch.get_num_threads()
     if n_threads > 1:
         torch.set_num_threads(1)
+    blas = threadpoolctl.ThreadpoolController().select(user_api="blas")
+    n_threads = max([n_threads, *(library["num_threads"] for library in blas.info())])
+    blas.limit(limits=1)
+    if n_threads > 1:
         warn(
-            f"this process was forked from one where torch uses {n_threads} threads. A fork does "
-            "not copy threads, so torch uses one thread here. Start processes with 'spawn' or with "
-            "joblib's loky",
+            f"this process was forked from one where torch or numpy uses {n_threads} threads. A "
+            "fork does not copy threads, so they use one thread here. Start processes with 'spawn' "
+            "or with joblib's loky",
             ForkedThreadsWarning,
         )

@@ -50,8 +50,7 @@ class Encoded(NamedTuple):
     norms: np.ndarray
 
 
-@torch_defaults()
-@torch.inference_mode()
+@torch_defaults(inference=True)
 def encode(
     net: MINDNet,
     history: np.ndarray,
@@ -99,8 +98,7 @@ def encode(
     )
 
 
-@torch_defaults()
-@torch.inference_mode()
+@torch_defaults(inference=True)
 def unit_items(net: MINDNet) -> np.ndarray:
     """Return the normalised vectors of all items, float32 of shape (n_items, D)."""
     return F.normalize(net.item_vectors(), dim=1).cpu().numpy()
@@ -125,8 +123,7 @@ class Explanation(NamedTuple):
     contributions: np.ndarray
 
 
-@torch_defaults()
-@torch.inference_mode()
+@torch_defaults(inference=True)
 def explain(
     net: MINDNet, history: np.ndarray, item: int, user_features: sparse.csr_matrix | None = None
 ) -> Explanation:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from math import prod
 from pathlib import Path
@@ -24,6 +26,11 @@ import numpy as np
 from .._checks import machine_memory
 from ..exceptions import ModelFileError, ModelWriteError
 from .schema import integer, list_of, mapping_of, option, optional, record, shown, text
+
+with suppress(ImportError):  # Windows has no fcntl
+    import fcntl
+
+logger = logging.getLogger("skmind")
 
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 2**24
@@ -127,6 +134,8 @@ def _check_array_entry(name: str, entry: dict[str, Any]) -> None:
 def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarray | bytes]) -> str:
     """Write a model; a previous model in ``path`` stays readable until the new one is complete.
 
+    Another call with the same path waits for the end of this one, see `lock`.
+
     Parameters
     ----------
     path : Path
@@ -148,13 +157,11 @@ def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarra
         If the path can't be written to, or the directory holds other files but no model.
     """
     try:
-        is_new = not path.is_dir()
-        names_before = _claim(path)
-        try:
-            return _write(path, manifest, contents, names_before)
-        finally:
-            if is_new and not os.listdir(path):
-                path.rmdir()
+        while True:
+            is_new = _create(path)
+            with lock(path, wait=True) as is_ours:
+                if is_ours:
+                    return _write_locked(path, manifest, contents, is_new)
     except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
         raise ModelWriteError(
             f"the model could not be saved to {str(path)!r}: {error}. A previous model "
@@ -162,11 +169,65 @@ def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarra
         ) from error
 
 
-def _claim(path: Path) -> set[str]:
-    """Create the directory, or check that it holds a model; return the names of its files."""
-    if not path.is_dir():
-        path.mkdir()
+@contextmanager
+def lock(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Lock an existing folder, and yield whether this succeeded.
+
+    The operating system unlocks it if the process is killed. Windows can't lock folders, nor can
+    some network file systems; there, the result is always True.
+
+    Parameters
+    ----------
+    folder : Path
+    wait : bool
+        Whether to wait while the folder is locked. If so, the result is False only if it was
+        removed before it could be locked.
+    """
+    with ExitStack() as stack:
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not wait:
+                    raise
+                logger.info("waiting for another process or thread that writes to %s", folder)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            # Explicitly, because a child that was forked meanwhile has a copy of the handle.
+            stack.callback(fcntl.flock, handle, fcntl.LOCK_UN)
+            # Its owner may have removed the folder, and somebody else created it again.
+            is_ours = os.path.samestat(os.fstat(handle), os.stat(folder))
+        except (BlockingIOError, FileNotFoundError):  # in use, or just removed
+            is_ours = False
+        except OSError:
+            is_ours = True
+        yield is_ours
+
+
+def _create(path: Path) -> bool:
+    """Create the directory; return whether it did not exist."""
+    is_new = not path.is_dir()
+    path.mkdir(exist_ok=True)
+    if is_new:
         _sync(path.parent)
+    return is_new
+
+
+def _write_locked(
+    path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarray | bytes], is_new: bool
+) -> str:
+    """Write a model to a directory that nobody else writes to."""
+    names_before = _claim(path)
+    try:
+        return _write(path, manifest, contents, names_before)
+    finally:
+        if is_new and not os.listdir(path):
+            path.rmdir()
+
+
+def _claim(path: Path) -> set[str]:
+    """Check that the directory is empty or holds a model; return the names of its files."""
     names = set(os.listdir(path))
     foreign_names = sorted(name for name in names if not _OWN_FILE_PATTERN.fullmatch(name))
     holds_model = MANIFEST_FILE in names and (

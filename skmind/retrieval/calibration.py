@@ -21,6 +21,7 @@ TARGET_RECALL = 0.95  # share of the exact result that a calibrated index finds
 CALIBRATION_KS = (10, 100)  # numbers of items per query
 EFFORT_FACTOR = 1.5  # ratio of each tried effort to the one before
 CALIBRATION_USERS = 128
+ESTIMATE_ITEMS = 100_000  # in the index that `Plan.is_hopeless` builds
 
 
 class Sample(NamedTuple):
@@ -61,6 +62,30 @@ class Plan(NamedTuple):
         index.effort = self.effort or index.effort
         return index
 
+    def is_hopeless(self, vectors: np.ndarray, sample: Sample, n_jobs: int | None) -> bool:
+        """Return whether an index over a part of the items shows that `calibrated` would fail.
+
+        If that is not clear, or there are few items, the result is False.
+        """
+        n_items = len(vectors)
+        if n_items < 2 * ESTIMATE_ITEMS:
+            return False
+        rng = np.random.default_rng(self.seed)
+        items = np.sort(rng.choice(n_items, ESTIMATE_ITEMS, replace=False))
+        index = self.build(vectors[items])
+        assert isinstance(index, ApproximateIndex)
+        codes = np.full(n_items, -1)
+        codes[items] = np.arange(ESTIMATE_ITEMS)
+        seen = Ragged(codes[sample.seen.values], sample.seen.offsets)
+        seen = seen.where(seen.values >= 0)
+        # Queries for the same share of the items have to visit about the same share of the index.
+        k = max(1, max(CALIBRATION_KS) * ESTIMATE_ITEMS // n_items)
+        index.effort = index.MAX_VISITED_SHARE * sqrt(index.size / k)
+        truth = ExactIndex(index.vectors).search(sample.queries, sample.mask, k, seen, None, n_jobs)
+        found = index.search_candidates(sample.queries, sample.mask, k, seen, n_jobs)
+        recall = recalls(found, truth)
+        return bool(recall.mean() + recall.std() / sqrt(len(recall)) < TARGET_RECALL)
+
     def calibrated(
         self, index: ApproximateIndex, sample: Sample, n_jobs: int | None
     ) -> tuple[Plan, Index]:
@@ -75,13 +100,17 @@ class Plan(NamedTuple):
         """
         if calibrate(index, sample, n_jobs):
             return self._replace(effort=index.effort), index
+        return self.exact_instead(index.vectors)
+
+    def exact_instead(self, vectors: np.ndarray) -> tuple[Plan, Index]:
+        """Return the plan and the index of exact search, which is as fast, with a warning."""
         warn(
-            f"index={self.kind!r} is no faster than exact search on {len(index.vectors)} items at "
+            f"index={self.kind!r} is no faster than exact search on {len(vectors)} items at "
             f"the required {TARGET_RECALL:.0%} recall, so exact search is used. "
             "Set search_k to use the index with a lower recall",
             ExactSearchWarning,
         )
-        return self._replace(kind="exact"), ExactIndex(index.vectors)
+        return self._replace(kind="exact"), ExactIndex(vectors)
 
 
 def calibrate(index: ApproximateIndex, sample: Sample, n_jobs: int | None = None) -> bool:

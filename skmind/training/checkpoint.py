@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,13 +27,11 @@ from ..persistence.store import (
     FILES,
     MANIFEST_FILE,
     check_files,
+    lock,
     read_files,
     read_manifest,
     write,
 )
-
-with suppress(ImportError):  # Windows has no fcntl
-    import fcntl
 
 logger = logging.getLogger("skmind")
 
@@ -227,7 +224,7 @@ def open_checkpoint(path: str | Path, fingerprint: str, seed: int) -> Iterator[C
             f"checkpoint_dir={str(path)!r} can't be used: {error}; choose a writable directory, "
             "or a new one inside a writable directory"
         ) from error
-    with _lock(folder) as is_ours:
+    with lock(folder, wait=False) as is_ours:
         if is_ours:
             checkpoint = Checkpoint(folder, seed)
             yield checkpoint
@@ -235,26 +232,6 @@ def open_checkpoint(path: str | Path, fingerprint: str, seed: int) -> Iterator[C
         else:
             logger.info("no checkpoint is kept: a fit with the same hash uses %s", folder)
             yield None
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Lock the folder, and yield whether this succeeded.
-
-    The operating system unlocks it if the process is killed.
-    """
-    with ExitStack() as stack:
-        try:
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another fit may have removed the folder, and a third fit may have created it again.
-            is_ours = os.path.samestat(os.fstat(handle), os.stat(folder))
-        except (BlockingIOError, FileNotFoundError):  # in use, or just removed
-            is_ours = False
-        except OSError:  # Windows can't open directories, and some file systems have no locks
-            is_ours = True
-        yield is_ours
 
 
 def fingerprint(

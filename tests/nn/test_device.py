@@ -1,9 +1,11 @@
 import contextlib
 import os
+import sys
 import warnings
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
 from skmind.exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
@@ -62,8 +64,10 @@ def test_the_cpu_replaces_a_missing_cuda_device_on_request(monkeypatch):
 
 @pytest.fixture
 def forked(monkeypatch):
-    """Let this process look like one that was forked from another."""
+    """Let this process look like one that was forked from another, whose BLAS has one thread."""
     monkeypatch.setattr(device, "_thread_owner", os.getpid() + 1)
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.mark.parametrize("call", [drop_forked_threads, lambda: resolve_device("cpu")])
@@ -95,17 +99,21 @@ def test_a_forked_process_with_one_thread_is_not_warned(monkeypatch, forked):
         drop_forked_threads()
 
 
-def thread_limits_in_a_child():
-    """Return torch's number of threads before and after a call in a forked process."""
+def n_blas_threads():
+    info = threadpoolctl.threadpool_info()
+    return max(library["num_threads"] for library in info if library["user_api"] == "blas")
+
+
+def threads_in_a_child():
+    """Return warnings, and the threads of torch and BLAS after a call, in a forked process."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         try:
-            before = torch.get_num_threads()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 drop_forked_threads()
-            os.write(writer, bytes([before, torch.get_num_threads()]))
+            os.write(writer, bytes([len(caught), torch.get_num_threads(), n_blas_threads()]))
         finally:
             os._exit(0)
     os.waitpid(child, 0)
@@ -115,14 +123,18 @@ def thread_limits_in_a_child():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_real_fork_is_noticed():
+@pytest.mark.parametrize(
+    ("n_torch", "n_blas", "n_warnings"), [(1, 1, 0), (3, 1, 1), (1, 3, 1), (2, 3, 1)]
+)
+def test_a_real_fork_is_noticed(n_torch, n_blas, n_warnings):
     n_threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        assert thread_limits_in_a_child() == [3, 1]
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(n_threads)
+    with threadpoolctl.threadpool_limits(n_blas, user_api="blas"):
+        torch.set_num_threads(n_torch)
+        try:
+            assert threads_in_a_child() == [n_warnings, 1, 1]
+            assert (torch.get_num_threads(), n_blas_threads()) == (n_torch, n_blas)
+        finally:
+            torch.set_num_threads(n_threads)
 
 
 @contextlib.contextmanager
@@ -153,15 +165,63 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_modes_of_torch_are_the_defaults_in_a_block_and_restored_after_it(mode):
+def test_modes_of_torch_are_the_defaults_in_a_function_and_restored_after_it(mode):
+    def interrupted():
+        raise KeyboardInterrupt
+
     with MODES[mode]():
         before = modes()
-        with torch_defaults():
-            assert modes() == (False, True, False, torch.device("cpu"))
+        assert torch_defaults()(modes)() == (False, True, False, torch.device("cpu"))
         assert modes() == before
-        with pytest.raises(KeyboardInterrupt), torch_defaults():
-            raise KeyboardInterrupt
+        assert torch_defaults(inference=True)(modes)() == (True, False, False, torch.device("cpu"))
         assert modes() == before
+        with pytest.raises(KeyboardInterrupt):
+            torch_defaults()(interrupted)()
+        assert modes() == before
+
+
+class Interrupt:
+    """A trace function that raises KeyboardInterrupt before a bytecode instruction of a call."""
+
+    def __init__(self, number):
+        self.n_left = number
+
+    def __call__(self, frame, event, arg):
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self.n_left -= 1
+            if not self.n_left:
+                raise KeyboardInterrupt
+        return self
+
+
+@torch_defaults()
+def several_blocks():
+    """Begin and end all modes, in functions of this package and of torch."""
+    torch_defaults(inference=True)(torch.ones)(1)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["none", "no_grad", "inference_mode"])
+def test_modes_of_torch_are_restored_after_an_interrupt_at_any_instruction(mode):
+    tracer = sys.gettrace()
+    number = 0
+    is_interrupted = True
+    with MODES[mode]():
+        before = modes()
+        while is_interrupted:
+            number += 1
+            is_interrupted = False
+            try:
+                sys.settrace(Interrupt(number))
+                several_blocks()
+            except KeyboardInterrupt:
+                is_interrupted = True
+            finally:
+                sys.settrace(tracer)
+            assert modes() == before, number
+    assert number > 500
 
 
 def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):

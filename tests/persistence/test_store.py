@@ -1,6 +1,7 @@
 """The directory format: written as a whole or not at all, and every byte is checked when read."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -245,6 +246,96 @@ def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, mod
     assert {("first", True), ("second", True), ("second", False)} == set(outcomes)
 
 
+def save_in_child(path, moment):
+    """Start a save in a forked process, which stops at an operation; return id and pipe.
+
+    It goes on when something is written to the pipe.
+    """
+    resume, go_on = os.pipe()
+    stopped, reached = os.pipe()
+
+    def stop(*_):
+        os.write(reached, b"x")
+        os.read(resume, 1)
+
+    child = os.fork()
+    if not child:
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt(patch, moment, stop)
+            write(path, {"name": "other"}, OTHER)
+        os._exit(0)
+    os.read(stopped, 1)
+    for end in (stopped, reached, resume):
+        os.close(end)
+    return child, go_on
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("moment", [2, 8, 14, 20])  # 1: it does not have the lock yet
+def test_of_two_saves_at_once_one_waits_and_wins(model, monkeypatch, moment, is_killed):
+    child, go_on = save_in_child(model, moment)
+    waits = []
+
+    def end_the_other(*message):
+        waits.append(message[0] % message[1:])
+        if is_killed:
+            kill()
+        else:
+            os.write(go_on, b"x")
+
+    def kill():
+        os.kill(child, signal.SIGKILL)
+
+    monkeypatch.setattr(store.logger, "info", end_the_other)
+    write(model, {"name": "second"}, CONTENTS)
+    os.waitpid(child, 0)
+    os.close(go_on)
+    assert waits == [f"waiting for another process or thread that writes to {model}"]
+    manifest, _ = read(model)
+    assert manifest["name"] == "second"
+    assert set(snapshot(model)) == {
+        MANIFEST_FILE, *(file_name(name, e["sha256"]) for name, e in manifest["files"].items())
+    }  # fmt: skip
+
+
+def test_a_directory_that_goes_while_a_save_waits_is_created_again(tmp_path, monkeypatch):
+    """A save that fails removes the directory that it created."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+    def fail(*_):
+        folder.rmdir()
+        os.close(handle)
+
+    monkeypatch.setattr(store.logger, "info", fail)
+    write(folder, MANIFEST, CONTENTS)
+    assert read(folder)[0]["name"] == "first"
+
+
+def test_a_child_that_was_forked_during_a_save_does_not_keep_the_lock(model, monkeypatch):
+    reader, writer = os.pipe()
+    children = []
+
+    def fork(*_):
+        children.append(os.fork())
+        if not children[0]:
+            os.close(writer)
+            os.read(reader, 1)  # until the parent closes its end
+            os._exit(0)
+
+    with monkeypatch.context() as patch:
+        interrupt(patch, 5, fork)
+        write(model, {"name": "second"}, OTHER)
+    monkeypatch.setattr(store.logger, "info", None)  # it is called before waiting
+    write(model, {"name": "third"}, OTHER)
+    os.close(writer)
+    os.close(reader)
+    os.waitpid(children[0], 0)
+    assert read(model)[0]["name"] == "third"
+
+
 def full(name, arguments):
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -343,8 +434,11 @@ def test_a_manifest_too_large_to_be_read_is_not_written(model, monkeypatch):
 
 
 def test_writing_where_directories_can_not_be_opened(model, monkeypatch):
+    def denied(*_):
+        raise PermissionError
+
     monkeypatch.setattr(store, "_O_DIRECTORY", None)
-    monkeypatch.setattr(store.os, "open", None)
+    monkeypatch.setattr(store.os, "open", denied)
     write(model, {"name": "second"}, OTHER)
     monkeypatch.undo()
     assert read(model)[0]["name"] == "second"

@@ -3,6 +3,7 @@ import pytest
 
 from skmind.data.ragged import Ragged
 from skmind.exceptions import ExactSearchWarning
+from skmind.retrieval import calibration
 from skmind.retrieval.annoy import AnnoyIndex
 from skmind.retrieval.base import TopK
 from skmind.retrieval.calibration import (
@@ -146,6 +147,20 @@ def test_exact_search_takes_over_where_an_index_is_no_faster():
     assert plan.kind == "exact"
     assert type(index) is ExactIndex
     assert index.vectors is vectors
+
+
+@pytest.mark.parametrize(("n_items", "is_estimated"), [(8_000, True), (7_999, False)])
+def test_a_part_of_the_items_shows_whether_an_index_is_hopeless(
+    monkeypatch, vectors, n_items, is_estimated
+):
+    """Items in clusters, and items without clusters in many dimensions; users have seen items."""
+    monkeypatch.setattr(calibration, "ESTIMATE_ITEMS", 4000)
+    plan = Plan("annoy", 10)
+    random = unit(np.random.default_rng(0).standard_normal((n_items, 32)))
+    for items, is_hopeless in ((vectors[:n_items], False), (random, True)):
+        sample = sample_of(items, 60, seed=2)
+        assert plan.is_hopeless(items, sample, None) == (is_hopeless and is_estimated)
+        assert calibrate(plan.build(items), sample) != is_hopeless
 
 
 def test_a_calibrated_plan_keeps_its_index(vectors):

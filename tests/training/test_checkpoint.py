@@ -342,13 +342,14 @@ def test_another_fit_removes_the_folder_meanwhile(monkeypatch, tmp_path, call, i
     original = {"os.open": os.open, "fcntl.flock": lambda *_: None}[call]
 
     def too_late(*args):
+        patch.setattr(f"skmind.persistence.store.{call}", original)
         folder.rmdir()
         if is_created_again:
             folder.mkdir()
         return original(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"skmind.training.checkpoint.{call}", too_late)
+        patch.setattr(f"skmind.persistence.store.{call}", too_late)
         with open_checkpoint(tmp_path, "fit", 0) as checkpoint:
             assert checkpoint is None
     assert folder.exists() == is_created_again
@@ -359,7 +360,7 @@ def test_a_fit_resumes_on_file_systems_without_locks(monkeypatch, path):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr("skmind.training.checkpoint.fcntl.flock", no_locks)
+    monkeypatch.setattr("skmind.persistence.store.fcntl.flock", no_locks)
     interrupt(monkeypatch, path, 7)
     rec, epochs = resume(monkeypatch, path)
     assert epochs[0] > 1
