@@ -288,6 +288,9 @@ class Planted:
     def __init__(self, ranks):
         self.ranks = ranks
 
+    def _frozen(self):
+        return self
+
     def target_ranks(self, X, k, **options):
         assert k == 10
         assert options == {"unseen_users": "skip", "exclude_seen": False}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -130,7 +130,7 @@ def read_item_lists(
 
 
 def check_lists(lists: Iterable, parameter: str, order: str | None) -> None:
-    """Raise if a list of ids is a dict, an iterator, or a set where the order matters.
+    """Raise if a list of ids is a dict, or a set where the order matters.
 
     Parameters
     ----------
@@ -148,8 +148,6 @@ def check_lists(lists: Iterable, parameter: str, order: str | None) -> None:
         what = None
         if isinstance(ids, Mapping):
             what = "whose values would not be read; pass a list of its keys"
-        elif isinstance(ids, Iterator):
-            what = "which can be read only once; pass a list"
         elif isinstance(ids, set | frozenset) and order is not None:
             what = "but sets have no order; pass a list"
         if what is not None:

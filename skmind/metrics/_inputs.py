@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -302,8 +302,9 @@ def _flatten(lists: Any, name: str) -> ItemLists:
         users = np.repeat(np.arange(len(lists)), lists.shape[1])
         ids = pd.Series(lists.ravel(), index=users)
     else:
+        lists = [list(ids) if isinstance(ids, Iterator) else ids for ids in lists]
         check_lists(lists, name, "best first" if name == "y_pred" else None)
-        entries = pd.Series(list(lists), dtype=object)
+        entries = pd.Series(lists, dtype=object)
         is_list = entries.map(pd.api.types.is_list_like).astype(bool)
         is_single_id = ~(is_list | entries.isna())
         if name == "y_pred" and is_single_id.any():

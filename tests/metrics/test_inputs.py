@@ -78,3 +78,10 @@ def test_vector_rows():
         _inputs.vector_rows(items, None, 3)
     with pytest.raises(InvalidInputError, match="item_ids has 2 ids, 1 of them distinct"):
         _inputs.vector_rows(items, ["a", "a"], 2)
+
+
+def test_iterators_are_read_as_lists():
+    lists = _inputs.read_lists([iter([3, 1]), (i for i in ())], "y_pred", COLUMNS)
+    assert lists.items.tolist() == [3, 1]
+    assert lists.users.tolist() == [0, 0]
+    assert lists.n_users == 2

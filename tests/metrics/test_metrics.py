@@ -486,7 +486,6 @@ def test_bad_k(name, k):
         ([1], pd.Series([frozenset({1})]), InvalidInputError, "y_pred is a frozenset, but sets ha"),
         ([1], [{1: 0.5}], InvalidInputError, "0 of y_pred is a dict, .* list of its keys, best f"),
         ([{1: 0}], [[1]], InvalidInputError, "list 0 of y_true is a dict, .* list of its keys$"),
-        ([1], [iter([1])], InvalidInputError, "y_pred is a list_iterator.*; pass a list, best f"),
         ([1], np.zeros((1, 2, 3)), InvalidInputError, "y_pred is a ndarray"),
         ([1], [[1.0, np.inf]], InvalidInputError, "y_pred has 1 missing or infinite ids"),
         ([[1], [(1, 2)]], [[1], [2]], IdTypeError, r"y_true has the id \(1, 2\) of type tuple"),

@@ -1,7 +1,6 @@
 """Ids of equal hash, which make the look-up tables of pandas slow; see also test_model.py."""
 
 import json
-import time
 
 import numpy as np
 import pandas as pd
@@ -51,25 +50,11 @@ EQUAL = {
 }
 
 
-def seconds(ids):
-    """Seconds of the quickest of three look-ups that build a table."""
-    times = []
-    for _ in range(3):
-        index = pd.Index(ids, dtype=ids.dtype)
-        start = time.perf_counter()
-        index.get_indexer(index[:1])
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 @pytest.mark.parametrize("kind", EQUAL)
-def test_the_hashes_are_those_of_pandas(kind):
-    """If pandas changes its hashes, these ids are no longer slow, and others are."""
+def test_ids_made_for_the_hash_of_pandas_share_it(kind):
     ids = EQUAL[kind](8000)
     assert len(set(ids.tolist())) == 8000
     assert len(np.unique(pandas_hashes(ids))) == 1
-    others = np.sort(np.random.default_rng(0).permutation(10**6)[:8000]).astype(ids.dtype)
-    assert seconds(ids) > 5 * seconds(others)
 
 
 def test_small_and_random_ids_have_different_hashes():
