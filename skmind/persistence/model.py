@@ -31,13 +31,14 @@ from .manifest import (
     model_card,
     schema_of,
 )
-from .store import file_name, parse, read_files, read_manifest, write
+from .store import check_path, file_name, parse, read_files, read_manifest, write
 
 # ------------------------------------------------------------------ saving
 
 
 def save(estimator: Any, path: Any, index: bool) -> str:
     """Write a fitted estimator; see `FittedRecommender.save`."""
+    path = check_path(path)
     manifest = manifest_of(estimator)
     _check_loadable(lambda: _check_parameters(estimator, manifest))
     arrays = estimator._model.to_arrays() | {"item_embeddings": estimator.item_embeddings_}
@@ -62,7 +63,7 @@ def save(estimator: Any, path: Any, index: bool) -> str:
     if index:
         built_index = estimator._model.plan.build(estimator.item_embeddings_)
         contents[INDEX_FILE] = _index_bytes(built_index)
-    return write(Path(path), manifest, contents)
+    return write(path, manifest, contents)
 
 
 def _check_parameters(estimator: Any, manifest: Mapping[str, Any]) -> None:
@@ -131,7 +132,7 @@ def _index_bytes(index: Any) -> bytes:
 
 def load(cls: Any, path: Any, manifest_sha256: str | None, mmap: bool) -> Any:
     """Read a model that `save` wrote; see `FittedRecommender.load`."""
-    path = Path(path)
+    path = check_path(path)
     manifest = read_manifest(path, manifest_sha256)
     check_manifest(manifest, cls)
     files = manifest["files"]

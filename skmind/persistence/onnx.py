@@ -24,6 +24,7 @@ from ..exceptions import ExportError, InvalidInputError
 from ..nn.device import torch_defaults
 from ..nn.inference import blocks, encode, unit_items
 from ..nn.network import MINDNet
+from .store import check_path
 
 EXPORT_FORMAT = 1
 MAX_DIFFERENCE = 1e-5  # between the interests of the graph and of the network
@@ -96,12 +97,13 @@ def export(model: FittedModel, path: Any) -> None:
     ImportError
         If onnxruntime or onnxscript is not installed.
     InvalidInputError
-        If ``path`` exists, or item ids or values of user features are neither numbers nor text.
+        If ``path`` exists or is no path, or item ids or values of user features are neither numbers
+        nor text.
     ExportError
         If the graph differs from the network by more than `MAX_DIFFERENCE`.
     """
     onnx_ir, onnxruntime = _import_libraries()
-    path = Path(path)
+    path = check_path(path)
     if path.exists():
         raise InvalidInputError(f"path={str(path)!r} exists; remove it or name a new directory")
     ids = _ids_without_pickle(model.items.ids)

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import reprlib
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import machine_memory
-from ..exceptions import ModelFileError, ModelWriteError
+from ..exceptions import InvalidInputError, ModelFileError, ModelWriteError
 from .schema import integer, list_of, mapping_of, option, optional, record, shown, text
 
 with suppress(ImportError):  # Windows has no fcntl
@@ -63,6 +64,24 @@ _O_DIRECTORY = getattr(os, "O_DIRECTORY", None)  # None on Windows, which can't 
 
 
 # ------------------------------------------------------------------ names, headers, checks
+
+
+def check_path(path: Any) -> Path:
+    """Return ``path`` as Path.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither text nor path-like.
+    """
+    try:
+        return Path(path)
+    except TypeError as error:
+        cure = "os.fsdecode(path)" if isinstance(path, bytes) else "'model'"
+        raise InvalidInputError(
+            f"path={reprlib.repr(path)} is of type {type(path).__name__}; pass the name of a "
+            f"directory as str or pathlib.Path, such as {cure}"
+        ) from error
 
 
 def file_name(name: str, sha256: str) -> str:

@@ -903,6 +903,21 @@ def test_a_path_with_a_nul(fitted):
         fitted.save("a\0b")
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (3, "path=3 is of type int; pass the name of a directory as str or pathlib.Path, such as"),
+        (None, "path=None is of type NoneType; pass "),
+        (b"abc", r"path=b'abc' is of type bytes; pass .*, such as os\.fsdecode\(path\)"),
+        (["model"], r"path=\['model'\] is of type list; pass "),
+    ],
+)
+def test_what_is_no_path(fitted, path, message):
+    for call in (fitted.save, MINDRecommender.load, fitted.export_onnx):
+        with pytest.raises(InvalidInputError, match=f"^{message}"):
+            call(path)
+
+
 def test_any_number_of_threads_answers(fitted, saved):
     forge(saved, setting("parameters", "n_jobs", value=20_000))
     loaded = MINDRecommender.load(saved)
