@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..exceptions import InvalidInputError
 from .prepare import Schema, check_roles
-from .tables import scalar_array, take_column
+from .tables import column_names, is_frame, scalar_array, take_column
 
 
 def read_weights(X: Any, schema: Schema, sample_weight: Any) -> np.ndarray | None:
@@ -83,10 +83,12 @@ def check_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") 
     Raises
     ------
     InvalidInputError
-        If a weight is not a finite number of at least 0, or there is not one per row.
+        If a weight is not a finite number of at least 0, there is not one per row, or
+        ``sample_weight`` is a masked array.
     """
     if sample_weight is None:
         return np.ones(n_rows)
+    check_readable(sample_weight, name)
     try:
         array = np.asarray(sample_weight)
         if array.dtype.kind not in "biufO" or any(isinstance(v, str) for v in _objects(array)):
@@ -99,9 +101,12 @@ def check_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") 
         ) from error
     must = f"{name} must have one finite number of at least 0 for each of the {n_rows} rows of X"
     if weights.shape != (n_rows,):
-        raise InvalidInputError(
-            f"{must}, got an array of shape {weights.shape}; give the weights of exactly these rows"
-        )
+        cure = "give the weights of exactly these rows"
+        if weights.shape in ((n_rows, 1), (1, n_rows)):
+            cure = f"pass numpy.ravel({name})"
+            if is_frame(sample_weight) and weights.shape[1] == 1:
+                cure = f"pass its column: {name}[{column_names(sample_weight)[0]!r}]"
+        raise InvalidInputError(f"{must}, got an array of shape {weights.shape}; {cure}")
     is_valid = np.isfinite(weights) & (weights >= 0)
     if not is_valid.all():
         row = int(is_valid.argmin())
@@ -110,6 +115,39 @@ def check_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") 
             "such as 0 for dislikes"
         )
     return weights
+
+
+def check_readable(values: Any, name: str) -> None:
+    """Raise if `numpy.asarray` would drop a mask of ``values``, or can't read a tensor.
+
+    Parameters
+    ----------
+    values : array, tensor, or list of them
+    name : str
+        The parameter that received them.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    is_list = isinstance(values, list | tuple)
+    rows = values if is_list else [values]
+    if any(isinstance(row, np.ma.MaskedArray) for row in rows):
+        array = f"numpy.ma.stack({name})" if is_list else name
+        raise InvalidInputError(
+            f"{name} has a masked array, whose mask would be lost; pass {array}.filled(0) if "
+            f"what is masked counts as 0, or {array}.data if nothing is masked"
+        )
+    tensors = [row for row in rows if hasattr(row, "detach")]
+    try:
+        for tensor in tensors:
+            np.asarray(tensor)
+    except (RuntimeError, TypeError) as error:
+        tensor = f"torch.stack({name})" if is_list else name
+        raise InvalidInputError(
+            f"{name} has a tensor of type {tensors[0].dtype} on the device {tensors[0].device}, "
+            f"which numpy can't read: {error}; pass {tensor}.detach().cpu().double().numpy()"
+        ) from error
 
 
 def _example(weights: Any) -> str:

@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 
 from skmind.data.interactions import Interactions
 from skmind.data.prepare import Schema
@@ -85,8 +86,10 @@ BAD_SHAPES = {
     "none": ([], MUST + r"an array of shape \(0,\)"),
     "a number": (2.0, MUST + r"an array of shape \(\)"),
     "two columns": (np.ones((4, 2)), MUST + r"an array of shape \(4, 2\)"),
-    "a column": (np.ones((4, 1)), MUST + r"an array of shape \(4, 1\)"),
-    "a frame": (pd.DataFrame({"w": [1.0] * 4}), MUST + r"an array of shape \(4, 1\)"),
+    "a column": (np.ones((4, 1)), MUST + r".*\(4, 1\); pass numpy.ravel\(sample_weight\)$"),
+    "a row": ([[1, 2, 3, 4]], MUST + r"an array of shape \(1, 4\); pass numpy.ravel"),
+    "a frame": (pd.DataFrame({"w": [1] * 4}), MUST + r".*pass its column: sample_weight\['w'\]$"),
+    "a table": (pa.table({"w": [1.0] * 4}), MUST + r".*pass its column: sample_weight\['w'\]$"),
     "unequal rows": ([[1], [1, 2], [1], [1]], NO_NUMBERS),
     "a dict": ({0: 1}, NO_NUMBERS),
     "a name": ("balanced", NO_NUMBERS),
@@ -121,6 +124,22 @@ def test_weights_are_given_once():
     match = "^sample_weight is given, but weight_col='stars' names .*; give one of them: set weight"
     with pytest.raises(InvalidInputError, match=match):
         read_weights(X.assign(stars=[1, 2, 3, 4]), BY_COLUMN, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("weights", "cure"),
+    [
+        (np.ma.array([1, 2, 3, 4], mask=[0, 1, 0, 0]), r"mask would be lost; .*\.filled\(0\) if"),
+        (np.ma.array([1, 2, 3, 4]), r"sample_weight\.data if nothing is masked$"),
+        (torch.ones(4, requires_grad=True), r"float32 on the device cpu, .*sample_weight\.detach"),
+        (torch.ones(4, dtype=torch.bfloat16), r"bfloat16 on .*\.detach\(\)\.cpu\(\)\.double\("),
+        ([torch.ones(1, requires_grad=True)] * 4, r"pass torch\.stack\(sample_weight\)\.detach"),
+    ],
+)
+def test_what_numpy_would_misread_is_refused(weights, cure):
+    for call in (lambda: read_weights(X, SCHEMA, weights), lambda: check_weights(weights, 4)):
+        with pytest.raises(InvalidInputError, match=f"^sample_weight has a .*{cure}"):
+            call()
 
 
 def test_a_series_in_another_order_is_refused():
