@@ -698,7 +698,7 @@ def intra_list_diversity_at_k(
         Number of recommendations per user that count, at least 1.
     item_ids : array-like of shape (n_items,), default=None
         Id of each row of ``item_vectors``, such as ``items_``, if the rows have no index of their
-        own. If None, the ids are the row numbers from 0.
+        own.
     user_col, item_col, rank_col : str or int, default="user_id", "item_id", "rank"
         Columns of the frame, see :func:`recall_at_k`.
 
@@ -712,8 +712,9 @@ def intra_list_diversity_at_k(
     UnknownIdError
         If a recommended item has no vector.
     InvalidInputError
-        If ``item_ids`` has repeated ids or another length than ``item_vectors``, the vectors are
-        not finite numbers or differ in length, or another argument is invalid.
+        If ``item_ids`` has repeated ids or another length than ``item_vectors``, or is None where
+        ``item_vectors`` has no ids, the vectors are not finite numbers or differ in length, or
+        another argument is invalid.
 
     Warns
     -----
@@ -724,7 +725,7 @@ def intra_list_diversity_at_k(
     --------
     >>> from skmind.metrics import intra_list_diversity_at_k
     >>> vectors = [[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]]
-    >>> intra_list_diversity_at_k([[0, 1], [1, 2]], vectors, k=2)
+    >>> intra_list_diversity_at_k([["a", "b"], ["b", "c"]], vectors, k=2, item_ids=["a", "b", "c"])
     0.5
     """
     k = check_count(k, "k")

@@ -28,6 +28,7 @@ from ..data.tables import (
     is_frame,
     take_column,
 )
+from ..data.weights import check_readable
 from ..exceptions import IdTypeError, InvalidInputError, UnknownIdError
 from ._core import METRIC_FUNCTIONS, relevance_matrix
 
@@ -315,7 +316,31 @@ def _flatten(lists: Any, name: str) -> ItemLists:
             )
         ids = entries.explode()  # its index repeats the position of the user
     ids = ids[ids.notna()]
-    return ItemLists(ids.index.to_numpy(np.int64), _read_ids(ids, name), len(lists), None)
+    values = _read_ids(ids, name)
+    _check_no_scores(values, name)
+    return ItemLists(ids.index.to_numpy(np.int64), values, len(lists), None)
+
+
+def _check_no_scores(ids: np.ndarray, name: str) -> None:
+    """Raise if lists hold fractions, which are rather scores or relevance than ids.
+
+    scikit-learn's metrics have a matrix of users × items with such values instead.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if pd.api.types.infer_dtype(ids) not in ("floating", "mixed-integer-float"):
+        return
+    numbers = ids.astype(np.float64)
+    is_fraction = numbers != np.trunc(numbers)
+    if is_fraction.any():
+        raise InvalidInputError(
+            f"{name} has the value {numbers[is_fraction][0]:g}, which looks like a score; give the "
+            "ids of the items: of the relevant ones in y_true, and of the recommended ones, best "
+            "first, in y_pred, such as item_ids[(-scores).argsort(axis=1)]. If it is an id, give "
+            "two frames, which name the column of ids"
+        )
 
 
 def _joint_codes(
@@ -430,6 +455,7 @@ def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
             "of each count, or give a Series that has them in its index, such as "
             "X['item_id'].value_counts()"
         )
+    check_readable(item_counts, "item_counts")
     try:
         counts = np.asarray(item_counts, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -460,7 +486,7 @@ def keyed_rows(values: Any, item_ids: Any) -> tuple[Any, Any]:
 def read_item_vectors(
     item_vectors: Any, item_ids: Any, item_col: Hashable
 ) -> tuple[np.ndarray, Any]:
-    """Return one vector per item, float64, and the ids of the items; None: the row numbers.
+    """Return one vector per item, float64, and the ids of the items.
 
     Parameters
     ----------
@@ -473,7 +499,8 @@ def read_item_vectors(
     Raises
     ------
     InvalidInputError
-        If the vectors are not finite numbers, or not equally long, or a frame has a column of ids.
+        If the vectors are not finite numbers, or not equally long, a frame has a column of ids, or
+        there are no ids.
     """
     item_vectors = as_frame(item_vectors, "item_vectors", "pass item_vectors.toarray()")
     if is_frame(item_vectors) and item_col in column_names(item_vectors):
@@ -484,14 +511,22 @@ def read_item_vectors(
     rows, item_ids = keyed_rows(item_vectors, item_ids)
     if isinstance(item_vectors, pd.Series):
         rows = list(rows)
+    check_readable(rows, "item_vectors")
     try:
-        return check_array(rows, dtype=np.float64), item_ids
+        vectors = check_array(rows, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             "item_vectors must have a vector of finite numbers per item, all of the same length, "
             "such as an array of shape (n_items, n_features) or a dict of lists by item id, but "
             f"{_describe_bad_vector(rows)}"
         ) from error
+    if item_ids is None:
+        raise InvalidInputError(
+            f"item_vectors is a {type(item_vectors).__name__} without ids; set item_ids= to the id "
+            "of each vector, such as model.items_, or give a pandas frame that has them in its "
+            "index"
+        )
+    return vectors, item_ids
 
 
 def _describe_bad_vector(vectors: Any) -> str:
@@ -522,8 +557,8 @@ def vector_rows(
     ----------
     items : ndarray of shape (n_pairs,)
         Ids of the recommended items.
-    item_ids : array-like of shape (n_vectors,) or None
-        Ids of the rows; None: the row numbers.
+    item_ids : array-like of shape (n_vectors,)
+        Ids of the rows.
     n_vectors : int
     name : str, default="item_vectors"
         The parameter that has the rows.
@@ -535,7 +570,7 @@ def vector_rows(
     UnknownIdError
         If a recommended item has no row.
     """
-    row_ids = np.arange(n_vectors) if item_ids is None else _read_ids(item_ids, "item_ids")
+    row_ids = _read_ids(item_ids, "item_ids")
     if len(row_ids) != n_vectors or not pd.Index(row_ids).is_unique:
         raise InvalidInputError(
             f"item_ids has {len(row_ids)} ids, {len(pd.unique(row_ids))} of them distinct, but "
@@ -546,8 +581,6 @@ def vector_rows(
     if len(ids) > n_vectors:
         item = ids.astype(object)[n_vectors]
         advice = "add its vector" if name == "item_vectors" else "add its count, which may be 0"
-        if item_ids is None:
-            advice = "set item_ids= to the ids of the rows"
         raise UnknownIdError(
             f"y_pred recommends the item {item!r}, which has no row in {name} "
             f"({len(ids) - n_vectors} such items); {advice}"

@@ -71,11 +71,11 @@ def test_lists_are_read_in_the_order_of_their_ranks():
 def test_vector_rows():
     items = np.array(["b", "a", "b"], dtype=object)
     assert _inputs.vector_rows(items, ["a", "b", "c"], 3).tolist() == [1, 0, 1]
-    assert _inputs.vector_rows(np.array([2.0, 0.0]), None, 3).tolist() == [2, 0]
+    assert _inputs.vector_rows(np.array([2.0, 0.0]), range(3), 3).tolist() == [2, 0]
     with pytest.raises(UnknownIdError, match="item 'b', which has no row .* add its vector"):
         _inputs.vector_rows(items, ["a", "c"], 2)
     with pytest.raises(IdTypeError, match="item_ids are of the kind 'number' .* 'text'"):
-        _inputs.vector_rows(items, None, 3)
+        _inputs.vector_rows(items, range(3), 3)
     with pytest.raises(InvalidInputError, match="item_ids has 2 ids, 1 of them distinct"):
         _inputs.vector_rows(items, ["a", "a"], 2)
 

@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import pytrec_eval
+import torch
 from scipy import sparse
 from sklearn.metrics import ndcg_score
 from sklearn.metrics.pairwise import cosine_distances
@@ -307,7 +308,7 @@ def test_one_id_per_user_or_a_list_with_it(name):
     [
         [10, 20, 30],
         [-1, 0, 1],
-        [0.5, 1.0, -2.5],
+        [0.0, 1.0, -2.0],
         ["x", "y", "z"],
         [1, "1", 2.5],
         [2**53, 2**53 + 1, 2**53 + 2],
@@ -326,12 +327,40 @@ def test_ids_of_every_kind(ids):
     assert recall_at_k(true, pred, k=2, per_user=True).tolist() == expected
 
 
+def test_fractions_are_ids_in_a_column_only():
+    true, pred = frames([[0.5], [1.5]], [[0.5, 1.0], [-2.5, 0.5]])
+    assert recall_at_k(true, pred, per_user=True).tolist() == [1.0, 0.0]
+
+
+SCORES = [[0.1, 0.9, 0.2]]
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "message"),
+    [
+        ([[0, 1, 0]], SCORES, "y_pred has the value 0.1, which looks like a score; give the ids"),
+        (np.array([[0, 1, 0]]), np.array(SCORES, np.float32), "y_pred has the value 0.1, "),
+        ([[0, 1]], [[1, 0.25]], "y_pred has the value 0.25, .*best first, in y_pred, such as item"),
+        ([["a"]], pd.Series(SCORES), "y_pred has the value 0.1, "),
+        ([[0, 0.5, 1.0]], [[2, 1, 0]], "y_true has the value 0.5, .* is an id, give two frames"),
+    ],
+)
+def test_matrices_of_scores_are_refused(y_true, y_pred, message):
+    """scikit-learn's metrics take them, as relevance and score of each item."""
+    for call in (ndcg_at_k, evaluate):
+        with pytest.raises(InvalidInputError, match=message):
+            call(y_true, y_pred)
+    if message.startswith("y_pred"):
+        with pytest.raises(InvalidInputError, match=message):
+            coverage_at_k(y_pred, 9)
+
+
 def test_numbers_match_across_types_without_rounding():
     big = 2**53 - 1  # the largest integer that one float stands for
-    assert recall_at_k([big - 1], [[float(big), 0.5]]) == 0.0
-    assert recall_at_k([big], [[float(big), 0.5]]) == 1.0
+    assert recall_at_k([big - 1], [[float(big), 5.0]]) == 0.0
+    assert recall_at_k([big], [[float(big), 5.0]]) == 1.0
     assert recall_at_k(np.array([2**24 - 1]), np.array([[2**24 - 1]], np.float32)) == 1.0
-    assert recall_at_k(np.array([3, 4]), np.array([[3.0, np.nan], [0.5, 4.0]])) == 1.0
+    assert recall_at_k(np.array([3, 4]), np.array([[3.0, np.nan], [5.0, 4.0]])) == 1.0
     assert recall_at_k(np.array([2**63 + 2], np.uint64), np.array([[2**62]])) == 0.0
     assert recall_at_k(np.array([7], np.uint8), np.array([[7]])) == 1.0
     assert recall_at_k([1e300], [[2e300, 3e300]]) == 0.0
@@ -564,7 +593,7 @@ def test_diversity_equals_the_mean_over_pairs(k):
             distances = cosine_distances(vectors[items[:k]].astype(float))
             values.append(distances[np.triu_indices(n, 1)].mean())
     expected = pytest.approx(np.mean(values))
-    assert intra_list_diversity_at_k(y_pred, vectors, k=k) == expected
+    assert intra_list_diversity_at_k(y_pred, vectors, k=k, item_ids=range(30)) == expected
     names = np.array([f"i{code}" for code in range(30)])
     order = np.random.default_rng(4).permutation(30)
     named = [[names[i] for i in items] for items in y_pred]
@@ -575,7 +604,7 @@ def test_diversity_equals_the_mean_over_pairs(k):
 
 
 def test_diversity_of_planted_vectors():
-    vectors = [[1, 0], [2, 0], [-1, 0], [0, 5], [0, 0]]
+    vectors = dict(enumerate([[1, 0], [2, 0], [-1, 0], [0, 5], [0, 0]]))
     assert intra_list_diversity_at_k([[0, 1]], vectors) == 0.0
     assert intra_list_diversity_at_k([[0, 2]], vectors) == 2.0
     assert intra_list_diversity_at_k([[0, 4]], vectors) == 1.0
@@ -595,7 +624,8 @@ def test_diversity_of_vectors_of_extreme_lengths(scale):
     vectors = np.array([[1.0, 0.0], [scale, 0.0], [0.0, scale], [-scale, 0.0], [scale, scale]])
     y_pred = [[0, 1], [0, 2], [0, 3], [1, 4]]
     for pair, distance in zip(y_pred, [0.0, 1.0, 2.0, 1 - 0.5**0.5], strict=True):
-        assert intra_list_diversity_at_k([pair], vectors) == pytest.approx(distance)
+        found = intra_list_diversity_at_k([pair], vectors, item_ids=range(5))
+        assert found == pytest.approx(distance)
 
 
 def test_diversity_of_keyed_vectors():
@@ -612,7 +642,7 @@ def test_diversity_of_keyed_vectors():
 
 def test_diversity_needs_two_items():
     with pytest.warns(NothingToScoreWarning, match="two recommendations within k=1") as caught:
-        assert math.isnan(intra_list_diversity_at_k([[0, 1]], np.eye(2), k=1))
+        assert math.isnan(intra_list_diversity_at_k([[0, 1]], np.eye(2), k=1, item_ids=[0, 1]))
     assert only(caught).filename == __file__
 
 
@@ -621,12 +651,31 @@ def test_diversity_needs_two_items():
     [
         (
             [[0, 7]],
-            {},
+            {"item_ids": [0, 1]},
             UnknownIdError,
-            r"item 7, which has no row .* \(1 such items\); set item_ids",
+            r"item 7, which has no row .* \(1 such items\); add its vector",
         ),
         ([["a", "z"]], {"item_ids": ["a", "b"]}, UnknownIdError, "item 'z', .*; add its vector"),
-        ([["a"]], {}, IdTypeError, "the item_ids are of the kind 'number' .* 'text'"),
+        (
+            [["a"]],
+            {"item_ids": [0, 1]},
+            IdTypeError,
+            "the item_ids are of the kind 'number' .* 'text'",
+        ),
+        ([[0, 1]], {}, InvalidInputError, "item_vectors is a ndarray without ids; set item_ids="),
+        *(
+            ([[0, 1]], {"item_vectors": vectors}, InvalidInputError, message)
+            for vectors, message in [
+                ([[1.0], [2.0]], "item_vectors is a list without ids; set item_ids= .*, or give a"),
+                (pl.DataFrame({"x": [1.0]}), "item_vectors is a DataFrame without ids"),
+                (
+                    np.ma.array(np.eye(2)),
+                    r"item_vectors has a masked array.*; pass item_vec.*\.data",
+                ),
+                ([np.ma.array([1.0])], r"masked array.*numpy.ma.stack\(item_vectors\).filled\(0\)"),
+                (torch.eye(2, requires_grad=True), r"pass item_vectors\.detach\(\)\.cpu\(\)"),
+            ]
+        ),
         ([["a"]], {"item_ids": ["a", "a"]}, InvalidInputError, "has 2 ids, 1 of them distinct"),
         ([["a"]], {"item_ids": ["a"]}, InvalidInputError, "item_vectors has 2 rows"),
         ([[0]], {"k": 0}, InvalidInputError, "k=0 must be an integer"),
@@ -796,7 +845,9 @@ def test_evaluate_has_the_metrics_of_items():
         "ndcg@2": ndcg_at_k(y_true, y_pred, k=2),
         "novelty@5": novelty_at_k(y_pred, k=5, **of_counts),
         "average_popularity@5": average_popularity_at_k(y_pred, k=5, **of_counts),
-        "intra_list_diversity@4": intra_list_diversity_at_k(y_pred, vectors, k=4),
+        "intra_list_diversity@4": intra_list_diversity_at_k(
+            y_pred, vectors, k=4, item_ids=range(30)
+        ),
         "serendipity@6": serendipity_at_k(y_true, y_pred, k=6, **of_counts),
     }
     found = evaluate(y_true, y_pred, list(expected), **ALL_OF_ITEMS)
@@ -813,7 +864,7 @@ def test_evaluate_has_the_metrics_of_items():
 def test_vectors_with_ids_in_their_index():
     _, y_pred = random_lists()
     vectors = pd.DataFrame(ALL_OF_ITEMS["item_vectors"])
-    expected = intra_list_diversity_at_k(y_pred, vectors.to_numpy(), k=4)
+    expected = intra_list_diversity_at_k(y_pred, vectors.to_numpy(), k=4, item_ids=range(30))
     shuffled = vectors.sample(frac=1, random_state=0)
     assert intra_list_diversity_at_k(y_pred, vectors, k=4) == pytest.approx(expected)
     assert intra_list_diversity_at_k(y_pred, shuffled, k=4) == pytest.approx(expected)
@@ -840,6 +891,7 @@ def test_evaluate_says_what_a_metric_needs(name, needed):
     [
         ([1, 2], None, InvalidInputError, "item_counts is a list without ids; set item_ids="),
         (np.array([1, 2]), None, InvalidInputError, "item_counts is a ndarray without ids"),
+        (np.ma.array([1, 2]), ["a", "b"], InvalidInputError, "item_counts has a masked array"),
         ({"a": 1, "b": -1}, None, InvalidInputError, "one finite number of at least 0 per item"),
         ({"a": 1, "b": np.nan}, None, InvalidInputError, "one finite number of at least 0 per"),
         ({"a": "x"}, None, InvalidInputError, "item_counts must have the number of interactions"),
