@@ -43,7 +43,12 @@ from .persistence.onnx import export
 from .retrieval.base import TopK
 from .retrieval.calibration import recalls
 from .retrieval.exact import ExactIndex, score_pairs
-from .retrieval.query import RecommendQuery, is_per_user, warn_of_shortage
+from .retrieval.query import (
+    RecommendQuery,
+    check_exclude_seen,
+    is_per_user,
+    warn_of_shortage,
+)
 from .retrieval.search import nearest_users, retrieve
 from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
 
@@ -237,8 +242,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If the directory can't be written to or holds other files, or the disk is full.
         InvalidInputError
             If ids, feature values or parameters are of a type that is not stored (dates in object
-            columns, a RandomState), if a parameter was set to an invalid value after `fit`, or
-            ``index=True`` and the model has no Annoy index.
+            columns, a RandomState), if a parameter was set to an invalid value after `fit`, if
+            ``path`` is no path, or ``index=True`` and the model has no Annoy index.
         """
         check_is_fitted(self, "items_")
         return persistence.save(self, path, index)
@@ -270,6 +275,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         ModelFileError
             If ``path`` has no model, or the model is damaged, manipulated, or of another format or
             class.
+        InvalidInputError
+            If ``path`` is no path.
 
         Warns
         -----
@@ -467,14 +474,16 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Only ratios of weights matter for the order. A higher weight spreads the scores of its
             interest: items near it gain, items with a negative cosine lose. Weights of a user whose
             highest is above 1e30 or below 1e-30 are divided by it first, and so are the scores.
-            Users who have no interest left get the most frequent items.
+            Users who have no interest left get the most frequent items. The index of a pandas frame
+            has the users in the order of ``user_ids``, or numbers the rows; its columns, and the
+            index of a Series, are the numbers of the interests.
         quotas : "equal", array of shape (n_interests,) or (n_users, n_interests), or None
             Number of the ``k`` items that come from each interest; the numbers add up to ``k``.
             "equal": the same number for each interest in use; if ``k`` is not divisible, the first
             interests get one more. Items are taken in the order of their scores, as long as the
             quota of their interest is not full. If an interest has too few items, the best other
             items take its places. Can't be combined with ``diversity``. Costs one search per
-            interest.
+            interest. A frame or Series is labelled like that of ``interest_weights``.
         diversity : float in [0, 1], default=0
             With 0, items are ordered by score. Higher values give more different items with lower
             scores. With 1, the score only selects the first item and breaks ties. Items are
@@ -825,10 +834,13 @@ output
         ------
         UnknownIdError
             If ``fit`` has not seen an item.
+        InvalidInputError
+            If ``k`` or ``exclude_seen`` is invalid.
         """
         snapshot = self._fitted()
         model = snapshot.model
         codes = _known_codes(model.items, item_ids)
+        exclude_seen = check_exclude_seen(exclude_seen)
         k = min(check_count(k, "k"), len(model.users))
         interests, mask = self._encode_users(snapshot, np.arange(len(model.users)))
         excluded = Ragged(np.empty(0, dtype=np.int64), np.zeros(len(codes) + 1, dtype=np.int64))

@@ -32,7 +32,7 @@ from .metrics._core import (
 )
 from .metrics._inputs import LIST_METRICS, parse_metrics
 from .retrieval.base import Index
-from .retrieval.query import RecommendQuery
+from .retrieval.query import RecommendQuery, check_exclude_seen
 from .retrieval.ranks import count_ranks
 from .retrieval.search import retrieve
 
@@ -81,7 +81,7 @@ def make_ranking_scorer(
     Raises
     ------
     InvalidInputError
-        If a metric, k or ``unseen_users`` is invalid.
+        If a metric, k, ``unseen_users`` or ``exclude_seen`` is invalid.
 
     Examples
     --------
@@ -99,6 +99,7 @@ def make_ranking_scorer(
     """
     _label_metrics(metric, k)
     check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
+    check_exclude_seen(exclude_seen)
     return _RankingScorer(metric, k, unseen_users, exclude_seen)
 
 

@@ -320,6 +320,8 @@ def test_an_audience_of_invalid_arguments(fitted):
         fitted.audience([3, 99])
     with pytest.raises(InvalidInputError, match="k=0 must be an integer of at least 1"):
         fitted.audience([3], k=0)
+    with pytest.raises(InvalidInputError, match="exclude_seen='no' must be True or False"):
+        fitted.audience([3], exclude_seen="no")
 
 
 # ------------------------------------------------------------------ before encoding

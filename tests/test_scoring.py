@@ -159,6 +159,8 @@ def test_a_scorer_is_the_mean_over_users_of_a_metric_of_their_ranks(split, fitte
 def test_a_scorer_hands_its_options_on(split, fitted):
     with pytest.raises(UnknownIdError, match="belong to users who were not in fit, the first is 5"):
         make_ranking_scorer("ndcg", k=10, unseen_users="error")(fitted, split[1])
+    with pytest.raises(InvalidInputError, match="exclude_seen='False' must be True or False"):
+        make_ranking_scorer("ndcg", k=10, exclude_seen="False")
     without, among = (
         make_ranking_scorer("mrr", k=40, exclude_seen=exclude_seen)(fitted, split[1])
         for exclude_seen in (True, False)

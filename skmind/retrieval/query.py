@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from ..data.histories import read_item_lists
 from ..data.ids import IdEncoder
 from ..data.prepare import Prepared, Schema
 from ..data.ragged import Ragged
-from ..data.tables import is_frame
+from ..data.tables import column_names, is_frame
+from ..data.weights import check_readable
 from ..exceptions import InvalidInputError, ShortageWarning, UnknownIdError
 from .base import TopK
 
@@ -71,7 +73,7 @@ class RecommendQuery:
         n_interests: int,
         *,
         k: Any = 10,
-        exclude_seen: bool = True,
+        exclude_seen: Any = True,
         items: Any = None,
         exclude_items: Any = None,
         interest_weights: Any = None,
@@ -102,6 +104,7 @@ class RecommendQuery:
         """
         shape = len(users), n_interests
         k = check_count(k, "k")
+        exclude_seen = check_exclude_seen(exclude_seen)
         diversity = check_real(diversity, "diversity", 0, 1)
         values = None
         if diversity_by is not None:
@@ -109,9 +112,11 @@ class RecommendQuery:
         weights = None
         if interest_weights is not None:
             weights = read_weights(interest_weights, shape)
+            check_labels(interest_weights, "interest_weights", users, schema, n_interests)
         shares = None
         if quotas is not None:
             shares = read_quotas(quotas, k, shape)
+            check_labels(quotas, "quotas", users, schema, n_interests)
             if diversity:
                 raise InvalidInputError(
                     f"quotas={quotas!r} and diversity={diversity:g} can't be combined; leave one "
@@ -141,6 +146,21 @@ class RecommendQuery:
         return mask * (per_interest + (np.cumsum(mask, axis=1) <= n_more))
 
 
+def check_exclude_seen(value: Any) -> bool:
+    """Return ``exclude_seen`` as bool; None is the default, True.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``value`` is neither True nor False nor None.
+    """
+    if value is not None and not isinstance(value, bool | np.bool_):
+        raise InvalidInputError(
+            f"exclude_seen={value!r} must be True or False, or None for the default"
+        )
+    return value is None or bool(value)
+
+
 def eligible_items(
     items: Any,
     exclude_items: Any,
@@ -153,11 +173,20 @@ def eligible_items(
 
     Raises
     ------
+    InvalidInputError
+        If one of them is a Series with one item per row and an index of users.
     UnknownIdError
         If ``items`` is one list for all users and no item of it is known.
     """
     items = as_frame(items, "items", _MATRIX_TO_DICT)
     exclude_items = as_frame(exclude_items, "exclude_items", _MATRIX_TO_DICT)
+    for name, ids in (("items", items), ("exclude_items", exclude_items)):
+        if not is_per_user(ids) and isinstance(ids, pd.Series) and schema.user in ids.index.names:
+            raise InvalidInputError(
+                f"{name} is a Series with one item per row and the index {schema.user!r}; pass "
+                f"{name}.rename({schema.item!r}).reset_index() for a list per user, or "
+                f"{name}.to_numpy() for one list that holds for all users"
+            )
     excluded = seen
     allowed: np.ndarray | None = None
     if is_per_user(exclude_items):
@@ -198,6 +227,59 @@ def _mask(encoder: IdEncoder, ids: Any) -> np.ndarray:
     mask = np.zeros(len(encoder), dtype=bool)
     mask[codes[codes >= 0]] = True
     return mask
+
+
+def check_labels(
+    values: Any, name: str, users: np.ndarray, schema: Schema, n_interests: int
+) -> None:
+    """Raise if the labels of a frame or Series may say another order than its positions.
+
+    Parameters
+    ----------
+    values : array, frame or Series
+        Numbers of each interest, or of each user and interest.
+    name : str
+        The parameter that received ``values``.
+    users : ndarray of shape (n_users,)
+        User ids, in the order of the rows.
+    schema : Schema
+    n_interests : int
+
+    Raises
+    ------
+    InvalidInputError
+        If the columns of a frame, or the index of a Series, are not 0, 1, …, or the index of a
+        frame is neither that nor ``users``.
+    """
+    is_series = isinstance(values, pd.Series)
+    interests = [*range(n_interests)]
+    kind = type(values).__name__
+    cure = f"numpy.asarray({name}) if it is in the order of the {{}}"
+    if is_series or is_frame(values):
+        labels = values.index.tolist() if is_series else column_names(values)
+        names_users = is_series and schema.user in values.index.names
+        if names_users or [*map(str, labels)] != [*map(str, interests)]:
+            has = "whose index is" if is_series else "with the columns"
+            raise InvalidInputError(
+                f"{name} is a {kind} {has} {reprlib.repr(labels)}, but the interests are numbered "
+                f"{reprlib.repr(interests)}; pass {name}[{reprlib.repr(interests)}] if these are "
+                f"its labels, or {cure.format('interests')}"
+            )
+    if isinstance(values, pd.DataFrame) and not _is_order_of(values.index, users, schema.user):
+        raise InvalidInputError(
+            f"{name} is a {kind} whose index {reprlib.repr(values.index.tolist())} is not in the "
+            f"order of the users {reprlib.repr(users.tolist())}; pass {name}.loc[user_ids] if the "
+            f"index has the users, or {cure.format('users')}"
+        )
+
+
+def _is_order_of(index: pd.Index, users: np.ndarray, user_col: Any) -> bool:
+    """Return whether an index has the users in their order, or only counts rows."""
+    if index.nlevels == 1 and index.equals(pd.Index(users)):
+        return True
+    # The numbers of rows may as well be the users in another order.
+    counts_rows = index.equals(pd.RangeIndex(len(index))) and index.name != user_col
+    return counts_rows and not index.isin(users).all()
 
 
 def read_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -267,6 +349,7 @@ def read_quotas(quotas: Any, k: int, shape: tuple[int, int]) -> np.ndarray | str
 
 def _numbers(values: Any, name: str, shape: tuple[int, int], alternative: str = "") -> np.ndarray:
     """Return ``values`` as numbers, broadcast to ``shape``."""
+    check_readable(values, name)
     n_users, K = shape
     try:
         numbers = np.asarray(values, dtype=float)

@@ -2,7 +2,9 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import torch
 
 from skmind.data.features import FeatureEncoder
 from skmind.data.ids import IdEncoder
@@ -55,6 +57,14 @@ def as_frame(lists):
 def test_by_default_what_was_seen_is_excluded():
     assert asked() == ([[0], [1, 2], [], [0]], None, None)
     assert asked(exclude_seen=False) == ([[]] * 4, None, None)
+    for value in (True, np.True_, None, np.False_):
+        assert asked(exclude_seen=value) == asked(exclude_seen=value is not np.False_)
+
+
+@pytest.mark.parametrize("value", ["no", "False", 0, 1, [], 1.0, np.array([True]), pd.NA])
+def test_exclude_seen_is_true_or_false(value):
+    with pytest.raises(InvalidInputError, match="exclude_seen=.* must be True or False, or None"):
+        read(exclude_seen=value)
 
 
 def test_lists_for_all_are_masks():
@@ -101,6 +111,24 @@ def test_invalid_lists():
         asked(items={"10": ["i1"]})
     with pytest.raises(InvalidInputError, match="no column 'item_id'"):
         asked(items=pd.DataFrame({"user_id": [10], "thing": ["i1"]}))
+
+
+@pytest.mark.parametrize("name", ["items", "exclude_items"])
+def test_an_index_of_users_needs_a_list_per_user(name):
+    table = as_frame({10: ["i3"], 12: ["i5", "i4"]})
+    ids = table.set_index("user_id")["item_id"]
+    by_both = table.assign(n=1).groupby(["user_id", "item_id"])["n"].sum()
+    for series in (ids, ids[:0], by_both):
+        match = (
+            f"^{name} is a Series with one item per row and the index 'user_id'; pass {name}"
+            rf"\.rename\('item_id'\)\.reset_index\(\) .*, or {name}.to_numpy\(\) for one list"
+        )
+        with pytest.raises(InvalidInputError, match=match):
+            read(**{name: series})
+    assert asked(**{name: ids.rename("item_id").reset_index()}) == asked(**{name: table})
+    assert asked(**{name: ids.to_numpy()}) == asked(**{name: ids.rename_axis(None)})
+    lists = ids.groupby("user_id").agg(list)
+    assert asked(**{name: lists}) == asked(**{name: table})
 
 
 # ------------------------------------------------------------------ weights and quotas
@@ -170,6 +198,82 @@ def test_quotas_for_all_users_and_per_user():
     assert shared([0, 1, 2], 3, MASK).tolist() == [[0, 1, 2]] * 3
     per_user = [[3, 0, 0], [1, 1, 1], [0, 0, 3]]
     assert shared(per_user, 3, MASK).tolist() == per_user
+
+
+ROWS = [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0], [1.0, 1.0, 1.0]]
+BY_USER = pd.DataFrame(ROWS, index=[10, 11, 12, 10])
+BY_INTEREST = pd.Series([3.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        BY_USER,
+        BY_USER.rename_axis("user_id"),
+        BY_USER.astype(int).astype({0: "Int64"}),
+        BY_USER.set_axis(USERS.astype(float)),
+        BY_USER.set_axis(["0", "1", "2"], axis=1),
+        pd.DataFrame(ROWS),
+        pl.DataFrame(ROWS, schema=["0", "1", "2"], orient="row"),
+        BY_INTEREST,
+        BY_INTEREST.rename_axis("interest"),
+    ],
+)
+def test_labels_in_the_order_of_the_rows(values):
+    expected = np.broadcast_to(np.asarray(values, dtype=float), (4, 3)).tolist()
+    assert read(interest_weights=values).weights.tolist() == expected
+    assert read(quotas=values).quotas.tolist() == expected
+
+
+OF_USERS = r"whose index .* is not in the order of the users \[10, 11, 12, 10\]; pass {0}.loc\[use"
+OF_INTERESTS = r"but the interests are numbered \[0, 1, 2\]; pass {0}\[\[0, 1, 2\]\] if these are"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (BY_USER.set_axis([12, 11, 10, 10]), OF_USERS),
+        (BY_USER.set_axis(list("abcd")), OF_USERS),
+        (BY_USER.set_axis([1, 2, 3, 4]), OF_USERS + r".* or numpy.asarray\({0}\) if it is in the"),
+        (pd.DataFrame(ROWS).rename_axis("user_id"), OF_USERS),
+        (BY_USER.set_axis(pd.MultiIndex.from_product([[0, 1], [0, 1]])), OF_USERS),
+        (BY_USER.set_axis([0, 2, 1], axis=1), OF_INTERESTS),
+        (BY_USER.set_axis(["user_id", "a", "b"], axis=1), OF_INTERESTS),
+        (pl.DataFrame(ROWS, schema=["a", "b", "c"], orient="row"), r"with the columns \['a', 'b'"),
+        (BY_INTEREST[::-1], r"whose index is \[2, 1, 0\], " + OF_INTERESTS),
+        (BY_INTEREST.set_axis([1, 2, 3]), OF_INTERESTS + ".* if it is in the order of the inter"),
+        (BY_INTEREST.rename_axis("user_id"), OF_INTERESTS),
+    ],
+)
+def test_labels_in_another_order_are_refused(values, message):
+    for name in ("interest_weights", "quotas"):
+        with pytest.raises(InvalidInputError, match=f"^{name} is a .*" + message.format(name)):
+            read(**{name: values})
+
+
+def test_numbers_of_rows_may_not_be_users_in_another_order():
+    arguments = {"k": 3, "interest_weights": pd.DataFrame(ROWS[:3])}
+    seen = SEEN.take(np.array([-1, -1, -1]))
+    for users in ([2, 1, 0], [0, 2, 1]):
+        with pytest.raises(InvalidInputError, match="is not in the order of the users"):
+            RecommendQuery.read(np.array(users), seen, PREPARED, SCHEMA, 3, **arguments)
+    for users in ([0, 1, 2], [3, 1, 0]):
+        found = RecommendQuery.read(np.array(users), seen, PREPARED, SCHEMA, 3, **arguments)
+        assert found.weights.tolist() == ROWS[:3]
+
+
+@pytest.mark.parametrize(
+    ("values", "cure"),
+    [
+        (np.ma.array([1, 2, 0], mask=[0, 1, 0]), r"\.filled\(0\) if what is masked counts as 0"),
+        ([np.ma.array([1.0, 2, 0])] * 4, r"pass numpy\.ma\.stack\({0}\)\.filled"),
+        (torch.tensor([1.0, 2, 0], requires_grad=True), r"pass {0}\.detach\(\)"),
+    ],
+)
+def test_masks_and_gradients_are_refused(values, cure):
+    for name in ("interest_weights", "quotas"):
+        with pytest.raises(InvalidInputError, match=f"^{name} has a .*" + cure.format(name)):
+            read(**{name: values})
 
 
 @pytest.mark.parametrize(
