@@ -31,6 +31,7 @@ from .data.tables import (
     take_column,
     time_array,
     time_kind,
+    warn_of_twins,
 )
 from .exceptions import InvalidInputError
 
@@ -610,7 +611,8 @@ def _read_users(X: Any, user_col: Hashable) -> tuple[np.ndarray, np.ndarray]:
     name = f"column {column!r}"
     ids = id_array(take_column(X, column, "user_col"), name)
     check_exact(ids, name)
-    users, _ = pd.factorize(ids)
+    users, distinct = pd.factorize(ids)
+    warn_of_twins(distinct, "user ids")
     return users, np.bincount(users)
 
 

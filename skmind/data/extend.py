@@ -22,10 +22,9 @@ from .prepare import (
     read_times,
     table_ids,
     table_label,
-    warn_of_number_as_text,
 )
 from .ragged import count
-from .tables import column_names, has_column, take_column
+from .tables import column_names, has_column, take_column, warn_of_twins
 from .ties import mix_ties
 
 
@@ -181,7 +180,7 @@ def _read_side(
             _warn_of_new_columns({*in_table} - {key_column(table, key)}, features, role)
 
     if len(ids) > len(known_ids):
-        warn_of_number_as_text(ids)
+        warn_of_twins(ids.ids, f"{role} ids")
     newest_rows = NewestRows(X, None, codes, times)
     columns = {}
     for feature in features.encoder.features:

@@ -5,6 +5,7 @@ Libraries are recognised by the names and methods of their classes, so that none
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -120,8 +121,10 @@ def as_table(X: Any, name: str = "X", *, may_be_sessions: bool = False) -> Any:
         return X
     if isinstance(X, np.ndarray):
         X = _check_array(X, name)
-        is_list_of_rows = X.ndim == 1 and X.dtype == object and len(X) > 0 and _is_row(X[0])
-        return _rows_to_array(X.tolist(), name, may_be_sessions) if is_list_of_rows else X
+        if X.ndim != 1 or X.dtype != object or not len(X):
+            return X
+        check_no_names(X[0], f"list({name})", f"{name} is an array of")
+        return _rows_to_array(X.tolist(), name, may_be_sessions) if _is_row(X[0]) else X
     if isinstance(X, list | tuple):
         return _rows_to_array(X, name, may_be_sessions)
     _check_single_object(X, name)
@@ -280,24 +283,73 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim > 0)
 
 
+def _parts_cure(part: Any, name: str) -> str:
+    """Return the call that makes a table of a list of frames or columns; "" for other lists."""
+    if _is_type(part, "pyarrow", "RecordBatch"):
+        return f"pyarrow.Table.from_batches({name})"
+    if _is_type(part, "pyarrow", "Table"):
+        return f"pyarrow.concat_tables({name})"
+    if _is_type(part, "polars", "DataFrame"):
+        return f"polars.concat({name})"
+    if isinstance(part, pd.DataFrame):
+        return f"pandas.concat({name})"
+    if isinstance(part, pd.Series | pd.Index):
+        return f"pandas.DataFrame({name}) if they are rows, pandas.concat({name}, axis=1) if not"
+    return f"pandas.DataFrame(dict(zip(names, {name})))" if is_series(part) else ""
+
+
+def check_no_names(row: Any, name: str, what: str) -> None:
+    """Raise if a row of a list has names for its values, which would be read by position.
+
+    Parameters
+    ----------
+    row : object
+    name : str
+        The parameter that the list was given as, or a call that makes a list of it.
+    what : str
+        What is a row, for the message.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    cure = ""
+    if isinstance(row, np.void) and row.dtype.names:
+        cure = f"pandas.DataFrame(numpy.array({name}))"
+    elif hasattr(row, "_fields") or dataclasses.is_dataclass(row):  # as pandas does
+        cure = f"pandas.DataFrame({name})"
+    elif hasattr(row, "__fields__"):  # Spark
+        cure = f"pandas.DataFrame({name}, columns={name}[0].__fields__)"
+    elif hasattr(row, "cursor_description"):  # pyodbc
+        cure = f"pandas.DataFrame({name}, columns=[c[0] for c in {name}[0].cursor_description])"
+    elif callable(getattr(row, "keys", None)):  # sqlite3
+        cure = f"pandas.DataFrame({name}, columns={name}[0].keys())"
+    if cure:
+        raise InvalidInputError(
+            f"{what} {type(row).__name__} objects, whose values have names that would not be read; "
+            f"pass a table with these names: {cure}"
+        )
+
+
 def _rows_to_array(X: Sequence, name: str, may_be_sessions: bool) -> np.ndarray:
     """Return a list of rows as a 2-D array of objects, which keeps the kind of each id.
 
     Raises
     ------
     InvalidInputError
-        If ``X`` is a list of dicts, frames or sets, or if its rows differ in length or may be
-        sessions.
+        If ``X`` is a list of dicts, frames, sets or rows with names, or if its rows differ in
+        length or may be sessions.
     """
     first = X[0] if len(X) else None
     if isinstance(first, Mapping):
         raise InvalidInputError(f"{name} is a list of dicts; pass pandas.DataFrame({name})")
-    if _is_known_frame(first) or is_series(first):
-        kind = type(first).__name__
+    cure = _parts_cure(first, name)
+    if cure:
         raise InvalidInputError(
-            f"{name} is a {type(X).__name__} of {kind} objects; pass one table: "
-            f"pandas.concat({name}), with axis=1 if they are columns"
+            f"{name} is a {type(X).__name__} of {type(first).__name__} objects; pass one table: "
+            f"{cure}"
         )
+    check_no_names(first, name, f"{name} is a {type(X).__name__} of")
     if isinstance(first, set | frozenset) or (
         all(map(_is_row, X)) and len({len(row) for row in X}) > 1
     ):

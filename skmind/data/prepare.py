@@ -30,6 +30,7 @@ from .tables import (
     take_column,
     time_column,
     time_kind,
+    warn_of_twins,
 )
 from .ties import mix_ties, warn_of_rounding, warn_of_ties
 
@@ -190,7 +191,7 @@ def prepare(
     IgnoredDataWarning
         If nothing reads a column of an array, or a feature column has no value.
     SkmindWarning
-        If an id is there both as a number and as text.
+        If an id is there in two kinds, such as text and numbers.
     TiedTimesWarning
         As `warn_of_ties` and `warn_of_rounding`.
     """
@@ -303,22 +304,6 @@ def encode_column(X: Any, schema: Schema, encoder: IdEncoder) -> np.ndarray:
     """Return the codes of the ids of one side of a table of interactions, as `IdEncoder.encode`."""
     role = encoder.name
     return encoder.encode(read_column(X, schema, role), schema.label(X, role))
-
-
-def warn_of_number_as_text(encoder: IdEncoder) -> None:
-    """Warn if an id is there both as a number and as text, since these are two ids."""
-    if encoder.ids.dtype != object:
-        return
-    numbers = [value for value in encoder.ids if not isinstance(value, str | bytes)]
-    spellings = {str(number) for number in numbers}
-    spellings |= {str(int(number)) for number in numbers if isinstance(number, float)}
-    twins = [value for value in encoder.ids if isinstance(value, str) and value in spellings]
-    if twins:
-        warn(
-            f"{len(twins)} {encoder.name} ids are there both as text and as numbers, such as "
-            f"{str(twins[0])!r}; they are different ids. If they are the same, convert the column "
-            "to one type"
-        )
 
 
 def read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
@@ -486,7 +471,7 @@ def _prepare_side(
     if names is None:
         names = tuple(name for name in in_table if name != key_column(table, key))
 
-    warn_of_number_as_text(encoder)
+    warn_of_twins(encoder.ids, f"{role} ids")
     newest_rows = NewestRows(X, rows, codes, times)
     columns = {}
     for name in names:

@@ -1,4 +1,7 @@
+import dataclasses
 import io
+import re
+import sqlite3
 
 import numpy as np
 import pandas as pd
@@ -173,7 +176,7 @@ def test_a_split_path_in_a_search():
 
 ROWS = {
     "lists": lambda X: X.to_numpy().tolist(),
-    "tuples": lambda X: [*X.itertuples(index=False)],
+    "tuples": lambda X: [*X.itertuples(index=False, name=None)],
     "arrays": lambda X: list(X.to_numpy()),
     "matrix": lambda X: np.asmatrix(X.to_numpy()),
 }
@@ -245,6 +248,14 @@ REFUSED = {
         r"X is a Series; give a table: X\.explode\(\)\.reset_index\(\)",
     ),
     "series": (LOG["user_id"], r"X is a Series; give a table: X\.reset_index\(\)"),
+    "row Series": ([row for _, row in LOG.iterrows()], r"Series objects; .*pandas\.DataFrame\(X\)"),
+    "record batches": (
+        pa.Table.from_pandas(LOG).to_batches(),
+        r"list of RecordBatch objects; .*pyarrow\.Table\.from_batches\(X\)",
+    ),
+    "arrow tables": ([pa.Table.from_pandas(LOG)], r"Table objects; .*pyarrow\.concat_tables\(X\)"),
+    "polars frames": ([pl.from_pandas(LOG)], r"DataFrame objects; .*polars\.concat\(X\)"),
+    "polars columns": ([pl.Series([1]), pl.Series([2])], r"Series .*pandas\.DataFrame\(dict\(zip"),
     "index": (pd.MultiIndex.from_frame(LOG), r"X is a MultiIndex; .*X\.to_frame\(\)"),
     "polars series": (pl.Series([1, 2]), r"X is a Series; give a table: X\.to_frame\(\)"),
     "arrow array": (pa.chunked_array([[1, 2]]), r"X is a ChunkedArray; .*pyarrow\.table\("),
@@ -292,6 +303,65 @@ def test_every_method_refuses_them(fitted, call, kind):
     X, message = REFUSED[kind]
     with pytest.raises(InvalidInputError, match=message):
         call(fitted, X)
+
+
+@dataclasses.dataclass
+class Event:
+    item_id: int
+    user_id: int
+    timestamp: int
+
+
+class SparkRow(tuple):
+    __fields__ = ("item_id", "user_id", "timestamp")
+
+
+class OdbcRow(tuple):
+    cursor_description = (("item_id", int), ("user_id", int), ("timestamp", int))
+
+
+SWAPPED = LOG[["item_id", "user_id", "timestamp"]]
+
+
+def database_rows(X):
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    X.to_sql("log", connection, index=False)
+    rows = connection.execute("select * from log").fetchall()
+    connection.close()
+    return rows
+
+
+NAMED_ROWS = {
+    "namedtuples": [*SWAPPED.itertuples(index=False)],
+    "namedtuples with the index": [*SWAPPED.itertuples()],
+    "in an array": pd.Series([*SWAPPED.itertuples(index=False)]).to_numpy(),
+    "rows of sqlite3": database_rows(SWAPPED),
+    "dataclasses": [Event(*row) for row in SWAPPED.to_numpy()],
+    "records": list(SWAPPED.to_records(index=False)),
+    "rows of Spark": [SparkRow(row) for row in SWAPPED.to_numpy()],
+    "rows of pyodbc": [OdbcRow(row) for row in SWAPPED.to_numpy()],
+}
+
+
+@pytest.mark.parametrize("kind", NAMED_ROWS)
+def test_rows_with_names_are_not_read_by_position(fitted, kind):
+    rows = NAMED_ROWS[kind]
+    message = r"X is an? .* objects, whose values have names .*; pass a table .*: (.*)"
+    for call in (
+        fitted.fit,
+        fitted.partial_fit,
+        fitted.add_interactions,
+        fitted.score,
+        LeaveLastOut().split,
+    ):
+        with pytest.raises(InvalidInputError, match=message) as error:
+            call(rows)
+    cure = re.fullmatch(message, str(error.value))[1]
+    table = eval(cure, {"pandas": pd, "numpy": np, "X": rows})
+    pd.testing.assert_frame_equal(table[list(LOG)], LOG, check_dtype=False)
+    with pytest.raises(InvalidInputError, match="list 0 of histories is one of .* have names"):
+        fitted.recommend_from_history(list(rows))
 
 
 def test_a_reader_that_fails_is_named():
