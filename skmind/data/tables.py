@@ -26,6 +26,12 @@ _ADVICE_IF_MISSING = {
     "ids": "drop these rows or give them an id",
     "times": "drop these rows or give them a time, or fit with time_col=None to ignore the times",
 }
+# What NaT becomes as a number of nanoseconds, microseconds, milliseconds or seconds.
+_NAT_NUMBERS = [
+    number
+    for divisor in (1, 10**3, 10**6, 10**9)
+    for number in (-(2**63) // divisor, -(2**63 // divisor), -(2**63) / divisor)
+]
 _TIME_OF_DAY_ADVICE = (
     "a time of day has no date; join both: pandas.to_datetime(dates.astype(str) + ' ' + "
     "times.astype(str))"
@@ -77,7 +83,8 @@ def column_names(X: Any) -> list:
         return list(X.dtype.names or ())
     if isinstance(getattr(X, "columns", None), pd.MultiIndex):
         raise InvalidInputError(
-            "the columns of the table are a MultiIndex; flatten them to one level of names first"
+            "the columns of the table are a MultiIndex; flatten them to one level of names first: "
+            "X.columns = ['_'.join(map(str, names)) for names in X.columns]"
         )
     if isinstance(X, pd.DataFrame):
         return X.columns.tolist()  # list() is slow where pandas stores text in Arrow arrays
@@ -583,8 +590,24 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind == "f":
         if values.dtype.itemsize > 8:
             values = _indexable_floats(values, name)
-        return values.astype(np.float64, copy=False)
-    return values.astype(np.int64, copy=False)
+        values = values.astype(np.float64, copy=False)
+    else:
+        values = values.astype(np.int64, copy=False)
+    _check_no_nat(values, name)
+    return values
+
+
+def _check_no_nat(values: np.ndarray, name: str) -> None:
+    """Raise if a number is that of a missing date (NaT) in any unit."""
+    if values.min(initial=0) > max(_NAT_NUMBERS):
+        return
+    is_nat = np.isin(values, _NAT_NUMBERS)
+    if is_nat.any():
+        raise InvalidInputError(
+            f"{name} has {is_nat.sum()} times such as {values[is_nat][0]}, the first in row "
+            f"{is_nat.argmax()}, which are missing dates (NaT) as numbers; "
+            f"{_ADVICE_IF_MISSING['times']}"
+        )
 
 
 def _text_advice(values: np.ndarray) -> str:
