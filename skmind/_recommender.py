@@ -35,7 +35,7 @@ from .data.tables import (
     is_unnamed,
 )
 from .data.weights import check_aligned
-from .exceptions import IgnoredDataWarning, InvalidInputError, NothingToScoreWarning, UnknownIdError
+from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
 from .nn.inference import explain
 from .persistence import model as persistence
@@ -1000,10 +1000,10 @@ output
         )
         if len(task.target_items) and (task.target_items < 0).all():
             warn(
-                f"nothing to score: no item of the {len(task.targets)} targets in X was in fit, "
+                f"no item of the {len(task.targets)} targets in X was in fit, "
                 f"such as {rows.items[task.targets[:1]].tolist()[0]!r}, where the ids of fit are "
                 f"such as {model.items.ids[:1].tolist()[0]!r}; all count as missed",
-                NothingToScoreWarning,
+                IgnoredDataWarning,
             )
         query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
         net = snapshot.network(self.device)

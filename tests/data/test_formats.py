@@ -49,6 +49,16 @@ def duckdb(X):
     return pytest.importorskip("duckdb").from_df(X)
 
 
+class Capsule:
+    """A table that only exports Arrow data."""
+
+    def __init__(self, table):
+        self.__arrow_c_stream__ = pa.Table.from_pandas(table).__arrow_c_stream__
+
+    def __getattr__(self, name):
+        raise AttributeError(name)
+
+
 # ------------------------------------------------------------------ tables that are taken
 
 TAKEN = {
@@ -61,6 +71,7 @@ TAKEN = {
     "narwhals": narwhals,
     "narwhals of polars": lambda X: narwhals(pl.from_pandas(X)),
     "duckdb": duckdb,
+    "Arrow stream": Capsule,
 }
 
 
@@ -80,7 +91,9 @@ def fitted():
     return MINDRecommender(**SMALL, random_state=0).fit(LOG, items=ITEMS)
 
 
-@pytest.mark.parametrize("kind", ["record batch", "reader", "dataset", "narwhals", "duckdb"])
+@pytest.mark.parametrize(
+    "kind", ["record batch", "reader", "dataset", "narwhals", "duckdb", "Arrow stream"]
+)
 def test_every_method_takes_them(fitted, kind):
     make = TAKEN[kind]
     rec = MINDRecommender(**SMALL, random_state=0).fit(make(LOG), items=make(ITEMS))
@@ -158,8 +171,9 @@ def test_searches_take_tables_in_memory(kind):
         (["log.csv", "b.csv"], r"pandas.read_csv\('log.csv'\)"),
         (Relation(), r"X.df\(\)"),
         (narwhals, r"X.to_native\(\)"),
+        (Capsule, r"pyarrow.table\(X\)"),
     ],
-    ids=["path", "paths", "relation", "narwhals"],
+    ids=["path", "paths", "relation", "narwhals", "Arrow stream"],
 )
 def test_searches_refuse_tables_without_rows(X, cure, cv):
     X = X(LOG) if callable(X) else X
@@ -261,7 +275,26 @@ REFUSED = {
     "arrow array": (pa.chunked_array([[1, 2]]), r"X is a ChunkedArray; .*pyarrow\.table\("),
     "groups": (LOG.groupby("user_id"), "X is a DataFrameGroupBy; pass the frame that was grouped"),
     "open file": (io.StringIO("a,b"), r"X is a StringIO, an open file; .*pandas\.read_csv\(X\)"),
-    "masked": (np.ma.masked_equal(LOG.to_numpy(), 3), r"whose mask would be lost; .*X\.filled"),
+    "frame of the interchange protocol": (
+        Fake("__dataframe__"),
+        r"X is a Fake, .*; pass pyarrow\.interchange\.from_dataframe\(X\)",
+    ),
+    "Arrow array": (Fake("__arrow_c_array__"), r"X is a Fake, .*; pass pyarrow\.table\(X\)"),
+    "groups of polars": (
+        pl.from_pandas(LOG).group_by("user_id"),
+        "pass the frame that was grouped",
+    ),
+    "groups of a column": (
+        LOG.groupby("user_id")["item_id"],
+        r"X\.agg\(list\) .*, or the frame that was grouped",
+    ),
+    "text of CSV": (
+        LOG.to_csv(index=False),
+        r"X is a text of \d+ char.* begins with 'user_id,item_id,timestamp\\n.{1,20}'; give a table: "
+        r"pandas\.read_csv\(io\.StringIO\(X\)\)",
+    ),
+    "bytes of CSV": (LOG.to_csv().encode(), r"text .*pandas\.read_csv\(io\.BytesIO\(X\)\)"),
+    "text of JSON": (LOG.to_json(), r"text of .*pandas\.read_json\(io\.StringIO\(X\)\)"),
     "Parquet file": (pq.ParquetFile(to_buffer(LOG)), r"X is a ParquetFile, .*X\.read\(\)"),
     "set": ({(1, 2), (3, 4)}, r"X is a set; give a table \(pandas, polars, pyarrow\)"),
     "baskets": ([{1, 2}, {3}], "X is a list of rows of unequal length"),
@@ -374,6 +407,60 @@ def test_a_reader_that_fails_is_named():
     reader = pa.RecordBatchReader.from_batches(batch.schema, batches())
     with pytest.raises(InvalidInputError, match="X is a RecordBatchReader .*connection lost"):
         as_table(reader)
+
+
+MASKED_ROWS = np.ma.masked_equal(LOG.to_numpy(), 3)
+RECORDS = LOG.to_records(index=False)
+
+
+@pytest.mark.parametrize(
+    ("X", "n_rows"),
+    [
+        (np.ma.array(LOG.to_numpy()), len(LOG)),
+        (MASKED_ROWS, (LOG != 3).all(axis=1).sum()),
+        (np.ma.array(RECORDS), len(LOG)),
+        (np.ma.array(RECORDS, mask=[(True, False, False)] + [(False,) * 3] * 71), len(LOG) - 1),
+        (MASKED_ROWS[:, 0], (LOG.user_id != 3).sum()),
+    ],
+)
+def test_masks_are_not_dropped(fitted, X, n_rows):
+    message = "is a MaskedArray whose mask would be lost; pass ([^,]*(?:\\(axis=1\\)\\])?),.*mask"
+    for call, name in (
+        (fitted.fit, "X"),
+        (as_table, "X"),
+        (lambda X: feature_table(X, "item"), "items"),
+        (fitted.recommend_from_history, "histories"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"{name} {message}") as error:
+            call(X)
+    cure = re.search(message, str(error.value))[1]
+    assert len(eval(cure, {"histories": X, "numpy": np})) == n_rows
+
+
+def test_groups_of_a_column_are_not_histories(fitted):
+    groups = LOG.groupby("user_id")["item_id"]
+    with pytest.raises(InvalidInputError, match=r"SeriesGroupBy; pass histories\.agg\(list\) for"):
+        fitted.recommend_from_history(groups)
+    assert len(fitted.recommend_from_history(groups.agg(list), k=1)) == 12
+
+
+def test_crossed_tables_are_refused(fitted):
+    for make in (
+        lambda items: pd.crosstab(LOG.user_id, items),
+        lambda items: LOG.assign(item_id=items).pivot_table(
+            index="user_id", columns="item_id", values="timestamp"
+        ),
+    ):
+        for call in (fitted.fit, fitted.score, LeaveLastOut().split):
+            with pytest.raises(InvalidInputError, match=r"named 'item_id' as a whole .*X\.stack"):
+                call(make(LOG.item_id % 3))
+            with pytest.raises(
+                InvalidInputError, match=r"no column .*matrix of users × .*X\.stack"
+            ):
+                call(make(LOG.item_id + 1))
+    counts = pd.crosstab(LOG.user_id, LOG.item_id % 3)
+    table = counts.stack().rename("n").reset_index().query("n > 0")
+    assert table["n"].sum() == len(LOG)
 
 
 def test_what_is_no_table_at_all_is_left_to_scikit_learn():

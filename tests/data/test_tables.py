@@ -305,6 +305,20 @@ def test_one_id_in_two_kinds_is_warned_of(ids, message):
         warn_of_twins(ids, "user ids")
 
 
+@pytest.mark.parametrize("unit", ["ns", "us", "ms", "s"])
+@pytest.mark.parametrize("divide", [lambda x, y: x // y, lambda x, y: x / y, np.fmod], ids=str)
+def test_missing_dates_as_numbers(unit, divide):
+    dates = pd.Series(pd.to_datetime(["2020-01-01", None]).astype("datetime64[ns]"))
+    factor = pd.Timedelta(1, unit).value
+    numbers = divide(dates.astype("int64"), factor)
+    if divide is np.fmod:  # as numpy converts the unit
+        numbers = pd.Series(dates.to_numpy().astype(f"M8[{unit}]").astype(np.int64))
+    with pytest.raises(InvalidInputError, match="x has 1 times such as .* in row 1, .*NaT.*drop"):
+        time_array(numbers, "x")
+    assert len(time_array(numbers[:1], "x")) == 1
+    assert len(time_array(numbers[:1] * -1, "x")) == 1
+
+
 MOMENT = pd.Series(pd.to_datetime(["2020-01-01 12:00"]))
 TIMES_OF_ZONES = {
     "pandas": MOMENT.dt.tz_localize("Asia/Tokyo"),
