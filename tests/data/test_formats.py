@@ -53,10 +53,13 @@ class Capsule:
     """A table that only exports Arrow data."""
 
     def __init__(self, table):
-        self.__arrow_c_stream__ = pa.Table.from_pandas(table).__arrow_c_stream__
+        self.table = table
 
-    def __getattr__(self, name):
-        raise AttributeError(name)
+    def __len__(self):
+        return len(self.table)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.Table.from_pandas(self.table).__arrow_c_stream__(requested_schema)
 
 
 # ------------------------------------------------------------------ tables that are taken
@@ -290,8 +293,8 @@ REFUSED = {
     ),
     "text of CSV": (
         LOG.to_csv(index=False),
-        r"X is a text of \d+ char.* begins with 'user_id,item_id,timestamp\\n.{1,20}'; give a table: "
-        r"pandas\.read_csv\(io\.StringIO\(X\)\)",
+        r"X is a text of \d+ char.* begins with 'user_id,item_id,timestamp\\n.{1,20}'; give a "
+        r"table: pandas\.read_csv\(io\.StringIO\(X\)\)",
     ),
     "bytes of CSV": (LOG.to_csv().encode(), r"text .*pandas\.read_csv\(io\.BytesIO\(X\)\)"),
     "text of JSON": (LOG.to_json(), r"text of .*pandas\.read_json\(io\.StringIO\(X\)\)"),
