@@ -475,7 +475,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ------
         InvalidInputError
             If a column or id is missing, a column name is there twice or is one of results, a time
-            is missing or text, a feature is infinite or 1e20 and more, vectors differ in length, a
+            is missing or text, rows have names for their values, a feature is infinite or 1e20 and more, vectors differ in length, a
             feature table has an id twice, a float stands for several integer ids, or a file can't
             be read; if a weight is not a finite number of at least 0, or all are 0; if ``X`` or a
             feature table is not in memory as a table, or ``X`` may be a matrix of users × items or
@@ -505,7 +505,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             If there are no times, if the rows of events with equal times look sorted by item, or if
             equal times are floats so large that different times may have become one.
         SkmindWarning
-            If an id is there both as text and as a number.
+            If an id is there in two types, such as text and numbers, if no id of a feature table
+            occurs in ``X``, if times look like a mix of two units (seconds and milliseconds), or if
+            the third column of an array looks like ratings.
         ExactSearchWarning
             If the index is approximate and not faster than exact search; see ``search_k``.
         """
@@ -711,8 +713,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         Raises
         ------
         InvalidInputError
-            As in `fit`, and if the times are of another kind than in `fit`: numbers, dates, or
-            dates with a time zone. The estimator does not change.
+            As in `fit`, and if the times are of another kind than in `fit` (numbers, dates, or
+            dates with a time zone), or all in another unit (seconds, milliseconds and so on). The
+            estimator does not change.
         IdTypeError
             If ids are of another kind than in `fit`.
 

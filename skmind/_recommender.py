@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checks import check_count, check_option, warn
 from ._model import FittedModel, Snapshot
-from .data.formats import as_table
+from .data.formats import as_table, check_dimensions
 from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
@@ -165,7 +165,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         A frame needs the columns that are read, which their reader checks. Positions only mean the
         same columns if all columns are those of ``fit``.
         """
+        given = X
         X = as_table(X, may_be_sessions=reset and isinstance(self.user_col, str))
+        user = result_name(self.user_col, "user_id")
+        check_dimensions(X, is_fitted=not reset, given=given, user=user)
         if isinstance(X, np.ndarray) and X.dtype.names:
             X = pd.DataFrame(X)
         if is_unnamed(X) and not reset:
@@ -361,7 +364,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _past_interests(self, snapshot: Snapshot, X: Any) -> np.ndarray:
         """Return the interests of each row's user from the events before the row's time."""
         model = snapshot.model
-        rows = read_rows(X, model.schema)
+        rows = read_rows(X, model.schema, model.interactions.times)
         if rows.times is None:
             raise InvalidInputError(
                 "transform_history='past' needs times: set time_col to a column of X and fit again"
@@ -995,7 +998,7 @@ output
         check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
         check_aligned(sample_weight, X)
         X = self._check_table(X)
-        rows = read_rows(X, model.schema)
+        rows = read_rows(X, model.schema, model.interactions.times)
         users = model.users.encode(rows.users, model.schema.label(X, "user"))
         items = model.items.encode(rows.items, model.schema.label(X, "item"))
         task = scoring_task(
@@ -1007,6 +1010,13 @@ output
             unseen_users,
             model.schema.has_row_order,
         )
+        if len(task.target_items) and (task.target_items < 0).all():
+            warn(
+                f"no item of the {len(task.targets)} targets in X was in fit, "
+                f"such as {rows.items[task.targets[:1]].tolist()[0]!r}, where the ids of fit are "
+                f"such as {model.items.ids[:1].tolist()[0]!r}; all count as missed",
+                IgnoredDataWarning,
+            )
         query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
         net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))

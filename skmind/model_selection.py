@@ -31,7 +31,9 @@ from .data.tables import (
     take_column,
     time_array,
     time_kind,
+    warn_of_twins,
 )
+from .data.units import warn_of_mixed_units, warn_of_ratings
 from .exceptions import InvalidInputError
 
 __all__ = ["LeaveLastOut", "TemporalSplit", "UserKFold"]
@@ -165,6 +167,8 @@ class LeaveLastOut(_InteractionSplitter):
         X = self._read_table(X)
         users, row_counts = _read_users(X, self.user_col)
         times = _read_times(X, self.time_col)
+        if _is_array(X) and self.time_col == _DEFAULT_TIME_COL:
+            warn_of_ratings(users, times, "column 2")
         max_rows = row_counts.max(initial=0)
         if _is_share(self.n_test):
             n_tested = np.minimum(np.rint(row_counts * self.n_test), row_counts - 1)
@@ -610,7 +614,8 @@ def _read_users(X: Any, user_col: Hashable) -> tuple[np.ndarray, np.ndarray]:
     name = f"column {column!r}"
     ids = id_array(take_column(X, column, "user_col"), name)
     check_exact(ids, name)
-    users, _ = pd.factorize(ids)
+    users, distinct = pd.factorize(ids)
+    warn_of_twins(distinct, "user ids")
     return users, np.bincount(users)
 
 
@@ -619,7 +624,10 @@ def _read_times(X: Any, time_col: Hashable | None) -> np.ndarray:
     column = _time_column(X, time_col)
     if column is None:
         return np.arange(len(X))
-    return time_array(take_column(X, column, "time_col"), f"column {column!r}")
+    name = f"column {column!r}"
+    times = time_array(take_column(X, column, "time_col"), name)
+    warn_of_mixed_units(times, name, f"X[{column!r}]")
+    return times
 
 
 def _kind_of_times(X: Any, time_col: Hashable | None, times: np.ndarray) -> str:

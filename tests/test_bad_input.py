@@ -32,6 +32,7 @@ from skmind.exceptions import (
     NothingToScoreWarning,
     ShortageWarning,
     SkmindError,
+    SkmindWarning,
     UnknownIdError,
 )
 from skmind.model_selection import LeaveLastOut
@@ -187,7 +188,10 @@ FIT = {
         *fit(pd.DataFrame()),
         r"no column 'timestamp'; it has \[\].*set time_col=",
     ),
-    "two levels of columns": (*fit(two_levels(X)), "are a MultiIndex; flatten them to one level"),
+    "two levels of columns": (
+        *fit(two_levels(X)),
+        "are a MultiIndex; flatten .*X.columns = \\['_'.join",
+    ),
     # ids
     "missing user": (*fit(with_value(X, "user_id", None)), NO_ID.format("user_id")),
     "missing item": (*fit(with_value(X, "item_id", np.nan)), NO_ID.format("item_id")),
@@ -249,7 +253,13 @@ FIT = {
         r"min_item_count=1000 leaves no item: the most frequent one has \d+ .*; lower min_item_c",
     ),
     # not a table
-    "None": (*fit(None), NO_TABLE.format("scalar"), ValueError),
+    "None": (*fit(None), "X is None of type NoneType. Reshape your data: give a table .*path of"),
+    "a number": (*fit(3), NO_TABLE.format("scalar")),
+    "path as bytes": (*fit(b"x.parquet"), r"got scalar .*b'x.parquet' .*pass os.fsdecode\(X\)"),
+    "dates that were missing": (
+        *fit(X.assign(timestamp=[np.iinfo(np.int64).min, *X["timestamp"][1:]])),
+        "column 'timestamp' has 1 times such as -9223372036854775808, the first in row 0, .*NaT",
+    ),
     "rows of a path": (*fit(list("a/b.parquet")), "X is a list of characters .*read_parquet"),
     "no path": (*fit("ratings.csv"), r"X='ratings.csv' can't be read as Parquet .* give the path"),
     "paths of nothing": (*fit(["a", "b"]), r"X=\['a', 'b'\] can't be read as Parquet"),
@@ -1057,6 +1067,32 @@ WARNINGS = {
         r"has 5 unnamed columns; 0, 1 and 2 are used as user, item and time, and \[3, 4\] are "
         "ignored. Pass a DataFrame, or set user_col, item_col and time_col to positions",
     ),
+    "no item to score": (
+        (lambda rec: rec.fit(X).score(X.assign(item_id=X["item_id"] + 900)), {}),
+        IgnoredDataWarning,
+        r"no item of the \d+ targets in X was in fit, such as 9\d\d, where .* such as 0; all count",
+    ),
+    "features of other items": (
+        fit(TEXT, items=ITEMS.assign(item_id=[f"{i:.1f}" for i in ITEMS["item_id"]])),
+        SkmindWarning,
+        "none of the 24 ids in column 'item_id' of the items table occurs in X: they are such as "
+        r"'0\.0', those of X such as '0'; all are new items, without .*convert the table to the",
+    ),
+    "features of other users": (
+        fit(X, users=USERS.assign(user_id=USERS["user_id"] + 900)),
+        SkmindWarning,
+        "none of the 20 ids in .*users table occurs in X: they are such as 900, .* such as 0; all",
+    ),
+    "features of other items, later": (
+        (
+            lambda rec: rec.fit(TEXT, items=ITEMS.astype({"item_id": str})).partial_fit(
+                TEXT, items=ITEMS.assign(item_id=[f"0{i}" for i in ITEMS["item_id"]])
+            ),
+            {},
+        ),
+        SkmindWarning,
+        "none of the 24 ids .* such as '00', those of X such as '0'",
+    ),
     "nobody to score": (
         (lambda rec: rec.fit(X).score(UNKNOWN_USERS), {}),
         NothingToScoreWarning,
@@ -1074,8 +1110,8 @@ def test_warnings(models, mistake):
     assert [warning.category for warning in record] == [category]
     if category in (NothingToLearnWarning, NothingToScoreWarning):
         assert record[0].filename == __file__  # points at the caller's line
-    if category is NothingToScoreWarning:
-        assert np.isnan(result)
+    if np.isscalar(result):
+        assert np.isnan(result) if category is NothingToScoreWarning else result == 0
     else:
         top = rec.recommend(k=3, exclude_seen=False)
         assert top.groupby("user_id").size().tolist() == [min(3, len(rec.items_))] * len(rec.users_)
@@ -1139,7 +1175,7 @@ UNUSUAL_CALLS = {
     "unknown users to transform": lambda rec: (
         not rec.transform(X.assign(user_id=X["user_id"] + 900)).any()
     ),
-    "unknown users and items to score": lambda rec: rec.score(X + 900) == 0,
+    "unknown users to score": lambda rec: 0 < rec.score(X.assign(user_id=X["user_id"] + 900)) < 1,
     "columns of other tables": lambda rec: same(
         rec.recommend_from_history(X.assign(rating=3), k=2), rec.recommend_from_history(X, k=2)
     ),
@@ -1163,6 +1199,25 @@ def test_strings_in_an_array_are_text_ids():
     expected = MINDRecommender(**SMALL).fit(TEXT)
     assert rec.users_.tolist() == expected.users_.tolist()
     np.testing.assert_array_equal(rec.item_embeddings_, expected.item_embeddings_)
+
+
+@pytest.mark.parametrize("ids", [[3, 4], (3, 4), np.array([3, 4]), []], ids=str)
+@pytest.mark.parametrize("method", ["predict", "transform", "score", "add_interactions"])
+def test_lists_of_users_are_no_table(models, method, ids):
+    message = (
+        f"Expected 2D array, got 1D array instead: X is a .* of {len(ids)} single values.*Reshape "
+        r"your data: give a table .*pandas.DataFrame\({'user_id': X}\) for .*; recommend\(X\) takes"
+    )
+    with pytest.raises(InvalidInputError, match=message):
+        getattr(models["ints"], method)(ids)
+
+
+def test_new_features_of_new_items_are_usual():
+    rec = MINDRecommender(**SMALL).fit(X, items=ITEMS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SkmindWarning)
+        rec.partial_fit(X, items=ITEMS.assign(item_id=ITEMS["item_id"] + 900))
+    assert len(rec.items_) == 48
 
 
 def test_errors_are_also_the_builtins_that_callers_expect(models):

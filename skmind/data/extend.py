@@ -22,10 +22,10 @@ from .prepare import (
     read_times,
     table_ids,
     table_label,
-    warn_of_number_as_text,
+    warn_of_foreign_ids,
 )
 from .ragged import count
-from .tables import column_names, has_column, take_column
+from .tables import column_names, has_column, take_column, warn_of_twins
 from .ties import mix_ties
 
 
@@ -74,7 +74,7 @@ def grow(
     check_roles(X, schema)
     users = feature_table(users, "user")
     items = feature_table(items, "item")
-    times = read_times(X, schema)
+    times = read_times(X, schema, prepared.interactions.times)
     user_ids, user_codes, user_columns = _read_side(
         prepared.users, prepared.user_features, users, schema, X=X, times=times
     )
@@ -119,7 +119,7 @@ def append(prepared: Prepared, X: Any, schema: Schema) -> Prepared:
         If rows have unknown items.
     """
     check_roles(X, schema)
-    times = read_times(X, schema)
+    times = read_times(X, schema, prepared.interactions.times)
     user_ids, user_codes, user_columns = _read_side(
         prepared.users, prepared.user_features, None, schema, X=X, times=times
     )
@@ -174,14 +174,16 @@ def _read_side(
     in_table = []
     if table is not None:
         ids_of_table = table_ids(table, key, role)
-        ids = ids.extended(ids_of_table, table_label(table, key, role))
+        label = table_label(table, key, role)
+        warn_of_foreign_ids(ids, ids_of_table, label, are_new_usual=True)
+        ids = ids.extended(ids_of_table, label)
         table_codes = ids.encode(ids_of_table)
         in_table = column_names(table)
         if not are_features_chosen:
             _warn_of_new_columns({*in_table} - {key_column(table, key)}, features, role)
 
     if len(ids) > len(known_ids):
-        warn_of_number_as_text(ids)
+        warn_of_twins(ids.ids, f"{role} ids")
     newest_rows = NewestRows(X, None, codes, times)
     columns = {}
     for feature in features.encoder.features:

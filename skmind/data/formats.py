@@ -5,6 +5,7 @@ Libraries are recognised by the names and methods of their classes, so that none
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,17 +17,22 @@ from scipy import sparse
 from ..exceptions import IdTypeError, InvalidInputError
 from .parquet import ParquetTable, arrow_table, is_path, reader_call
 from .tables import column_names, first_cell, is_frame
+from .units import MAX_RATINGS
 
 MAX_NAMES_SHOWN = 20  # column names in a message
 MAX_LOG_COLUMNS = 10  # an array with more columns, all unnamed, is hardly a table of interactions
 MIN_EMPTY_SHARE = 0.4  # of the cells of a matrix of interactions
-MAX_RATINGS = 11  # distinct values of a matrix of ratings, such as 0 to 10
 SAMPLE_ROWS = 1000  # rows of an array that are looked at
 _SEPARATORS = ";\t|,"
 # Methods that return a table in memory, of lazy and distributed frames, datasets and cursors.
 _METHODS_IN_MEMORY = (
     "toPandas", "collect", "compute", "to_pandas", "df", "fetchall", "to_table", "read_all",
 )  # fmt: skip
+# Calls that read objects with one of these methods.
+_EXPORTS = {
+    "__dataframe__": "pyarrow.interchange.from_dataframe({})",
+    "__arrow_c_array__": "pyarrow.table({})",
+}
 _TABLES = (
     "a table (pandas, polars, pyarrow), an array of shape (n_rows, n_columns) or the path of "
     "Parquet files"
@@ -63,8 +69,12 @@ def as_frame(X: Any, name: str, matrix_cure: str = _MATRIX_TO_LISTS) -> Any:
     Raises
     ------
     InvalidInputError
-        If ``X`` is a sparse matrix, or a frame that is not in memory or of an unknown library.
+        If ``X`` is a sparse matrix, a masked array, groups, the text of a file, or a frame that is
+        not in memory or of an unknown library.
     """
+    _check_no_text(X, name)
+    _check_no_mask(X, name)
+    _check_no_groups(X, name)
     if hasattr(X, "to_native"):  # narwhals
         X = X.to_native()
     if sparse.issparse(X):
@@ -78,20 +88,16 @@ def as_frame(X: Any, name: str, matrix_cure: str = _MATRIX_TO_LISTS) -> Any:
         return X
     if _is_type(X, "pyarrow", "Dataset"):
         return ParquetTable(X)
-    if hasattr(X, "__arrow_c_stream__") and (is_frame(X) or hasattr(X, "schema")):
+    if hasattr(X, "__arrow_c_stream__"):
         return arrow_table(X, name)
-    for method in _METHODS_IN_MEMORY:
-        if callable(getattr(X, method, None)):
-            _refuse(X, name, f", which is not in memory as a table; pass {name}.{method}()")
-    if is_frame(X):
-        _refuse(X, name, f", which has columns but is of no known library; give {_TABLES}")
+    _check_no_foreign_frame(X, name)
     return X
 
 
 def as_table(X: Any, name: str = "X", *, may_be_sessions: bool = False) -> Any:
     """Return a table of interactions as a frame or array.
 
-    Scalars and 1-D arrays are returned unchanged; scikit-learn has its own errors for these.
+    Scalars and 1-D arrays are returned unchanged; see `check_dimensions`.
 
     Parameters
     ----------
@@ -119,9 +125,11 @@ def as_table(X: Any, name: str = "X", *, may_be_sessions: bool = False) -> Any:
     if is_frame(X):
         return X
     if isinstance(X, np.ndarray):
-        X = _check_array(X, name)
-        is_list_of_rows = X.ndim == 1 and X.dtype == object and len(X) > 0 and _is_row(X[0])
-        return _rows_to_array(X.tolist(), name, may_be_sessions) if is_list_of_rows else X
+        X = np.asarray(X) if isinstance(X, np.matrix) else X
+        if X.ndim != 1 or X.dtype != object or not len(X):
+            return X
+        check_no_names(X[0], f"list({name})", f"{name} is an array of")
+        return _rows_to_array(X.tolist(), name, may_be_sessions) if _is_row(X[0]) else X
     if isinstance(X, list | tuple):
         return _rows_to_array(X, name, may_be_sessions)
     _check_single_object(X, name)
@@ -144,6 +152,8 @@ def check_in_memory(X: Any) -> None:
         cure = reader_call(X)
     elif methods:
         cure = f"X.{methods[0]}()"
+    elif hasattr(X, "__arrow_c_stream__"):
+        cure = "pyarrow.table(X)"
     else:
         return
     raise InvalidInputError(
@@ -214,17 +224,98 @@ def _refuse(X: Any, name: str, what: str) -> None:
     raise InvalidInputError(f"{name} is a {type(X).__name__}{what}")
 
 
-def _check_array(X: np.ndarray, name: str) -> np.ndarray:
-    """Return a plain array.
+def _check_no_foreign_frame(X: Any, name: str) -> None:
+    """Raise if ``X`` is a frame of another library, or can become one."""
+    for method in _METHODS_IN_MEMORY:
+        if callable(getattr(X, method, None)):
+            _refuse(X, name, f", which is not in memory as a table; pass {name}.{method}()")
+    for method, call in _EXPORTS.items():
+        if hasattr(X, method):
+            _refuse(X, name, f", which is read by another library; pass {call.format(name)}")
+    if is_frame(X):
+        _refuse(X, name, f", which has columns but is of no known library; give {_TABLES}")
+
+
+def _check_no_groups(X: Any, name: str) -> None:
+    """Raise if ``X`` is the groups of a frame."""
+    if hasattr(X, "ngroups") or _is_type(X, "polars", "GroupBy"):
+        is_column = isinstance(getattr(X, "obj", None), pd.Series)
+        lists = f"{name}.agg(list) for a list per group, or " if is_column else ""
+        _refuse(X, name, f"; pass {lists}the frame that was grouped")
+
+
+def _check_no_mask(X: Any, name: str) -> None:
+    """Raise if ``X`` is a masked array; numpy would drop the mask."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return
+    mask = np.ma.getmaskarray(X)
+    is_structured = mask.dtype.names is not None
+    if not (np.array(mask.tolist()) if is_structured else mask).any():
+        cure = f"{name}.data, since no value is masked"
+    elif is_structured:
+        rows = f"[not any(row) for row in numpy.ma.getmaskarray({name}).tolist()]"
+        cure = f"{name}.data[{rows}], the rows without masked values"
+    elif X.ndim == 1:
+        cure = f"{name}.compressed(), the values that are not masked"
+    else:
+        rows = f"~numpy.ma.getmaskarray({name}).any(axis=1)"
+        cure = f"{name}.data[{rows}], the rows without masked values"
+    _refuse(X, name, f" whose mask would be lost; pass {cure}")
+
+
+def _check_no_text(X: Any, name: str) -> None:
+    """Raise if ``X`` is what is in a file instead of its path."""
+    if not isinstance(X, str | bytes):
+        return
+    text = X if isinstance(X, str) else X.decode(errors="replace")
+    is_json = text.lstrip()[:1] in ("[", "{")
+    if len(text.splitlines()) < 2 and not is_json:
+        return
+    stream = f"io.{'StringIO' if isinstance(X, str) else 'BytesIO'}({name})"
+    raise InvalidInputError(
+        f"{name} is a text of {len(text)} characters, which begins with {text[:40]!r}; give a "
+        f"table: pandas.read_{'json' if is_json else 'csv'}({stream}), or the path of Parquet files"
+    )
+
+
+def check_dimensions(X: Any, *, is_fitted: bool, given: Any, user: str) -> None:
+    """Raise if what `as_table` returned is a single value or one list of values.
+
+    Parameters
+    ----------
+    X : object
+    is_fitted : bool
+        Whether the table is of another method than ``fit``.
+    given : object
+        What the user passed.
+    user : str
+        Column of the users, for the message.
 
     Raises
     ------
     InvalidInputError
-        If ``X`` is a masked array; numpy would drop the mask.
     """
-    if isinstance(X, np.ma.MaskedArray):
-        _refuse(X, name, f" whose mask would be lost; pass {name}.filled() or the rows without it")
-    return np.asarray(X) if isinstance(X, np.matrix) else X
+    if is_frame(X) or np.ndim(X) > 1:
+        return
+    # scikit-learn's checks look for "Expected 2D array" and "Reshape your data".
+    kind = type(given).__name__
+    if np.ndim(X) == 0:
+        path = "; for a path, pass os.fsdecode(X)" if isinstance(given, bytes) else ""
+        raise InvalidInputError(
+            f"Expected 2D array, got scalar array instead: X is {given!r:.80} of type {kind}. "
+            f"Reshape your data: give {_TABLES}{path}"
+        )
+    example = f" such as {X[:1].tolist()[0]!r:.80}" if len(X) else ""
+    cure = "give a user, an item and a time in each row"
+    if is_fitted:
+        cure = (
+            "give a table with the columns that the method reads, such as pandas.DataFrame("
+            f"{{{user!r}: X}}) for predict and transform; recommend(X) takes a list of users"
+        )
+    raise InvalidInputError(
+        f"Expected 2D array, got 1D array instead: X is a {kind} of {len(X)} single values"
+        f"{example}. Reshape your data: {cure}"
+    )
 
 
 def _check_single_object(X: Any, name: str) -> None:
@@ -249,8 +340,6 @@ def _check_single_object(X: Any, name: str) -> None:
         )
     if callable(getattr(X, "read", None)):
         _refuse(X, name, f", which is not in memory as a table; pass {name}.read()")
-    if hasattr(X, "ngroups"):
-        _refuse(X, name, "; pass the frame that was grouped")
     if isinstance(X, Iterable) and not hasattr(X, "__array__") and not isinstance(X, str | bytes):
         _refuse(X, name, f"; give {_TABLES}")
 
@@ -280,24 +369,73 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim > 0)
 
 
+def _parts_cure(part: Any, name: str) -> str:
+    """Return the call that makes a table of a list of frames or columns; "" for other lists."""
+    if _is_type(part, "pyarrow", "RecordBatch"):
+        return f"pyarrow.Table.from_batches({name})"
+    if _is_type(part, "pyarrow", "Table"):
+        return f"pyarrow.concat_tables({name})"
+    if _is_type(part, "polars", "DataFrame"):
+        return f"polars.concat({name})"
+    if isinstance(part, pd.DataFrame):
+        return f"pandas.concat({name})"
+    if isinstance(part, pd.Series | pd.Index):
+        return f"pandas.DataFrame({name}) if they are rows, pandas.concat({name}, axis=1) if not"
+    return f"pandas.DataFrame(dict(zip(names, {name})))" if is_series(part) else ""
+
+
+def check_no_names(row: Any, name: str, what: str) -> None:
+    """Raise if a row of a list has names for its values, which would be read by position.
+
+    Parameters
+    ----------
+    row : object
+    name : str
+        The parameter that the list was given as, or a call that makes a list of it.
+    what : str
+        What is a row, for the message.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    cure = ""
+    if isinstance(row, np.void) and row.dtype.names:
+        cure = f"pandas.DataFrame(numpy.array({name}))"
+    elif hasattr(row, "_fields") or dataclasses.is_dataclass(row):  # as pandas does
+        cure = f"pandas.DataFrame({name})"
+    elif hasattr(row, "__fields__"):  # Spark
+        cure = f"pandas.DataFrame({name}, columns={name}[0].__fields__)"
+    elif hasattr(row, "cursor_description"):  # pyodbc
+        cure = f"pandas.DataFrame({name}, columns=[c[0] for c in {name}[0].cursor_description])"
+    elif callable(getattr(row, "keys", None)):  # sqlite3
+        cure = f"pandas.DataFrame({name}, columns={name}[0].keys())"
+    if cure:
+        raise InvalidInputError(
+            f"{what} {type(row).__name__} objects, whose values have names that would not be read; "
+            f"pass a table with these names: {cure}"
+        )
+
+
 def _rows_to_array(X: Sequence, name: str, may_be_sessions: bool) -> np.ndarray:
     """Return a list of rows as a 2-D array of objects, which keeps the kind of each id.
 
     Raises
     ------
     InvalidInputError
-        If ``X`` is a list of dicts, frames or sets, or if its rows differ in length or may be
-        sessions.
+        If ``X`` is a list of dicts, frames, sets or rows with names, or if its rows differ in
+        length or may be sessions.
     """
     first = X[0] if len(X) else None
     if isinstance(first, Mapping):
         raise InvalidInputError(f"{name} is a list of dicts; pass pandas.DataFrame({name})")
-    if _is_known_frame(first) or is_series(first):
-        kind = type(first).__name__
+    cure = _parts_cure(first, name)
+    if cure:
         raise InvalidInputError(
-            f"{name} is a {type(X).__name__} of {kind} objects; pass one table: "
-            f"pandas.concat({name}), with axis=1 if they are columns"
+            f"{name} is a {type(X).__name__} of {type(first).__name__} objects; pass one table: "
+            f"{cure}"
         )
+    check_no_names(first, name, f"{name} is a {type(X).__name__} of")
     if isinstance(first, set | frozenset) or (
         all(map(_is_row, X)) and len({len(row) for row in X}) > 1
     ):
@@ -372,7 +510,15 @@ def check_log(X: Any, features: Iterable = ()) -> None:
         those of a matrix of interactions, counts or ratings.
     """
     n_columns = X.shape[1]
-    X = X.iloc[:SAMPLE_ROWS].to_numpy() if isinstance(X, pd.DataFrame) else X
+    if isinstance(X, pd.DataFrame):
+        if X.columns.name is not None:
+            raise InvalidInputError(
+                f"X has the columns 0 to {n_columns - 1}, which are named {X.columns.name!r} as a "
+                "whole and look like a matrix of users × items; give one row per interaction: "
+                "X.stack().rename('n').reset_index().query('n > 0'), or "
+                "X.rename_axis(columns=None) if the columns are user, item and time"
+            )
+        X = X.iloc[:SAMPLE_ROWS].to_numpy()
     if not set(range(3, n_columns)) - set(features) and X.dtype.kind != "b":
         return
     if n_columns > MAX_LOG_COLUMNS or _is_matrix(X):
@@ -459,6 +605,8 @@ def check_columns(
     if not is_frame(X):
         return
     names = column_names(X)
+    if isinstance(X, ParquetTable):
+        X.check_in_all_files(columns.values())
     named = {parameter: column for parameter, column in columns.items() if isinstance(column, str)}
     missing = {parameter: column for parameter, column in named.items() if column not in names}
     cells = {
@@ -511,8 +659,7 @@ def _likely_cause(X: Any, names: list, missing: dict[str, str], columns: Mapping
         return f"The file has another separator: read it with sep={separator!r}."
     if isinstance(X, pd.DataFrame):
         in_index = [column for column in missing.values() if column in X.index.names]
-        is_pivot = X.columns.name is not None and X.columns.name in missing.values()
-        if is_pivot or (len(missing) > 1 and len(names) > MAX_NAMES_SHOWN):
+        if X.columns.name is not None or (len(missing) > 1 and len(names) > MAX_NAMES_SHOWN):
             return (
                 "If it is a matrix of users × items, give one row per interaction: "
                 "X.stack().reset_index(), without the cells that mean none."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..exceptions import InvalidInputError
-from .formats import as_frame, check_item_lists
+from .formats import as_frame, check_item_lists, check_no_names
 from .ids import IdEncoder
 from .interactions import Interactions
 from .prepare import Schema, check_roles, read_column, read_rows
@@ -130,7 +130,7 @@ def read_item_lists(
 
 
 def check_lists(lists: Iterable, parameter: str, order: str | None) -> None:
-    """Raise if a list of ids is a dict, or a set where the order matters.
+    """Raise if a list of ids is a dict, a row with names, or a set where the order matters.
 
     Parameters
     ----------
@@ -150,6 +150,8 @@ def check_lists(lists: Iterable, parameter: str, order: str | None) -> None:
             what = "whose values would not be read; pass a list of its keys"
         elif isinstance(ids, set | frozenset) and order is not None:
             what = "but sets have no order; pass a list"
+        elif not isinstance(ids, pd.Series):
+            check_no_names(ids, parameter, f"list {place} of {parameter} is one of")
         if what is not None:
             kind = type(ids).__name__
             advice = what if order is None else f"{what}, {order}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..exceptions import IdTypeError, InvalidInputError
-from .tables import check_comparable, factorize, id_array, id_kind, join_scalars
+from .tables import check_comparable, factorize, id_array, id_kinds, join_scalars
 
 UNKNOWN_CODE = -1
 # Merge when the unmerged ids are more than this many times the merged ids. Then the total time of
@@ -37,7 +37,7 @@ class IdEncoder:
         self.ids = ids
         self.name = name
         self._index = pd.Index(ids, dtype=ids.dtype, copy=False)
-        self._kind = id_kind(ids) if len(ids) else "mixed"
+        self._kinds = id_kinds(ids) if len(ids) else {}
         if not self._index.is_unique:
             repeated = self._index[self._index.duplicated()].tolist()[0]
             raise InvalidInputError(
@@ -159,11 +159,12 @@ class IdEncoder:
         return codes
 
     def _check_kind(self, values: np.ndarray) -> None:
-        kind = id_kind(values)
-        if "mixed" not in (kind, self._kind) and kind != self._kind:
+        kinds = id_kinds(values)
+        if kinds.keys().isdisjoint(self._kinds):
+            own, others = (" and ".join(names.values()) for names in (kinds, self._kinds))
             raise IdTypeError(
-                f"{self.name} ids are of kind {kind} (such as {values[0]!r}) but fit saw ids of "
-                f"kind {self._kind} (such as {self.ids[0]!r}); convert them to the same type"
+                f"{self.name} ids are of kind {own} (such as {values[0]!r}) but fit saw ids of "
+                f"kind {others} (such as {self.ids[0]!r}); convert them to the same type"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
@@ -83,12 +83,13 @@ def _import_pyarrow(what: str) -> Any:
     return pa
 
 
-def _open(pa: Any, source: Any) -> Any:
-    """Return a dataset of Parquet files."""
+def _open(pa: Any, source: Any) -> tuple[Any, dict[str, list[str]]]:
+    """Return a dataset of Parquet files, and the names of the columns of each."""
     paths = [os.fspath(path) for path in source] if isinstance(source, list | tuple) else source
     # Without a schema, a dataset takes that of its first file, and fails if a name repeats.
     files = pa.dataset.dataset(paths, schema=pa.schema([]), **_DATASET_FORMAT).get_fragments()
-    file_schemas = [file.physical_schema for file in files]
+    schemas = {file.path: file.physical_schema for file in files}
+    file_schemas = list(schemas.values())
     for file_schema in file_schemas:
         check_names(file_schema.names)
     data = pa.dataset.dataset(paths, **_DATASET_FORMAT)
@@ -97,7 +98,7 @@ def _open(pa: Any, source: Any) -> Any:
     data = pa.dataset.dataset(paths, schema=schema, **_DATASET_FORMAT)
     if not data.files:
         raise InvalidInputError(f"X={source!r} has no files; give a folder of Parquet files")
-    return data
+    return data, {path: file_schema.names for path, file_schema in schemas.items()}
 
 
 class ParquetTable:
@@ -130,7 +131,7 @@ class ParquetTable:
             )
         pa = _import_pyarrow("Parquet files")
         try:
-            self._data = _open(pa, source) if is_path(source) else source
+            self._data, self._names = _open(pa, source) if is_path(source) else (source, {})
             self._n_rows = self._data.count_rows()
         except (OSError, pa.ArrowException) as error:
             raise InvalidInputError(
@@ -139,6 +140,22 @@ class ParquetTable:
                 "same types, or read other files first, such as with pandas.read_csv"
             ) from error
         self.column_names = list(self._data.schema.names)
+
+    def check_in_all_files(self, columns: Iterable) -> None:
+        """Raise if some of the files have a column, and others don't.
+
+        Raises
+        ------
+        InvalidInputError
+        """
+        for column in columns:
+            lacking = [path for path, names in self._names.items() if column not in names]
+            if lacking and len(lacking) < len(self._names):
+                raise InvalidInputError(
+                    f"the file {lacking[0]!r} has no column {column!r}, which other files of X "
+                    f"have; it has {self._names[lacking[0]]}. Rename the column in "
+                    f"{len(lacking)} of {len(self._names)} files, or leave these files out"
+                )
 
     def __len__(self) -> int:
         return self._n_rows

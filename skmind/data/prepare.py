@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -30,8 +31,10 @@ from .tables import (
     take_column,
     time_column,
     time_kind,
+    warn_of_twins,
 )
 from .ties import mix_ties, warn_of_rounding, warn_of_ties
+from .units import check_unit, warn_of_mixed_units, warn_of_ratings
 
 KINDS_OF_TIMES = {
     "numbers": "numbers",
@@ -190,7 +193,8 @@ def prepare(
     IgnoredDataWarning
         If nothing reads a column of an array, or a feature column has no value.
     SkmindWarning
-        If an id is there both as a number and as text.
+        If an id is there in two kinds, such as text and numbers, if a feature table has no id of
+        ``X``, or as `warn_of_mixed_units` and `warn_of_ratings`.
     TiedTimesWarning
         As `warn_of_ties` and `warn_of_rounding`.
     """
@@ -215,6 +219,8 @@ def prepare(
     item_ids, item_codes, item_features = _prepare_side(
         item_ids, item_codes, items, schema, X=X, rows=rows, times=times
     )
+    if times is not None and is_unnamed(X) and isinstance(schema.time, str):
+        warn_of_ratings(user_codes, times, f"column {schema.for_table(X).time}")
     interactions = Interactions.from_codes(user_codes, item_codes, times, len(user_ids), weights)
     if times is not None:
         column = schema.for_table(X).time
@@ -232,8 +238,8 @@ def prepare(
 # ------------------------------------------------------------------ columns of the interactions
 
 
-def read_rows(X: Any, schema: Schema) -> Rows:
-    """Return the checked ids and times of a table of interactions.
+def read_rows(X: Any, schema: Schema, fitted: np.ndarray | None = None) -> Rows:
+    """Return the checked ids and times of a table of interactions; ``fitted`` as in `read_times`.
 
     Raises
     ------
@@ -243,7 +249,7 @@ def read_rows(X: Any, schema: Schema) -> Rows:
         If an id is not a scalar.
     """
     check_roles(X, schema)
-    times = read_times(X, schema)
+    times = read_times(X, schema, fitted)
     return Rows(read_column(X, schema, "user"), read_column(X, schema, "item"), times)
 
 
@@ -261,13 +267,25 @@ def check_roles(X: Any, schema: Schema, roles: tuple = ("user", "item", "time"))
     check_columns(X, columns, is_fitted=is_fitted)
 
 
-def read_times(X: Any, schema: Schema) -> np.ndarray | None:
+def read_times(X: Any, schema: Schema, fitted: np.ndarray | None = None) -> np.ndarray | None:
     """Return the checked times of a table of interactions; None without a time column.
+
+    Parameters
+    ----------
+    X : frame, or 2-D array
+    schema : Schema
+    fitted : ndarray or None, default=None
+        The times of ``fit`` that they are compared with.
 
     Raises
     ------
     InvalidInputError
-        As `time_column`; also if they are of another kind than in ``fit``.
+        As `time_column`; also if they are of another kind, or in another unit, than in ``fit``.
+
+    Warns
+    -----
+    SkmindWarning
+        As `warn_of_mixed_units`.
     """
     column = schema.for_table(X).time
     if column is None:
@@ -281,6 +299,9 @@ def read_times(X: Any, schema: Schema) -> np.ndarray | None:
                 f"{KINDS_OF_TIMES[schema.time_kind]}; "
                 f"{_TIME_CONVERSIONS[kind, schema.time_kind].format(f'X[{column!r}]')}"
             )
+    name, call = f"column {column!r}", f"X[{column!r}]"
+    warn_of_mixed_units(times, name, call)
+    check_unit(times, fitted, name, call)
     return times
 
 
@@ -303,22 +324,6 @@ def encode_column(X: Any, schema: Schema, encoder: IdEncoder) -> np.ndarray:
     """Return the codes of the ids of one side of a table of interactions, as `IdEncoder.encode`."""
     role = encoder.name
     return encoder.encode(read_column(X, schema, role), schema.label(X, role))
-
-
-def warn_of_number_as_text(encoder: IdEncoder) -> None:
-    """Warn if an id is there both as a number and as text, since these are two ids."""
-    if encoder.ids.dtype != object:
-        return
-    numbers = [value for value in encoder.ids if not isinstance(value, str | bytes)]
-    spellings = {str(number) for number in numbers}
-    spellings |= {str(int(number)) for number in numbers if isinstance(number, float)}
-    twins = [value for value in encoder.ids if isinstance(value, str) and value in spellings]
-    if twins:
-        warn(
-            f"{len(twins)} {encoder.name} ids are there both as text and as numbers, such as "
-            f"{str(twins[0])!r}; they are different ids. If they are the same, convert the column "
-            "to one type"
-        )
 
 
 def read_codes(X: Any, schema: Schema, role: str) -> tuple[IdEncoder, np.ndarray]:
@@ -486,7 +491,7 @@ def _prepare_side(
     if names is None:
         names = tuple(name for name in in_table if name != key_column(table, key))
 
-    warn_of_number_as_text(encoder)
+    warn_of_twins(encoder.ids, f"{role} ids")
     newest_rows = NewestRows(X, rows, codes, times)
     columns = {}
     for name in names:
@@ -513,11 +518,58 @@ def _add_ids(
     encoder: IdEncoder, codes: np.ndarray, ids: np.ndarray, label: str
 ) -> tuple[IdEncoder, np.ndarray, np.ndarray]:
     """Return an encoder that also knows ``ids``, the new ``codes``, and the codes of ``ids``."""
-    encoder.encode(ids, label)  # raises if they are of another kind, since none would match
+    warn_of_foreign_ids(encoder, ids, label)
     all_ids = join_ids(encoder.ids, ids, f"{encoder.name} ids")
     joint_encoder, all_codes = IdEncoder.fit(all_ids, encoder.name)
     code_of_old = all_codes[: len(encoder)]
     return joint_encoder, code_of_old[codes], all_codes[len(encoder) :]
+
+
+def warn_of_foreign_ids(
+    encoder: IdEncoder, ids: np.ndarray, label: str, *, are_new_usual: bool = False
+) -> None:
+    """Warn if no id of a feature table occurs in ``X``.
+
+    Parameters
+    ----------
+    encoder : IdEncoder
+        The ids of ``X``, or all known ones.
+    ids : ndarray of shape (n,)
+        The ids of the table.
+    label : str
+        What they are, for messages.
+    are_new_usual : bool, default=False
+        True: warn only if an id is a known one in another spelling.
+
+    Raises
+    ------
+    InvalidInputError, IdTypeError
+        As `IdEncoder.encode`.
+
+    Warns
+    -----
+    SkmindWarning
+    """
+    is_known = encoder.encode(ids, label) >= 0
+    if is_known.any() or not len(ids) or not len(encoder):
+        return
+    spellings = {_plain_spelling(value): value for value in encoder.ids.tolist()}
+    alike = [value for value in ids.tolist() if _plain_spelling(value) in spellings]
+    if are_new_usual and not alike:
+        return
+    example = alike[0] if alike else ids[:1].tolist()[0]
+    known = spellings.get(_plain_spelling(example), encoder.ids[:1].tolist()[0])
+    warn(
+        f"none of the {len(ids)} ids in {label} occurs in X: they are such as {example!r}, those "
+        f"of X such as {known!r}; all are new {encoder.name}s, without interactions. If they "
+        f"should be the same, convert the table to the {encoder.name} ids of X"
+    )
+
+
+def _plain_spelling(value: Any) -> str:
+    """Return a text that is equal for "3", " 03" and "3.0"."""
+    text = re.sub(r"\.0+$", "", str(value).strip().casefold())
+    return text.lstrip("0") or "0"
 
 
 def table_ids(table: Any, key: Any, role: str) -> np.ndarray:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Number
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .._checks import warn
 from ..exceptions import IdTypeError, InvalidInputError
 
 PART_ROWS = 2**19  # rows of a column that are converted together
@@ -24,6 +26,12 @@ _ADVICE_IF_MISSING = {
     "ids": "drop these rows or give them an id",
     "times": "drop these rows or give them a time, or fit with time_col=None to ignore the times",
 }
+# What NaT becomes as a number of nanoseconds, microseconds, milliseconds or seconds.
+_NAT_NUMBERS = [
+    number
+    for divisor in (1, 10**3, 10**6, 10**9)
+    for number in (-(2**63) // divisor, -(2**63 // divisor), -(2**63) / divisor)
+]
 _TIME_OF_DAY_ADVICE = (
     "a time of day has no date; join both: pandas.to_datetime(dates.astype(str) + ' ' + "
     "times.astype(str))"
@@ -75,7 +83,8 @@ def column_names(X: Any) -> list:
         return list(X.dtype.names or ())
     if isinstance(getattr(X, "columns", None), pd.MultiIndex):
         raise InvalidInputError(
-            "the columns of the table are a MultiIndex; flatten them to one level of names first"
+            "the columns of the table are a MultiIndex; flatten them to one level of names first: "
+            "X.columns = ['_'.join(map(str, names)) for names in X.columns]"
         )
     if isinstance(X, pd.DataFrame):
         return X.columns.tolist()  # list() is slow where pandas stores text in Arrow arrays
@@ -343,6 +352,79 @@ def id_kind(values: np.ndarray) -> str:
     return {"string": "text", "mixed-integer": "mixed"}.get(kind, kind)
 
 
+def id_kinds(values: np.ndarray) -> dict[str, str]:
+    """Return the kinds of ids that may be of several types, and their names for messages.
+
+    Ids of different kinds are never equal. A type that pandas doesn't know is a kind together with
+    its subclasses.
+    """
+    kind = id_kind(values)
+    if not kind.startswith("mixed"):
+        return {kind: kind}
+    return dict(_kind_of_value(value) for value in _one_per_type(values))
+
+
+def _one_per_type(values: np.ndarray) -> list:
+    return list({type(value): value for value in values}.values())
+
+
+def _kind_of_value(value: Any) -> tuple[str, str]:
+    kind = pd.api.types.infer_dtype([value], skipna=False)
+    if isinstance(value, Number) and not isinstance(value, bool | np.bool):
+        kind = "number"
+    kind = {"string": "text", "datetime64": "datetime"}.get(kind, kind)
+    if kind != "mixed":
+        return kind, kind
+    root = type(value).__mro__[-2]
+    return f"{root.__module__}.{root.__qualname__}", type(value).__name__
+
+
+def warn_of_twins(ids: np.ndarray, noun: str) -> None:
+    """Warn if an id is there in two kinds, such as text and numbers, since these are two ids.
+
+    Parameters
+    ----------
+    ids : ndarray
+    noun : str
+        What the ids are, for the message.
+
+    Warns
+    -----
+    SkmindWarning
+    """
+    if ids.dtype != object:
+        return
+    kinds = {type(value): _kind_of_value(value)[1] for value in _one_per_type(ids)}
+    if len(set(kinds.values())) < 2:
+        return
+    kind_of: dict[str, str] = {}
+    twins = {}
+    for value in ids:
+        kind = kinds[type(value)]
+        for spelling in _spellings(value):
+            other = kind_of.setdefault(spelling, kind)
+            if other != kind:
+                twins[value] = spelling, other, kind
+    if twins:
+        spelling, *both = next(iter(twins.values()))
+        first, second = sorted(both, key=lambda kind: (kind != "text", kind))
+        warn(
+            f"{len(twins)} {noun} are there both as {first} and as "
+            f"{'numbers' if second == 'number' else second}, such as {spelling!r}; they are "
+            "different ids. If they are the same, convert the column to one type"
+        )
+
+
+def _spellings(value: Any) -> set[str]:
+    """Return how an id may be written as text."""
+    if isinstance(value, bytes):
+        return {value.decode(errors="replace")}
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return {str(value), str(value.date())}
+    is_whole = isinstance(value, _FLOATS) and value % 1 == 0
+    return {str(value), str(int(value))} if is_whole else {str(value)}
+
+
 def check_exact(ids: np.ndarray, name: str) -> None:
     """Raise if an id or category is so large a float that several integers may have become it.
 
@@ -508,8 +590,24 @@ def _convert_times(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind == "f":
         if values.dtype.itemsize > 8:
             values = _indexable_floats(values, name)
-        return values.astype(np.float64, copy=False)
-    return values.astype(np.int64, copy=False)
+        values = values.astype(np.float64, copy=False)
+    else:
+        values = values.astype(np.int64, copy=False)
+    _check_no_nat(values, name)
+    return values
+
+
+def _check_no_nat(values: np.ndarray, name: str) -> None:
+    """Raise if a number is that of a missing date (NaT) in any unit."""
+    if values.min(initial=0) > max(_NAT_NUMBERS):
+        return
+    is_nat = np.isin(values, _NAT_NUMBERS)
+    if is_nat.any():
+        raise InvalidInputError(
+            f"{name} has {is_nat.sum()} times such as {values[is_nat][0]}, the first in row "
+            f"{is_nat.argmax()}, which are missing dates (NaT) as numbers; "
+            f"{_ADVICE_IF_MISSING['times']}"
+        )
 
 
 def _text_advice(values: np.ndarray) -> str:

@@ -24,9 +24,10 @@ from ..data.tables import (
     check_exact,
     column_names,
     id_array,
-    id_kind,
+    id_kinds,
     is_frame,
     take_column,
+    warn_of_twins,
 )
 from ..data.weights import check_readable
 from ..exceptions import IdTypeError, InvalidInputError, UnknownIdError
@@ -367,11 +368,12 @@ def _joint_codes(
     InvalidInputError
         If one has integers and the other floats that may stand for several of them.
     """
-    kinds = [id_kind(first), id_kind(second)]
-    if len(set(kinds) - {"mixed", "empty"}) > 1:
+    kinds = [id_kinds(first), id_kinds(second)]
+    if len(first) and len(second) and kinds[0].keys().isdisjoint(kinds[1]):
+        names = [" and ".join(kind.values()) for kind in kinds]
         raise IdTypeError(
-            f"the {name} are of the kind {kinds[0]!r} and the ids of y_pred of the kind "
-            f"{kinds[1]!r}, so no id can match; convert one of them first"
+            f"the {name} are of the kind {names[0]!r} and the ids of y_pred of the kind "
+            f"{names[1]!r}, so no id can match; convert one of them first"
         )
     check_comparable(second, first, "y_pred", f"the {name}")
     first = _whole_floats_to_int(first)
@@ -381,6 +383,7 @@ def _joint_codes(
         first = pd.Series(first).astype(object).to_numpy()
         second = pd.Series(second).astype(object).to_numpy()
     codes, ids = pd.factorize(np.concatenate([first, second]))
+    warn_of_twins(ids, name)
     return codes[: len(first)], codes[len(first) :], ids
 
 

@@ -1,4 +1,7 @@
+import dataclasses
 import io
+import re
+import sqlite3
 
 import numpy as np
 import pandas as pd
@@ -46,6 +49,19 @@ def duckdb(X):
     return pytest.importorskip("duckdb").from_df(X)
 
 
+class Capsule:
+    """A table that only exports Arrow data."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __len__(self):
+        return len(self.table)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.Table.from_pandas(self.table).__arrow_c_stream__(requested_schema)
+
+
 # ------------------------------------------------------------------ tables that are taken
 
 TAKEN = {
@@ -58,6 +74,7 @@ TAKEN = {
     "narwhals": narwhals,
     "narwhals of polars": lambda X: narwhals(pl.from_pandas(X)),
     "duckdb": duckdb,
+    "Arrow stream": Capsule,
 }
 
 
@@ -77,7 +94,9 @@ def fitted():
     return MINDRecommender(**SMALL, random_state=0).fit(LOG, items=ITEMS)
 
 
-@pytest.mark.parametrize("kind", ["record batch", "reader", "dataset", "narwhals", "duckdb"])
+@pytest.mark.parametrize(
+    "kind", ["record batch", "reader", "dataset", "narwhals", "duckdb", "Arrow stream"]
+)
 def test_every_method_takes_them(fitted, kind):
     make = TAKEN[kind]
     rec = MINDRecommender(**SMALL, random_state=0).fit(make(LOG), items=make(ITEMS))
@@ -155,8 +174,9 @@ def test_searches_take_tables_in_memory(kind):
         (["log.csv", "b.csv"], r"pandas.read_csv\('log.csv'\)"),
         (Relation(), r"X.df\(\)"),
         (narwhals, r"X.to_native\(\)"),
+        (Capsule, r"pyarrow.table\(X\)"),
     ],
-    ids=["path", "paths", "relation", "narwhals"],
+    ids=["path", "paths", "relation", "narwhals", "Arrow stream"],
 )
 def test_searches_refuse_tables_without_rows(X, cure, cv):
     X = X(LOG) if callable(X) else X
@@ -173,7 +193,7 @@ def test_a_split_path_in_a_search():
 
 ROWS = {
     "lists": lambda X: X.to_numpy().tolist(),
-    "tuples": lambda X: [*X.itertuples(index=False)],
+    "tuples": lambda X: [*X.itertuples(index=False, name=None)],
     "arrays": lambda X: list(X.to_numpy()),
     "matrix": lambda X: np.asmatrix(X.to_numpy()),
 }
@@ -245,12 +265,39 @@ REFUSED = {
         r"X is a Series; give a table: X\.explode\(\)\.reset_index\(\)",
     ),
     "series": (LOG["user_id"], r"X is a Series; give a table: X\.reset_index\(\)"),
+    "row Series": ([row for _, row in LOG.iterrows()], r"Series objects; .*pandas\.DataFrame\(X\)"),
+    "record batches": (
+        pa.Table.from_pandas(LOG).to_batches(),
+        r"list of RecordBatch objects; .*pyarrow\.Table\.from_batches\(X\)",
+    ),
+    "arrow tables": ([pa.Table.from_pandas(LOG)], r"Table objects; .*pyarrow\.concat_tables\(X\)"),
+    "polars frames": ([pl.from_pandas(LOG)], r"DataFrame objects; .*polars\.concat\(X\)"),
+    "polars columns": ([pl.Series([1]), pl.Series([2])], r"Series .*pandas\.DataFrame\(dict\(zip"),
     "index": (pd.MultiIndex.from_frame(LOG), r"X is a MultiIndex; .*X\.to_frame\(\)"),
     "polars series": (pl.Series([1, 2]), r"X is a Series; give a table: X\.to_frame\(\)"),
     "arrow array": (pa.chunked_array([[1, 2]]), r"X is a ChunkedArray; .*pyarrow\.table\("),
     "groups": (LOG.groupby("user_id"), "X is a DataFrameGroupBy; pass the frame that was grouped"),
     "open file": (io.StringIO("a,b"), r"X is a StringIO, an open file; .*pandas\.read_csv\(X\)"),
-    "masked": (np.ma.masked_equal(LOG.to_numpy(), 3), r"whose mask would be lost; .*X\.filled"),
+    "frame of the interchange protocol": (
+        Fake("__dataframe__"),
+        r"X is a Fake, .*; pass pyarrow\.interchange\.from_dataframe\(X\)",
+    ),
+    "Arrow array": (Fake("__arrow_c_array__"), r"X is a Fake, .*; pass pyarrow\.table\(X\)"),
+    "groups of polars": (
+        pl.from_pandas(LOG).group_by("user_id"),
+        "pass the frame that was grouped",
+    ),
+    "groups of a column": (
+        LOG.groupby("user_id")["item_id"],
+        r"X\.agg\(list\) .*, or the frame that was grouped",
+    ),
+    "text of CSV": (
+        LOG.to_csv(index=False),
+        r"X is a text of \d+ char.* begins with 'user_id,item_id,timestamp\\n.{1,20}'; give a "
+        r"table: pandas\.read_csv\(io\.StringIO\(X\)\)",
+    ),
+    "bytes of CSV": (LOG.to_csv().encode(), r"text .*pandas\.read_csv\(io\.BytesIO\(X\)\)"),
+    "text of JSON": (LOG.to_json(), r"text of .*pandas\.read_json\(io\.StringIO\(X\)\)"),
     "Parquet file": (pq.ParquetFile(to_buffer(LOG)), r"X is a ParquetFile, .*X\.read\(\)"),
     "set": ({(1, 2), (3, 4)}, r"X is a set; give a table \(pandas, polars, pyarrow\)"),
     "baskets": ([{1, 2}, {3}], "X is a list of rows of unequal length"),
@@ -294,6 +341,65 @@ def test_every_method_refuses_them(fitted, call, kind):
         call(fitted, X)
 
 
+@dataclasses.dataclass
+class Event:
+    item_id: int
+    user_id: int
+    timestamp: int
+
+
+class SparkRow(tuple):
+    __fields__ = ("item_id", "user_id", "timestamp")
+
+
+class OdbcRow(tuple):
+    cursor_description = (("item_id", int), ("user_id", int), ("timestamp", int))
+
+
+SWAPPED = LOG[["item_id", "user_id", "timestamp"]]
+
+
+def database_rows(X):
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    X.to_sql("log", connection, index=False)
+    rows = connection.execute("select * from log").fetchall()
+    connection.close()
+    return rows
+
+
+NAMED_ROWS = {
+    "namedtuples": [*SWAPPED.itertuples(index=False)],
+    "namedtuples with the index": [*SWAPPED.itertuples()],
+    "in an array": pd.Series([*SWAPPED.itertuples(index=False)]).to_numpy(),
+    "rows of sqlite3": database_rows(SWAPPED),
+    "dataclasses": [Event(*row) for row in SWAPPED.to_numpy()],
+    "records": list(SWAPPED.to_records(index=False)),
+    "rows of Spark": [SparkRow(row) for row in SWAPPED.to_numpy()],
+    "rows of pyodbc": [OdbcRow(row) for row in SWAPPED.to_numpy()],
+}
+
+
+@pytest.mark.parametrize("kind", NAMED_ROWS)
+def test_rows_with_names_are_not_read_by_position(fitted, kind):
+    rows = NAMED_ROWS[kind]
+    message = r"X is an? .* objects, whose values have names .*; pass a table .*: (.*)"
+    for call in (
+        fitted.fit,
+        fitted.partial_fit,
+        fitted.add_interactions,
+        fitted.score,
+        LeaveLastOut().split,
+    ):
+        with pytest.raises(InvalidInputError, match=message) as error:
+            call(rows)
+    cure = re.fullmatch(message, str(error.value))[1]
+    table = eval(cure, {"pandas": pd, "numpy": np, "X": rows})
+    pd.testing.assert_frame_equal(table[list(LOG)], LOG, check_dtype=False)
+    with pytest.raises(InvalidInputError, match="list 0 of histories is one of .* have names"):
+        fitted.recommend_from_history(list(rows))
+
+
 def test_a_reader_that_fails_is_named():
     batch = pa.RecordBatch.from_pandas(LOG)
 
@@ -304,6 +410,60 @@ def test_a_reader_that_fails_is_named():
     reader = pa.RecordBatchReader.from_batches(batch.schema, batches())
     with pytest.raises(InvalidInputError, match="X is a RecordBatchReader .*connection lost"):
         as_table(reader)
+
+
+MASKED_ROWS = np.ma.masked_equal(LOG.to_numpy(), 3)
+RECORDS = LOG.to_records(index=False)
+
+
+@pytest.mark.parametrize(
+    ("X", "n_rows"),
+    [
+        (np.ma.array(LOG.to_numpy()), len(LOG)),
+        (MASKED_ROWS, (LOG != 3).all(axis=1).sum()),
+        (np.ma.array(RECORDS), len(LOG)),
+        (np.ma.array(RECORDS, mask=[(True, False, False)] + [(False,) * 3] * 71), len(LOG) - 1),
+        (MASKED_ROWS[:, 0], (LOG.user_id != 3).sum()),
+    ],
+)
+def test_masks_are_not_dropped(fitted, X, n_rows):
+    message = "is a MaskedArray whose mask would be lost; pass ([^,]*(?:\\(axis=1\\)\\])?),.*mask"
+    for call, name in (
+        (fitted.fit, "X"),
+        (as_table, "X"),
+        (lambda X: feature_table(X, "item"), "items"),
+        (fitted.recommend_from_history, "histories"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"{name} {message}") as error:
+            call(X)
+    cure = re.search(message, str(error.value))[1]
+    assert len(eval(cure, {"histories": X, "numpy": np})) == n_rows
+
+
+def test_groups_of_a_column_are_not_histories(fitted):
+    groups = LOG.groupby("user_id")["item_id"]
+    with pytest.raises(InvalidInputError, match=r"SeriesGroupBy; pass histories\.agg\(list\) for"):
+        fitted.recommend_from_history(groups)
+    assert len(fitted.recommend_from_history(groups.agg(list), k=1)) == 12
+
+
+def test_crossed_tables_are_refused(fitted):
+    for make in (
+        lambda items: pd.crosstab(LOG.user_id, items),
+        lambda items: LOG.assign(item_id=items).pivot_table(
+            index="user_id", columns="item_id", values="timestamp"
+        ),
+    ):
+        for call in (fitted.fit, fitted.score, LeaveLastOut().split):
+            with pytest.raises(InvalidInputError, match=r"named 'item_id' as a whole .*X\.stack"):
+                call(make(LOG.item_id % 3))
+            with pytest.raises(
+                InvalidInputError, match=r"no column .*matrix of users × .*X\.stack"
+            ):
+                call(make(LOG.item_id + 1))
+    counts = pd.crosstab(LOG.user_id, LOG.item_id % 3)
+    table = counts.stack().rename("n").reset_index().query("n > 0")
+    assert table["n"].sum() == len(LOG)
 
 
 def test_what_is_no_table_at_all_is_left_to_scikit_learn():

@@ -2,6 +2,11 @@ import datetime as dt
 import pickle
 from array import array
 from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from ipaddress import ip_address
+from pathlib import PosixPath, PurePosixPath
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -30,6 +35,10 @@ def random_ids(kind, n, rng):
     if kind == "date":
         return [dt.datetime(2020, 1, 1) + dt.timedelta(days=int(number)) for number in numbers]
     return [f"id{number}" if number % 2 else int(number) for number in numbers]
+
+
+class Color(Enum):
+    RED = "1"
 
 
 KINDS = pytest.mark.parametrize("kind", ["integer", "float", "text", "date", "mixed"])
@@ -137,6 +146,13 @@ def test_an_encoder_without_ids_knows_none():
         (["1", "2"], [1], "kind number .* kind text .*'1'"),
         (["1"], [0.5], "kind number .* kind text"),
         ([1, 2], [True], "kind boolean .* kind number"),
+        (["1"], [UUID(int=1)], "kind UUID .* kind text"),
+        ([UUID(int=1)], ["1"], "kind text .* kind UUID"),
+        ([UUID(int=1)], [Color.RED], "kind Color .* kind UUID"),
+        ([1, 2], [Color.RED], "kind Color .* kind number"),
+        (["10.0.0.1"], [ip_address("10.0.0.1")], "kind IPv4Address .* kind text"),
+        (["a/b"], [PurePosixPath("a/b")], "kind PurePosixPath .* kind text"),
+        (["1", 2], [b"1", UUID(int=1)], "kind bytes and UUID .* kind text and number"),
         ([True, False], [1], "kind number .* kind boolean"),
         (["a"], [b"a"], "kind bytes .* kind text"),
         (["2020-01-01"], pd.to_datetime(["2020-01-01"]), "kind datetime64 .* kind text"),
@@ -153,6 +169,8 @@ def test_mixed_ids_match_ids_of_any_kind():
     assert encoder.encode([1]).tolist() == [1]
     assert encoder.encode(["1"]).tolist() == [2]
     assert encoder.encode([2, "b"]).tolist() == [-1, -1]
+    assert encoder.encode([Fraction(1)]).tolist() == [1]
+    assert fit([PurePosixPath("a"), 1])[0].encode([PosixPath("a")]).tolist() == [0]
 
 
 @pytest.mark.parametrize("single", ["u1", b"u1", 1, 1.5, None, dt.date(2020, 1, 1), np.int64(1)])

@@ -112,6 +112,20 @@ def test_every_kind_of_path(tmp_path):
         check_equal(prepare(ParquetTable(source), SCHEMA), expected)
 
 
+@pytest.mark.parametrize("column", ["user", "item", "time"])
+def test_a_file_without_a_column_is_named(tmp_path, column):
+    files = write(log(), tmp_path)
+    table = pq.read_table(files[2])
+    pq.write_table(table.rename_columns({column: "other"}), files[2])
+    message = (
+        rf"the file '.*c\.parquet' has no column '{column}', which other files of X have; it has "
+        r"\[.*'other'.*\]. Rename the column in 1 of 4 files, or leave"
+    )
+    for source in (tmp_path, files):
+        with pytest.raises(InvalidInputError, match=message):
+            prepare(ParquetTable(source), SCHEMA)
+
+
 def test_rows_of_equal_time_keep_the_order_of_the_files(tmp_path):
     files = write(log(), tmp_path)[::-1]
     whole = pa.concat_tables(pq.read_table(file) for file in files)

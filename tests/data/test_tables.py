@@ -1,6 +1,7 @@
 import datetime as dt
 import decimal
 import uuid
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,9 @@ from skmind.data.tables import (
     take_column,
     time_array,
     time_kind,
+    warn_of_twins,
 )
-from skmind.exceptions import IdTypeError, InvalidInputError
+from skmind.exceptions import IdTypeError, InvalidInputError, SkmindWarning
 
 COLUMNS = {"user": ["b", "a", "b"], "item": [3, 1, 2]}
 
@@ -277,6 +279,44 @@ def test_text_beside_numbers_keeps_both():
 )
 def test_id_kind(ids, kind):
     assert id_kind(id_array(ids, "x")) == kind
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([3, "3", "4"], "^1 user ids are there both as text and as numbers, such as '3'; they"),
+        (["3", 3.0, "4", decimal.Decimal(4)], "^2 .* both as text and as numbers, such as '3'"),
+        ([b"3", "3"], "both as text and as bytes, such as '3'"),
+        ([uuid.UUID(int=0), str(uuid.UUID(int=0))], "both as text and as UUID, such as '0000"),
+        ([dt.date(2020, 1, 1), dt.datetime(2020, 1, 1)], "both as date and as datetime, .*'2020-"),
+        ([1.0, 2, 3], None),
+        ([3, "4", b"5"], None),
+        ([dt.date(2020, 1, 1), dt.datetime(2020, 1, 1, 12)], None),
+    ],
+)
+def test_one_id_in_two_kinds_is_warned_of(ids, message):
+    ids = id_array(ids, "x")
+    if message is not None:
+        with pytest.warns(SkmindWarning, match=message):
+            warn_of_twins(ids, "user ids")
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_twins(ids, "user ids")
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "ms", "s"])
+@pytest.mark.parametrize("divide", [lambda x, y: x // y, lambda x, y: x / y, np.fmod], ids=str)
+def test_missing_dates_as_numbers(unit, divide):
+    dates = pd.Series(pd.to_datetime(["2020-01-01", None]).astype("datetime64[ns]"))
+    factor = pd.Timedelta(1, unit).value
+    numbers = divide(dates.astype("int64"), factor)
+    if divide is np.fmod:  # as numpy converts the unit
+        numbers = pd.Series(dates.to_numpy().astype(f"M8[{unit}]").astype(np.int64))
+    with pytest.raises(InvalidInputError, match="x has 1 times such as .* in row 1, .*NaT.*drop"):
+        time_array(numbers, "x")
+    assert len(time_array(numbers[:1], "x")) == 1
+    assert len(time_array(numbers[:1] * -1, "x")) == 1
 
 
 MOMENT = pd.Series(pd.to_datetime(["2020-01-01 12:00"]))
