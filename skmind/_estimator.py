@@ -475,11 +475,12 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ------
         InvalidInputError
             If a column or id is missing, a column name is there twice or is one of results, a time
-            is missing or text, rows have names for their values, a feature is infinite or 1e20 and more, vectors differ in length, a
-            feature table has an id twice, a float stands for several integer ids, or a file can't
-            be read; if a weight is not a finite number of at least 0, or all are 0; if ``X`` or a
-            feature table is not in memory as a table, or ``X`` may be a matrix of users × items or
-            a list of sessions. The message says how to convert it. The estimator does not change.
+            is missing or text, rows have names for their values, a feature is infinite or 1e20 and
+            more, vectors differ in length, a feature table has an id twice, a float stands for
+            several integer ids, or a file can't be read; if a weight is not a finite number of at
+            least 0, or all are 0; if ``X`` or a feature table is not in memory as a table, or ``X``
+            may be a matrix of users × items or a list of sessions. The message says how to convert
+            it. The estimator does not change.
         IdTypeError
             If an id is not a scalar, or the ids of a feature table are of another kind than in X.
         ImportError
