@@ -306,12 +306,16 @@ def test_one_id_in_two_kinds_is_warned_of(ids, message):
 
 
 @pytest.mark.parametrize("unit", ["ns", "us", "ms", "s"])
-@pytest.mark.parametrize("divide", [lambda x, y: x // y, lambda x, y: x / y, np.fmod], ids=str)
-def test_missing_dates_as_numbers(unit, divide):
+@pytest.mark.parametrize("conversion", ["floor", "divide", "numpy"])
+def test_missing_dates_as_numbers(unit, conversion):
     dates = pd.Series(pd.to_datetime(["2020-01-01", None]).astype("datetime64[ns]"))
+    numbers = dates.astype("int64")
     factor = pd.Timedelta(1, unit).value
-    numbers = divide(dates.astype("int64"), factor)
-    if divide is np.fmod:  # as numpy converts the unit
+    if conversion == "floor":
+        numbers = numbers // factor
+    elif conversion == "divide":
+        numbers = numbers / factor
+    else:
         numbers = pd.Series(dates.to_numpy().astype(f"M8[{unit}]").astype(np.int64))
     with pytest.raises(InvalidInputError, match="x has 1 times such as .* in row 1, .*NaT.*drop"):
         time_array(numbers, "x")
