@@ -11,6 +11,7 @@ from ..exceptions import InvalidInputError
 
 MAX_RATING = 100
 MAX_RATINGS = 11  # distinct values of ratings, such as 0 to 10
+MIN_RATED = 3  # rows; fewer say nothing
 # Times of one table may span 1970 to 2100, but in another unit they differ by a factor of 1000.
 MAX_RATIO = 3
 
@@ -139,7 +140,7 @@ def warn_of_ratings(users: np.ndarray, times: np.ndarray, name: str) -> None:
     -----
     SkmindWarning
     """
-    if times.dtype.kind == "M" or np.abs(times).max(initial=0) > MAX_RATING:
+    if times.dtype.kind == "M" or len(times) < MIN_RATED or np.abs(times).max() > MAX_RATING:
         return
     values = np.unique(times)
     order = np.argsort(users, kind="stable")

@@ -58,6 +58,9 @@ class Capsule:
     def __len__(self):
         return len(self.table)
 
+    def __getitem__(self, place):
+        return self.table[place]
+
     def __arrow_c_stream__(self, requested_schema=None):
         return pa.Table.from_pandas(self.table).__arrow_c_stream__(requested_schema)
 
