@@ -360,6 +360,7 @@ def id_kinds(values: np.ndarray) -> dict[str, str]:
     """
     kind = id_kind(values)
     if not kind.startswith("mixed"):
+        kind = kind.removesuffix("64")  # dates in an array are those of a list
         return {kind: kind}
     return dict(_kind_of_value(value) for value in _one_per_type(values))
 

@@ -155,8 +155,8 @@ def test_an_encoder_without_ids_knows_none():
         (["1", 2], [b"1", UUID(int=1)], "kind bytes and UUID .* kind text and number"),
         ([True, False], [1], "kind number .* kind boolean"),
         (["a"], [b"a"], "kind bytes .* kind text"),
-        (["2020-01-01"], pd.to_datetime(["2020-01-01"]), "kind datetime64 .* kind text"),
-        ([dt.date(2020, 1, 1)], pd.to_datetime(["2020-01-01"]), "kind datetime64 .* kind date"),
+        (["2020-01-01"], pd.to_datetime(["2020-01-01"]), "kind datetime .* kind text"),
+        ([dt.date(2020, 1, 1)], pd.to_datetime(["2020-01-01"]), "kind datetime .* kind date"),
     ],
 )
 def test_ids_of_another_kind_raise(fitted, asked, kinds):

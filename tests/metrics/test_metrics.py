@@ -670,7 +670,7 @@ def test_diversity_needs_two_items():
                 (pl.DataFrame({"x": [1.0]}), "item_vectors is a DataFrame without ids"),
                 (
                     np.ma.array(np.eye(2)),
-                    r"item_vectors has a masked array.*; pass item_vec.*\.data",
+                    r"item_vectors is a MaskedArray .*; pass item_vectors\.data",
                 ),
                 ([np.ma.array([1.0])], r"masked array.*numpy.ma.stack\(item_vectors\).filled\(0\)"),
                 (torch.eye(2, requires_grad=True), r"pass item_vectors\.detach\(\)\.cpu\(\)"),
