@@ -1,26 +1,28 @@
 """Data sets, evaluation protocols and metrics shared by all benchmarks of accuracy.
 
-The data folder holds ``ml-100k/`` and ``ml-1m/`` in GroupLens's layout, or
-``beauty/sequences.txt`` (one line per user: the user, then the items in time order) and
-``ml-1m/train.tsv.gz`` with ``test.tsv``. The task is to find each user's last event among all items
-outside the user's history. Settings are chosen on the validation task, which lacks the last event
-altogether. The event before the one to find is used as follows:
+The data folder holds ``ml-100k/`` and ``ml-1m/`` in GroupLens's layout, or ``ml-1m/train.tsv.gz``
+with ``before_last.tsv`` and ``test.tsv``; ``beauty/sequences.txt`` and ``toys/sequences.txt`` (one
+line per user: the user, then the items in time order); ``tmall/train.txt.gz`` (one session per
+line) and ``tmall/test.txt.gz`` (one prefix of a session per line, which ends in its target).
 
-- beauty: it is part of the history at recommendation time, but not trained on, as in published
-  tables.
-- ml-1m: published tables do the same, but the file lacks this event for 5,528 of the 6,040 users.
-  For them it is neither trained on nor in the history, which makes the task harder; the validation
-  task leaves it out in the same way. The other 512 users cannot be identified, so the event before
-  their last one is trained on. ``ml-1m-strict`` removes one more event per user from training,
-  which is right for GroupLens's complete file.
-- ml-100k: it is trained on.
+On all sets but Tmall, the task is to find each user's last event among all items outside the user's
+history. Settings are chosen on the validation task, which lacks the last event altogether. The
+event before the one to find is in the history at recommendation time. As in published tables, it is
+not trained on in ml-1m, beauty and toys. In ml-100k it is trained on.
+
+On Tmall, the sessions of the training file are fitted, and each prefix of the test file is the
+history of a new user. Items may be recommended again, because 45 % of the targets are in the
+prefix. The validation task uses the prefixes of a random part of the training sessions, which are
+not fitted.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,15 +30,42 @@ from processes import clocks, peak_memory
 from scipy import stats
 
 from skmind.datasets import fetch_movielens
-from skmind.metrics import hit_rate_at_k, ndcg_at_k, recall_at_k
+from skmind.metrics import hit_rate_at_k, mrr_at_k, ndcg_at_k, recall_at_k
 from skmind.model_selection import LeaveLastOut
 
-DATASETS = ("ml-100k", "ml-1m", "ml-1m-strict", "beauty")
-STRICT_DATASETS = ("ml-1m-strict", "beauty")
-METRICS = {"HR@10": (hit_rate_at_k, 10), "NDCG@10": (ndcg_at_k, 10), "Recall@50": (recall_at_k, 50)}
+DATASETS = ("ml-100k", "ml-1m", "beauty", "toys", "tmall")
+STRICT_DATASETS = ("ml-1m", "beauty", "toys")
+SEQUENCES = ("beauty", "toys")
+SESSIONS = ("tmall",)
+Metrics = dict[str, tuple[Callable[..., Any], int]]
+METRICS: Metrics = {
+    "HR@10": (hit_rate_at_k, 10),
+    "NDCG@10": (ndcg_at_k, 10),
+    "Recall@50": (recall_at_k, 50),
+}
+SESSION_METRICS: Metrics = {  # those of the literature on sessions, where HR@20 is called P@20
+    "HR@20": (hit_rate_at_k, 20),
+    "MRR@20": (mrr_at_k, 20),
+    "Recall@50": (recall_at_k, 50),
+}
 TOP_K = 50  # recommendations per user
-COLUMNS = ("data, model", *METRICS, "fit s", "of the processor", "peak MiB")
-TABLE_HEAD = f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}"
+VALIDATION_SESSION_SHARE = 0.05  # of the training sessions
+
+
+def metrics_of(dataset: str) -> Metrics:
+    """Return the metrics of a data set by name: the function and k."""
+    return SESSION_METRICS if dataset in SESSIONS else METRICS
+
+
+def excludes_seen(dataset: str) -> bool:
+    """Return whether items of the history are not recommended again."""
+    return dataset not in SESSIONS
+
+
+def table_head(dataset: str) -> str:
+    """Return the head of the table of `table_row`."""
+    columns = ("data, model", *metrics_of(dataset), "fit s", "of the processor", "peak MiB")
+    return f"| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}"
 
 
 class Task(NamedTuple):
@@ -67,22 +96,42 @@ class Run(NamedTuple):
 
 def load(name: str, data: Path) -> pd.DataFrame:
     """Return interactions with the columns user_id, item_id and timestamp."""
-    if name == "beauty":
-        lines = [line.split() for line in (data / "beauty" / "sequences.txt").open()]
-        users = np.repeat([int(line[0]) for line in lines], [len(line) - 1 for line in lines])
-        items = np.concatenate([np.array(line[1:], dtype=np.int64) for line in lines])
-        return pd.DataFrame({"user_id": users, "item_id": items, "timestamp": range(len(items))})
-    if name == "ml-1m" and (data / "ml-1m" / "train.tsv.gz").exists():
-        train = pd.read_csv(data / "ml-1m" / "train.tsv.gz", sep="\t")
-        test = pd.read_csv(data / "ml-1m" / "test.tsv", sep="\t")
-        return pd.concat([train, test.assign(timestamp=train["timestamp"].max() + 1)])
+    if name in SEQUENCES:
+        lines = [line.split() for line in (data / name / "sequences.txt").open()]
+        return _ordered_frame([line[1:] for line in lines], [int(line[0]) for line in lines])
+    if name in SESSIONS:
+        return _ordered_frame(_read_lines(data / name / "train.txt.gz"))
+    if name == "ml-1m" and (data / name / "train.tsv.gz").exists():
+        names = ("train.tsv.gz", "before_last.tsv", "test.tsv")
+        parts = [pd.read_csv(data / name / file, sep="\t") for file in names]
+        first = parts[0]["timestamp"].max() + 1
+        later = [part.assign(timestamp=first + i) for i, part in enumerate(parts[1:])]
+        return pd.concat([parts[0], *later])
     return fetch_movielens(name.removeprefix("ml-"), data_home=data).interactions
 
 
+def _read_lines(path: Path) -> list[list[str]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [line.split() for line in file]
+
+
+def _ordered_frame(sequences: list[list[str]], users: Any = None) -> pd.DataFrame:
+    """Return the events of sequences of items, in time order; without users, 0, 1 and so on."""
+    users = np.arange(len(sequences)) if users is None else np.asarray(users)
+    items = np.array([item for sequence in sequences for item in sequence], dtype=np.int64)
+    return pd.DataFrame(
+        {
+            "user_id": np.repeat(users, [len(sequence) for sequence in sequences]),
+            "item_id": items,
+            "timestamp": np.arange(len(items)),
+        }
+    )
+
+
 def item_attributes(name: str, data: Path) -> pd.DataFrame:
-    """Return the feature table of the items of beauty, with a list of attributes per item."""
-    if name != "beauty":
-        raise ValueError(f"there are no attributes for {name}, only for beauty")
+    """Return the item features of beauty or toys: a list of attributes per item."""
+    if name not in SEQUENCES:
+        raise ValueError(f"there are no attributes for {name}, only for {' and '.join(SEQUENCES)}")
     attributes = json.loads((data / name / "item_attributes.json").read_text(encoding="utf-8"))
     values = [[str(value) for value in values] for values in attributes.values()]
     return pd.DataFrame({"item_id": [int(item) for item in attributes], "attributes": values})
@@ -105,13 +154,29 @@ def split_off_last(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def make_task(name: str, data: Path, validation: bool = False, n_users: int | None = None) -> Task:
     """Return the task of a data set; ``n_users`` restricts it to a sample of the users."""
-    frame = load(name.removesuffix("-strict"), data)
-    history, test = split_off_last(sample_users(frame, n_users))
+    if name in SESSIONS:
+        return _session_task(name, data, validation)
+    history, test = split_off_last(sample_users(load(name, data), n_users))
     if validation:
         history, test = split_off_last(history)
-        if name.startswith("ml-1m"):
-            history, _ = split_off_last(history)
     known = split_off_last(history)[0] if name in STRICT_DATASETS else history
+    return Task(known, history, test)
+
+
+def _session_task(name: str, data: Path, validation: bool) -> Task:
+    """Return the sessions to fit, prefixes of other sessions, and the item after each prefix."""
+    known = load(name, data)
+    if validation:
+        sessions = known["user_id"].unique()
+        size = round(VALIDATION_SESSION_SHARE * len(sessions))
+        drawn = np.random.default_rng(0).choice(sessions, size, replace=False)
+        is_drawn = known["user_id"].isin(drawn)
+        held_out = known[is_drawn].groupby("user_id")["item_id"].agg(list)
+        known = known[~is_drawn]
+        prefixes = [items[:end] for items in held_out for end in range(2, len(items) + 1)]
+    else:
+        prefixes = _read_lines(data / name / "test.txt.gz")
+    history, test = split_off_last(_ordered_frame(prefixes))
     return Task(known, history, test)
 
 
@@ -122,18 +187,20 @@ def profiles(name: str, data: Path, task: Task) -> pd.DataFrame:
     return task.history[["user_id"]].drop_duplicates()
 
 
-def measure(test: pd.DataFrame, recommended: pd.DataFrame) -> pd.DataFrame:
+def measure(
+    test: pd.DataFrame, recommended: pd.DataFrame, metrics: Metrics = METRICS
+) -> pd.DataFrame:
     """Return the metrics of each user of ``test``."""
     return pd.DataFrame(
         {
             name: metric(test, recommended, k=k, per_user=True)
-            for name, (metric, k) in METRICS.items()
+            for name, (metric, k) in metrics.items()
         }
     )
 
 
-def popularity(task: Task) -> Run:
-    """Recommend the most frequent items of the training events that the user has not seen."""
+def popularity(task: Task, dataset: str) -> Run:
+    """Recommend the most frequent items of the training events; see `excludes_seen`."""
     start = clocks()
     counts = task.known["item_id"].value_counts()
     users, ids = pd.factorize(task.history["user_id"])
@@ -142,7 +209,8 @@ def popularity(task: Task) -> Run:
     width = min(len(counts), TOP_K + int(np.bincount(users).max()))
     seen = np.zeros((len(ids), width), dtype=bool)
     is_popular = (codes >= 0) & (codes < width)
-    seen[users[is_popular], codes[is_popular]] = True
+    if excludes_seen(dataset):
+        seen[users[is_popular], codes[is_popular]] = True
     # A stable sort of a mask moves the unseen items to the front, in order of popularity.
     places = np.argsort(seen, axis=1, kind="stable")[:, :TOP_K]
     seconds = clocks() - start
@@ -153,14 +221,14 @@ def popularity(task: Task) -> Run:
             "rank": np.tile(np.arange(1, TOP_K + 1), len(ids)),
         }
     )
-    return Run(measure(task.test, recommended), seconds, peak_memory())
+    return Run(measure(task.test, recommended, metrics_of(dataset)), seconds, peak_memory())
 
 
 def table_row(label: str, runs: list[Run]) -> str:
-    """Return mean ± standard deviation over the runs, as a row of the table under `TABLE_HEAD`."""
+    """Return mean ± standard deviation over the runs, as a row of the table of `table_head`."""
     means = pd.DataFrame([run.user_metrics.mean() for run in runs])
     cells = []
-    for name in METRICS:
+    for name in means:
         deviation = f" ± {means[name].std():.4f}" if len(means) > 1 else ""
         cells.append(f"{means[name].mean():.4f}{deviation}".replace("0.", "."))
     cells += [f"{seconds:.0f}" for seconds in np.mean([run.seconds for run in runs], axis=0)]

@@ -121,6 +121,13 @@ def learned_logits(self: network.MINDNet, *a: Any) -> None:
     self.logits = nn.Parameter(start)
 
 
+def random_map(self: network.MINDNet, *a: Any) -> None:
+    """Start the bilinear map from random values, as the paper does, instead of the identity."""
+    initialise(self, *a)
+    with torch.no_grad():
+        self.bilinear.normal_(std=len(self.bilinear) ** -0.5)
+
+
 def with_positions(self: network.MINDNet, *a: Any) -> None:
     """Add a learned vector for each age, used by `positions`."""
     initialise(self, *a)
@@ -181,6 +188,7 @@ def hard_negatives(
     log_expected: np.ndarray,
     groups: losses.GroupAssignment,
     temperature: float,
+    weights: None,
 ) -> Tensor:
     """Weight negatives by exp(hardness * logit), as REMI's interest-aware hard negatives."""
     K, D = interests.shape[1:]
@@ -216,9 +224,11 @@ def score_by_sum(self: ExactIndex, queries: np.ndarray, start: int, out: np.ndar
     out[:] = special.logsumexp(cosines / TEMPERATURE, axis=1)
 
 
-def newest_only(self: network.MINDNet, x: Tensor, present: Tensor, age: Tensor, Q: int) -> Tensor:
+def newest_only(
+    self: network.MINDNet, x: Tensor, present: Tensor, age: Tensor, Q: int, dropout: Any
+) -> Tensor:
     """Compute the state from the newest item only, so that the encoder sees no order."""
-    return states(self, x, present & (age == 0), age, Q)
+    return states(self, x, present & (age == 0), age, Q, dropout)
 
 
 PATCHES = {
@@ -229,6 +239,7 @@ PATCHES = {
     "through_routing": (network, "route", through_routing),
     "farthest_point": (network, "route", farthest_point),
     "learned_logits": (network.MINDNet, "__init__", learned_logits),
+    "random_map": (network.MINDNet, "__init__", random_map),
     "newest_only": (network.MINDNet, "_encoder_states", newest_only),
     "with_positions": (network.MINDNet, "__init__", with_positions),
     "positions": (network, "route", positions),
@@ -242,11 +253,17 @@ PAPER_SETTINGS = "label_attention=hard n_encoder_layers=0 item_dropout=0.0"
 # label, parameters, patches
 RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("defaults", "", ()),
-    ("paper's network and loss, 20 negatives", f"{PAPER_SETTINGS} n_negatives=20", ("no_recency",)),
-    ("+ 1,024 negatives", PAPER_SETTINGS, ("no_recency",)),
-    ("+ recency weights", PAPER_SETTINGS, ()),
-    ("+ item dropout", "label_attention=hard n_encoder_layers=0", ()),
-    ("+ mixture", "n_encoder_layers=0", ()),
+    (
+        "paper's network and loss, 20 negatives",
+        f"{PAPER_SETTINGS} n_negatives=20",
+        ("no_recency", "random_map"),
+    ),
+    ("+ 1,024 negatives", PAPER_SETTINGS, ("no_recency", "random_map")),
+    ("+ recency weights", PAPER_SETTINGS, ("random_map",)),
+    ("+ item dropout", "label_attention=hard n_encoder_layers=0", ("random_map",)),
+    ("+ mixture", "n_encoder_layers=0", ("random_map",)),
+    ("+ bilinear map from the identity", "n_encoder_layers=0", ()),
+    ("items from co-occurrence", "init=cooccurrence", ()),
     ("soft label attention, power 5", "label_attention=5.0", ()),
     ("hard label attention", "label_attention=hard", ()),
     ("negatives 256", "n_negatives=256", ()),

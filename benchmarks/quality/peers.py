@@ -32,12 +32,12 @@ import pandas as pd
 import torch
 from harness import (
     DATASETS,
-    TABLE_HEAD,
     TOP_K,
     Run,
     make_task,
     measure,
     profiles,
+    table_head,
     table_row,
 )
 from log import Events, Log
@@ -296,7 +296,7 @@ def head(arguments: argparse.Namespace, default_seeds: list[int]) -> str:
         command += f" --where {' '.join(arguments.where)}"
     return (
         f"\n`sh benchmarks/quality/peers.sh {command}`, {datetime.date.today()}, one thread:\n"
-        f"Python {platform.python_version()}, {versions}.\n\n{TABLE_HEAD}"
+        f"Python {platform.python_version()}, {versions}.\n\n{table_head(arguments.dataset)}"
     )
 
 

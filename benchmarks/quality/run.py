@@ -22,27 +22,33 @@ from pathlib import Path
 
 from harness import (
     DATASETS,
-    METRICS,
-    TABLE_HEAD,
     TOP_K,
     Run,
     difference,
+    excludes_seen,
     item_attributes,
     make_task,
     measure,
+    metrics_of,
     popularity,
+    table_head,
     table_row,
 )
 from processes import clocks, in_processes, peak_memory
 
-ML_1M_SETTINGS = (
-    "n_interests=1 embedding_dim=128 max_history=200 n_encoder_layers=2 max_epochs=24 horizon=2"
+RETAIL_SETTINGS = (
+    "embedding_dim=128 item_dropout=0.4 negative_sampling=popularity n_encoder_layers=1 "
+    "encoder_dropout=0.4 init=cooccurrence"
+)
+LONG_HISTORY_SETTINGS = (
+    "embedding_dim=128 max_history=200 n_encoder_layers=2 encoder_dropout=0 max_epochs=16"
 )
 DOCUMENTED_SETTINGS = {  # longer training and larger vectors
     "ml-100k": [],
-    "beauty": ["embedding_dim=128 item_dropout=0.4 negative_sampling=popularity"],
-    "ml-1m": [ML_1M_SETTINGS],
-    "ml-1m-strict": [ML_1M_SETTINGS],
+    "ml-1m": [LONG_HISTORY_SETTINGS, f"{LONG_HISTORY_SETTINGS} n_interests=1"],
+    "beauty": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
+    "toys": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
+    "tmall": [],
 }
 COMMON_SETTINGS = ["defaults", "n_interests=1", "label_attention=hard"]
 
@@ -76,14 +82,15 @@ def fit(
     torch.set_num_threads(threads)
     task = make_task(dataset, data, validation, n_users)
     if model == "popularity":
-        return popularity(task)
+        return popularity(task, dataset)
     settings = parse_settings(model)
     items = item_attributes(dataset, data) if settings.pop("attributes", False) else None
     start = clocks()
-    rec = MINDRecommender(random_state=seed, **settings).fit(task.known, items=items)
+    repeats = {"exclude_seen": excludes_seen(dataset)}
+    rec = MINDRecommender(random_state=seed, **(repeats | settings)).fit(task.known, items=items)
     seconds = clocks() - start
     recommended = rec.recommend_from_history(task.history, k=TOP_K)
-    return Run(measure(task.test, recommended), seconds, peak_memory())
+    return Run(measure(task.test, recommended, metrics_of(dataset)), seconds, peak_memory())
 
 
 def report(arguments: argparse.Namespace) -> str:
@@ -109,12 +116,14 @@ def report(arguments: argparse.Namespace) -> str:
         f"Python {platform.python_version()}, {libraries}; {a.jobs} fits at the same time, "
         f"{a.threads} threads each, on a machine with {os.cpu_count()} cores; seeds {a.seeds}.",
         "",
-        TABLE_HEAD,
+        table_head(a.dataset),
         *(table_row(f"{a.dataset} {part}, {model}", result) for model, result in runs.items()),
         "",
     ]
     for model in models[1:]:
-        parts = [f"{m} {difference(runs[models[0]], runs[model], m)}" for m in METRICS]
+        parts = [
+            f"{m} {difference(runs[models[0]], runs[model], m)}" for m in metrics_of(a.dataset)
+        ]
         lines.append(f"- {models[0]} minus {model}: {'; '.join(parts)}.")
     return "\n".join(lines) + "\n"
 
