@@ -165,6 +165,11 @@ class FittedModel:
             for name, array in arrays.items()
             if name.startswith("weights.")
         }
+        if "state" in model.weights and config.n_interests > 1:
+            # In earlier models, the encoder changes the first interest only.
+            D = config.embedding_dim
+            no_states = np.zeros(((config.n_interests - 1) * D, D), dtype=np.float32)
+            model.weights.setdefault("state_others", no_states)
         model.plan = plan
         return model
 

@@ -441,7 +441,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         user_ids: Any = None,
         k: int = 10,
         *,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         items: Any = None,
         exclude_items: Any = None,
         unknown: str = "popular",
@@ -459,8 +459,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             None: every known user.
         k : int, default=10
             Number of items per user, at least 1.
-        exclude_seen : bool, default=True
-            Leave out the items that the user interacted with in ``fit``.
+        exclude_seen : bool or None, default=None
+            Leave out the items of the user's history. None: as the parameter ``exclude_seen``.
         items : list or array of ids, dict or Series of lists, frame, or None
             Recommend only these items; unknown ones are ignored. A dict of lists, by user id, a
             Series of lists whose index has the user ids, or a frame with the user and item columns
@@ -570,7 +570,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         k: int = 10,
         *,
         users: Any = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         items: Any = None,
         exclude_items: Any = None,
         interest_weights: Any = None,
@@ -645,6 +645,8 @@ output
         """Validate the arguments of a call; ``users`` and ``histories`` have one entry per user."""
         model = snapshot.model
         K = model.config.n_interests
+        if arguments.get("exclude_seen") is None:
+            arguments["exclude_seen"] = self.exclude_seen
         return RecommendQuery.read(users, histories, model.prepared, model.schema, K, **arguments)
 
     def _retrieve(
@@ -659,7 +661,7 @@ output
 
     @from_one_state
     def predict(self, X: Any, *, k: int = 10) -> np.ndarray:
-        """Return the best ``k`` items of each row's user, without items that the user has seen.
+        """Return the best ``k`` items of each row's user, as `recommend` does.
 
         Parameters
         ----------
@@ -815,7 +817,9 @@ output
         return table.drop(columns="interest")
 
     @from_one_state
-    def audience(self, item_ids: Any, k: int = 10, *, exclude_seen: bool = True) -> pd.DataFrame:
+    def audience(
+        self, item_ids: Any, k: int = 10, *, exclude_seen: bool | None = None
+    ) -> pd.DataFrame:
         """Return the users whose interests are nearest to an item.
 
         Parameters
@@ -823,8 +827,9 @@ output
         item_ids : list or array of known ids
         k : int, default=10
             Users per item, at least 1.
-        exclude_seen : bool, default=True
-            Whether to leave out users whose history has the item.
+        exclude_seen : bool or None, default=None
+            Whether to leave out users whose history has the item. None: as the parameter
+            ``exclude_seen``.
 
         Returns
         -------
@@ -843,6 +848,8 @@ output
         snapshot = self._fitted()
         model = snapshot.model
         codes = _known_codes(model.items, item_ids)
+        if exclude_seen is None:
+            exclude_seen = self.exclude_seen
         exclude_seen = check_exclude_seen(exclude_seen)
         k = min(check_count(k, "k"), len(model.users))
         interests, mask = self._encode_users(snapshot, np.arange(len(model.users)))
@@ -869,7 +876,7 @@ output
             One row per item of the history, the largest contribution first: user, item,
             ``interest``, ``history_item_id``, ``weight`` in the interest (weights add up to 1) and
             ``contribution``. Contributions add up to the score minus the contributions of the user
-            features and, for the first interest, of the sequence encoder.
+            features and of the sequence encoder.
 
         Raises
         ------
@@ -906,7 +913,7 @@ output
         Parameters
         ----------
         k : int, default=10
-            Items per user, at least 1; items that the user has seen are excluded.
+            Items per user, at least 1; items of the user's history are left out.
         n_users : int, default=256
             Number of known users to search for, at least 1. They are drawn at random with the seed
             of `fit`, so every call uses the same users. If there are enough users, `fit` did not
@@ -932,7 +939,7 @@ output
         k: int = 10,
         *,
         unseen_users: str = "fold_in",
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         sample_weight: Any = None,
     ) -> pd.DataFrame:
         """Return the rank of each event of ``X`` among the user's recommendations, for metrics.
@@ -952,9 +959,10 @@ output
             rows, the last row is the target, and the rows before it are the history. "skip": leave
             these users out. "popular": all their rows are targets among the most frequent items.
             "error": raise `UnknownIdError`.
-        exclude_seen : bool, default=True
+        exclude_seen : bool or None, default=None
             Leave out the rest of the user's history, so that later items move up. If False, these
-            items keep their places, as in libraries that filter after ranking.
+            items keep their places, as in libraries that filter after ranking. None: as the
+            parameter ``exclude_seen``.
         sample_weight : array of shape (n_rows,) or None
             Weight of each row of ``X``; None: 1.
 
@@ -1046,7 +1054,7 @@ output
 
     @from_one_state
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean NDCG@10 over users; the ranking leaves out items that the user has seen.
+        """Return the mean NDCG@10 over users, in rankings as `recommend` makes them.
 
         `target_ranks` defines the targets; for users that ``fit`` has not seen, this method uses
         ``unseen_users="fold_in"``. For other metrics see `skmind.scoring.make_ranking_scorer`.

@@ -49,7 +49,7 @@ _Visit = Callable[[np.ndarray], None]  # is called with item codes (b, k), block
 
 
 def make_ranking_scorer(
-    metric: Any, *, k: Any, unseen_users: str = "fold_in", exclude_seen: bool = True
+    metric: Any, *, k: Any, unseen_users: str = "fold_in", exclude_seen: bool | None = None
 ) -> _RankingScorer:
     """Make a scorer for the parameter ``scoring`` of searches and `cross_validate`.
 
@@ -66,9 +66,10 @@ def make_ranking_scorer(
         result is that for all items, except that precision and serendipity divide by ``k``.
     unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
         How to treat users that ``fit`` has not seen; see `MINDRecommender.target_ranks`.
-    exclude_seen : bool, default=True
+    exclude_seen : bool or None, default=None
         Whether to leave out the items of a user's history, except the items to be found. If False,
-        they keep their places in the ranking, as in libraries that filter after ranking.
+        they keep their places in the ranking, as in libraries that filter after ranking. None: as
+        the parameter ``exclude_seen`` of the recommender.
 
     Returns
     -------
@@ -108,7 +109,7 @@ class _RankingScorer(BaseEstimator):
 
     __metadata_request__score = {"estimator": UNUSED}
 
-    def __init__(self, metric: Any, k: Any, unseen_users: str, exclude_seen: bool) -> None:
+    def __init__(self, metric: Any, k: Any, unseen_users: str, exclude_seen: bool | None) -> None:
         self.metric = metric
         self.k = k
         self.unseen_users = unseen_users
@@ -160,7 +161,7 @@ def compare(
     metric: str = "ndcg",
     k: int = 10,
     unseen_users: str = "fold_in",
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     n_segments: int = 3,
     n_resamples: int = 9_999,
     random_state: Any = None,
@@ -181,7 +182,7 @@ def compare(
         Number of recommendations per user that count, at least 1.
     unseen_users : {"fold_in", "skip", "popular", "error"}, default="fold_in"
         As in `make_ranking_scorer`.
-    exclude_seen : bool, default=True
+    exclude_seen : bool or None, default=None
         As in `make_ranking_scorer`.
     n_segments : int, default=3
         Maximum number of segments by length of the history, and of segments by popularity of the

@@ -131,9 +131,10 @@ def test_the_seed_decides_the_initial_weights():
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
-        drawn = value.numel() > 1 and value.std() > 0  # otherwise all zeros or ones
+        # otherwise all zeros or ones, or the identity
+        drawn = name != "bilinear" and value.numel() > 1 and value.std() > 0
         assert torch.equal(value, other.state_dict()[name]) != drawn, name
-        if name in ("item_embedding", "bilinear", "state", "logits", "layers.0.inner"):
+        if name in ("item_embedding", "logits", "layers.0.inner"):
             assert drawn
 
 

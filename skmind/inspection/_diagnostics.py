@@ -145,7 +145,9 @@ def interest_diagnostics(rec: Any, user_ids: Any = None, *, k: int = 10) -> Inte
     )
 
 
-def hits_by_interest(rec: Any, X: Any, *, k: int = 10, exclude_seen: bool = True) -> pd.DataFrame:
+def hits_by_interest(
+    rec: Any, X: Any, *, k: int = 10, exclude_seen: bool | None = None
+) -> pd.DataFrame:
     """Count the recommendations that each interest wins, and how many of them are hits.
 
     Parameters
@@ -157,7 +159,7 @@ def hits_by_interest(rec: Any, X: Any, *, k: int = 10, exclude_seen: bool = True
         dropped: these users get popular items, which no interest wins.
     k : int, default=10
         Number of recommendations per user, at least 1.
-    exclude_seen : bool, default=True
+    exclude_seen : bool or None, default=None
         Whether to leave out the items that the user interacted with in ``fit``. If so, a row of
         ``X`` with such an item cannot be a hit.
 
@@ -311,14 +313,16 @@ def user_blocks(users: np.ndarray) -> Iterator[np.ndarray]:
         yield users[start : start + USERS_PER_BLOCK]
 
 
-def recommend(rec: Any, users: np.ndarray, k: int, exclude_seen: bool = True) -> pd.DataFrame:
+def recommend(
+    rec: Any, users: np.ndarray, k: int, exclude_seen: bool | None = None
+) -> pd.DataFrame:
     """Return the recommendations with columns ``user_id`` and ``item_id``, as `metrics` expects."""
     frame = rec.recommend(users, k, exclude_seen=exclude_seen, unknown="drop")
     return frame.set_axis(["user_id", "item_id", *frame.columns[2:]], axis=1)
 
 
 def _won_recommendations(
-    rec: Any, users: np.ndarray, k: int, exclude_seen: bool = True
+    rec: Any, users: np.ndarray, k: int, exclude_seen: bool | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per block of users, the recommendations that an interest won (no popular items)."""
     for block in user_blocks(users):

@@ -5,6 +5,8 @@ Shapes: B batch, L history length, Q queries, H heads, D embedding dimension.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,7 +54,13 @@ class SelfAttention(nn.Module):
         """Return the number of entries of the block's matrices."""
         return 6 * embedding_dim**2
 
-    def forward(self, x: Tensor, unseen: Tensor, age: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        unseen: Tensor,
+        age: Tensor,
+        dropout: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Apply the block to the first Q rows of ``x``.
 
         Parameters
@@ -62,6 +70,8 @@ class SelfAttention(nn.Module):
             Items that each row does not see.
         age : Tensor of shape (Q, L), int64
             Age of each item for each row, from 0 to ``max_history - 1``.
+        dropout : callable or None, default=None
+            Applied to the output of both branches (in training).
 
         Returns
         -------
@@ -79,6 +89,8 @@ class SelfAttention(nn.Module):
         logits = q @ k.transpose(2, 3) * (D // H) ** -0.5 + self.age_bias[:, age]  # (B, H, Q, L)
         attention = logits.masked_fill(unseen[:, None], MASKED_LOGIT).softmax(3)
         attended = (attention @ v).transpose(1, 2).reshape(B, Q, D)  # (B, Q, D)
-        x = x[:, :Q] + F.linear(attended, self.merge)
+        attended = F.linear(attended, self.merge)
+        x = x[:, :Q] + (attended if dropout is None else dropout(attended))
         inner = F.gelu(F.linear(self.norms[1](x), self.inner))
-        return x + F.linear(inner, self.outer)
+        inner = F.linear(inner, self.outer)
+        return x + (inner if dropout is None else dropout(inner))

@@ -5,7 +5,7 @@ Shapes: B batch, L history length, Q queries, K interests, D embedding dimension
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -150,12 +150,6 @@ def _visible_items(age: Tensor, in_history: Tensor, dropout_mask: Tensor | None)
     return kept | (seen & (age == 0) & lost_all)
 
 
-def _add_to_first(capsules: Tensor, state: Tensor) -> Tensor:
-    """Return the capsules (B, Q, K, D) after adding the state (B, Q, D) to the first of each K."""
-    first = capsules[:, :, :1] + state[:, :, None]  # (B, Q, 1, D)
-    return torch.cat([first, capsules[:, :, 1:]], 2)  # (B, Q, K, D)
-
-
 class FeatureBag(nn.Module):
     """Rows of a sparse feature matrix → the weighted sum of the embeddings of their values.
 
@@ -196,9 +190,9 @@ class MINDNet(nn.Module):
 
     - No dense layer on the capsules: it lowers the accuracy on every data set tried.
     - User features are added to each capsule, through one linear map.
-    - The state of a small sequence encoder is added to the first capsule. This capsule then
-      predicts the next item, while the others represent the user's tastes. If the state is added
-      to all capsules, they become similar; routing the output of the encoder is less accurate.
+    - The state of a small sequence encoder is added to each capsule, through a linear map per
+      interest. With one map for all, the capsules become similar; if only the first capsule has
+      the state, the others retrieve items that are less accurate than one interest alone.
     - A learned recency weight enters the routing; see `route`.
     - Interests and item vectors are normalised, so that their product is a cosine.
 
@@ -234,7 +228,7 @@ class MINDNet(nn.Module):
         self.logits: Tensor
         self.item_share: Tensor
         self.item_embedding = _normal_parameter((config.n_items, D), std, generator)
-        self.bilinear = _normal_parameter((D, D), std, generator)
+        self.bilinear = nn.Parameter(torch.eye(D, dtype=torch.float32))
         self.recency = nn.Parameter(torch.zeros(K, L, dtype=torch.float32))
         logits = torch.randn(K, L, dtype=torch.float32, generator=generator)
         self.register_buffer("logits", logits)
@@ -243,7 +237,11 @@ class MINDNet(nn.Module):
         )
         if config.n_encoder_layers:
             self.layers_norm = nn.LayerNorm(D, dtype=torch.float32)
-            self.state = _normal_parameter((D, D), 1 / D, generator)  # states of length √D
+            # zero, so that the encoder adds nothing before it has learned something
+            self.state = nn.Parameter(torch.zeros(D, D, dtype=torch.float32))
+            if K > 1:
+                others = torch.zeros((K - 1) * D, D, dtype=torch.float32)
+                self.state_others = nn.Parameter(others)
         share = torch.from_numpy(item_share.astype(np.float32))[:, None]
         self.register_buffer("item_share", share, persistent=False)
         self.item_values = None
@@ -307,6 +305,8 @@ class MINDNet(nn.Module):
         """Yield the parameters of the sequence encoder; every sample uses each of them."""
         if self.layers:
             yield from (*self.layers.parameters(), *self.layers_norm.parameters(), self.state)
+            if self.config.n_interests > 1:
+                yield self.state_others
 
     def large_tables(self) -> Iterator[nn.Parameter]:
         """Yield the parameters with a sparse gradient, which need `RowAdam`."""
@@ -373,6 +373,7 @@ class MINDNet(nn.Module):
         dropout_mask: Tensor | None = None,
         profile_only: Tensor | None = None,
         all_queries: bool = False,
+        encoder_dropout: Callable[[Tensor], Tensor] | None = None,
     ) -> Interests:
         """Compute the interests of a batch of histories.
 
@@ -395,6 +396,8 @@ class MINDNet(nn.Module):
             If True, compute one query per history item, Q = L; query ``q`` sees the items from
             column ``q`` on. If False, compute only the query that sees all items; the capsules and
             the mask have no axis for Q then.
+        encoder_dropout : callable or None, default=None
+            Dropout of the encoder (in training): a Tensor → a Tensor of the same shape.
 
         Returns
         -------
@@ -411,10 +414,11 @@ class MINDNet(nn.Module):
         visible = _visible_items(age, in_history, dropout_mask)  # (B or 1, n_rows, L)
         age = age.clamp(min=0)
 
-        state = None
+        states = None
         if self.layers:
             seen = visible & in_history[:, None]  # (B, n_rows, L)
-            state = self._encoder_states(_gather_rows(items, history), seen, age, Q)  # (B, Q, D)
+            x = _gather_rows(items, history)  # (B, L, D)
+            states = self._encoder_states(x, seen, age, Q, encoder_dropout)  # (B, Q, K, D)
 
         n_left = lengths[:, None] - columns[:Q]  # (B, Q) items per query; below 1 in padding
         adaptive = self.config.adaptive_interests
@@ -425,10 +429,10 @@ class MINDNet(nn.Module):
         sums, weights = self._route_queries(projected, visible[:, :Q], routing_mask, age[:Q])
         weights = weights * in_history[:, None]  # (B, K, L)
 
-        is_squashed = state is not None or profile is not None
+        is_squashed = states is not None or profile is not None
         capsules = squash(sums) if is_squashed else sums  # (B, Q, K, D)
-        if state is not None:
-            capsules = _add_to_first(capsules, state)
+        if states is not None:
+            capsules = (capsules + states) * mask[..., None]
         if profile_only is not None:
             capsules = capsules.masked_fill(profile_only[..., None, None], 0)
         if profile is not None:
@@ -439,8 +443,15 @@ class MINDNet(nn.Module):
             mask = mask[:, 0]  # (B, K)
         return Interests(capsules, mask, weights, is_squashed)
 
-    def _encoder_states(self, x: Tensor, seen: Tensor, age: Tensor, n_queries: int) -> Tensor:
-        """Return what the encoder adds to the first capsule; zero for queries that see no item.
+    def _encoder_states(
+        self,
+        x: Tensor,
+        seen: Tensor,
+        age: Tensor,
+        n_queries: int,
+        dropout: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
+        """Return what the encoder adds to the capsules; zero for queries that see no item.
 
         Parameters
         ----------
@@ -451,18 +462,26 @@ class MINDNet(nn.Module):
         age : Tensor of shape (n_rows, L), int64
         n_queries : int
             Q.
+        dropout : callable or None
+            Applied to the input and to the branches of the layers.
 
         Returns
         -------
-        Tensor of shape (B, Q, D)
+        Tensor of shape (B, Q, K, D)
         """
         Q = n_queries
         x = x * self.config.embedding_dim**0.5
+        if dropout is not None:
+            x = dropout(x)
         for layer in self.layers[:-1]:
-            x = layer(x, ~seen, age)  # (B, L, D)
-        x = self.layers[-1](x, ~seen[:, :Q], age[:Q])  # (B, Q, D)
-        states = self.layers_norm(x) @ self.state.T
-        return states * seen[:, :Q].any(2, keepdim=True)
+            x = layer(x, ~seen, age, dropout)  # (B, L, D)
+        x = self.layers[-1](x, ~seen[:, :Q], age[:Q], dropout)  # (B, Q, D)
+        maps: Tensor = self.state  # (D, D)
+        if self.config.n_interests > 1:
+            maps = torch.cat([self.state, self.state_others])  # (K · D, D)
+        states = F.linear(self.layers_norm(x), maps)  # (B, Q, K · D)
+        states = states.view(*x.shape[:2], -1, x.shape[2])  # (B, Q, K, D)
+        return states * seen[:, :Q].any(2)[..., None, None]
 
     def _project(self, history: Tensor, items: Tensor) -> Tensor:
         """Return ``S e`` of each history item, shape (B, L, D).

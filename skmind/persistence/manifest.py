@@ -45,6 +45,7 @@ from .store import (
 MODEL_FORMAT = 1  # docs/persistence.md says when it changes
 RECORDED_LIBRARIES = ("skmind", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 SIDES = ("user", "item")
+LATER_WEIGHTS = ("state_others",)  # earlier models lack them; see `FittedModel.from_arrays`
 UNSAVED_PARAMETERS = ("checkpoint_dir",)  # only useful on the machine that fits
 SCALAR_TYPES = (str, int, float, bool)
 SIZE_LIMIT = 2**31  # sizes and seeds must be smaller
@@ -186,7 +187,9 @@ def array_specs(manifest: Mapping[str, Any]) -> dict[str, ArraySpec]:
             n_values = sizes[f"n_{side}_values"]
             specs |= _feature_specs(f"{side}_features", features, n_rows, n_values)
     shapes = MINDNet.weight_shapes(config, widths["item"], widths["user"])
-    specs |= {f"weights.{name}": ArraySpec(FLOAT32, shape) for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        is_optional = name in LATER_WEIGHTS
+        specs[f"weights.{name}"] = ArraySpec(FLOAT32, shape, is_optional=is_optional)
     return specs
 
 

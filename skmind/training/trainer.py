@@ -20,10 +20,11 @@ from torch import Tensor
 
 from .._checks import warn
 from ..data.batches import Batch, BatchSampler
+from ..data.cooccurrence import cooccurrence_vectors
 from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
 from ..data.ragged import count
-from ..data.ties import find_ties
+from ..data.ties import draw_tie_order, find_ties
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
 from ..metrics._core import ndcg
 from ..nn.device import to_device
@@ -45,6 +46,7 @@ FINAL_LEARNING_RATE_SHARE = 0.1  # of the initial learning rate, at the end of a
 ENCODER_LEARNING_RATE_SHARE = 0.1  # of the learning rate; every step updates all encoder weights
 # Cold start as missing data (Volkovs, Yu and Poutanen, "DropoutNet", NeurIPS 2017):
 FEATURES_ONLY_ITEM_SHARE = 0.2  # share of items that a step trains without own embedding
+NOISE_SHARE = 0.3  # of the random embeddings, added to the vectors of co-occurrence
 AUTO_STEPS_PER_EPOCH = 100  # target of batch_size="auto"
 AUTO_BATCH_SAMPLES = (32, 1024)  # lower and upper bound of batch_size="auto"
 
@@ -57,16 +59,19 @@ class TrainingSettings:
     batch_size: int | str
     samples_per_epoch: int | None
     horizon: int
+    init: str
     learning_rate: float
     weight_decay: float
     temperature: float
     label_attention: str | float | None  # None: the mixture loss
     item_dropout: float
+    encoder_dropout: float
     n_negatives: int | str
     negative_sampling: str
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
+    exclude_seen: bool
     precision: str
     verbose: int
     has_row_order: bool = True  # False: the order of events of equal time is drawn per epoch
@@ -159,6 +164,8 @@ class Trainer:
         held_out = None
         if settings.early_stopping:
             held_out, interactions = hold_out(interactions, settings.validation_fraction, self.rng)
+        if settings.init == "cooccurrence":
+            self._start_from_cooccurrence(interactions)
         batches = self.batch_sampler(interactions)
         sampler = self.negative_sampler(interactions)
         state = State(self.net, self.optimizers, self.rng, self.generator)
@@ -174,7 +181,13 @@ class Trainer:
                 record = self._run_epoch(epoch, batches, sampler, progress)
                 state.history.append(record)
                 if held_out is not None:
-                    ndcg = validation_ndcg(self.net, interactions, *held_out, self.user_features)
+                    ndcg = validation_ndcg(
+                        self.net,
+                        interactions,
+                        *held_out,
+                        self.user_features,
+                        settings.exclude_seen,
+                    )
                     record["validation_ndcg"] = ndcg
                     progress.show({f"NDCG@{VALIDATION_K}": ndcg})
                     logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, ndcg)
@@ -319,6 +332,7 @@ class Trainer:
             dropped,
             profile_only,
             all_queries=True,
+            encoder_dropout=self._dropout if settings.encoder_dropout else None,
         )
         mask = interests.mask.flatten(0, 1)  # (B · L, K)
         if settings.label_attention is None:
@@ -346,6 +360,25 @@ class Trainer:
         )
 
     # ------------------------------------------------------------------------------- parts
+
+    def _start_from_cooccurrence(self, interactions: Interactions) -> None:
+        """Add the vectors of `cooccurrence_vectors` to the weakened random embeddings.
+
+        Items that occur near no other item keep their random embedding.
+        """
+        if not self.settings.has_row_order:  # the order of the rows must not be learned
+            interactions = draw_tie_order(interactions, find_ties(interactions), self.rng)
+        table = self.net.item_embedding.data
+        n_items, D = table.shape
+        vectors = self._to_device(cooccurrence_vectors(interactions, n_items, D, self.rng))
+        is_placed = vectors.any(1, keepdim=True)  # (n_items, 1)
+        table.copy_(torch.where(is_placed, vectors + NOISE_SHARE * table, table))
+
+    def _dropout(self, x: Tensor) -> Tensor:
+        """Set random entries to zero and scale the others up, for the encoder."""
+        probability = self.settings.encoder_dropout
+        kept = ~self._random_mask(probability, *x.shape)
+        return x * kept / (1 - probability)
 
     def batch_sampler(self, interactions: Interactions) -> BatchSampler:
         """Return an iterable of the batches of an epoch; each iteration draws new batches."""
@@ -561,11 +594,9 @@ def validation_ndcg(
     users: np.ndarray,
     targets: np.ndarray,
     user_features: sparse.csr_matrix | None,
+    exclude_seen: bool = True,
 ) -> float:
-    """Return the mean NDCG@`VALIDATION_K` of held-out items.
-
-    Each held-out item is ranked among all items except the other items of the history, as in
-    `MINDRecommender.score`. The held-out item is ranked even if the history has it, too.
+    """Return the mean NDCG@`VALIDATION_K` of held-out items, as `MINDRecommender.score` does.
 
     Parameters
     ----------
@@ -575,6 +606,8 @@ def validation_ndcg(
     users, targets : ndarray of shape (n,), int
         The held-out item of each of these users.
     user_features : csr_matrix of shape (n_users, n_user_values) or None
+    exclude_seen : bool, default=True
+        Whether each item is ranked among all items except the other items of the history.
     """
     index = ExactIndex(unit_items(net))
     max_history = net.config.max_history
@@ -586,7 +619,8 @@ def validation_ndcg(
         windows = interactions.last_windows(block_users, max_history)
         encoded = encode(net, *windows, features)
         seen = interactions.take(block_users)
-        excluded = seen.where(seen.items != np.repeat(block_targets, seen.lengths))
+        is_target = seen.items == np.repeat(block_targets, seen.lengths)
+        excluded = seen.where(~is_target & exclude_seen)
         top = index.search(encoded.interests, encoded.mask, VALIDATION_K, excluded)
         is_target = top.codes == block_targets[:, None]  # (b, VALIDATION_K)
         scores.append(ndcg(is_target, np.ones(len(block_users))))

@@ -52,7 +52,7 @@ class Planted(BaseEstimator):
         return np.tile(np.eye(8)[: self.n_interests], (len(user_ids), 1, 1))
 
     def recommend(self, user_ids, k, *, exclude_seen, unknown):
-        assert exclude_seen
+        assert exclude_seen is None
         lists = {
             user: [50, 100 + user] if user in USERS_WITH_HIT[self.n_interests] else [50]
             for user in user_ids

@@ -158,6 +158,18 @@ def test_a_high_bias_of_an_age_directs_attention_to_items_of_that_age():
         assert (layer(changed, unseen, age)[0, q] - before[0, q]).abs().max() > 0.05
 
 
+def test_dropout_applies_to_the_output_of_both_branches():
+    layer = block()
+    x = inputs(2, 6, 6)
+    age, unseen = causal(6)
+    assert torch.equal(layer(x, unseen, age, torch.zeros_like), x)
+    branches = []
+    doubled = layer(x, unseen, age, lambda branch: branches.append(branch) or branch * 2)
+    torch.testing.assert_close(doubled, x + 2 * branches[0] + 2 * branches[1])
+    assert (branches[0] != 0).all()
+    assert (branches[1] != 0).all()
+
+
 # ------------------------------------------------------------------ edges
 
 

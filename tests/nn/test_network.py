@@ -12,7 +12,7 @@ LAYERS = pytest.mark.parametrize("layers", [0, 1, 2])
 
 
 def network(layers=0, item_width=0, user_width=0, seed=0, **changes):
-    """Return a network whose recency weights and encoder differ from their initial values."""
+    """Return a network whose bilinear map, recency and encoder differ from their initial values."""
     rng = np.random.default_rng(seed)
     config = NetConfig(N_ITEMS, K, D, L, 3, adaptive_interests=True, n_encoder_layers=layers)
     config = NetConfig(**(vars(config) | changes))
@@ -21,9 +21,13 @@ def network(layers=0, item_width=0, user_width=0, seed=0, **changes):
     generator = torch.Generator().manual_seed(seed)
     net = MINDNet(config, sparse.csr_matrix(dense.astype(np.float32)), share, user_width, seed)
     with torch.no_grad():
+        net.bilinear.normal_(std=D**-0.5, generator=generator)
         net.recency.normal_(std=0.5, generator=generator)
         for parameter in net.layers.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.4)
+        for name, parameter in net.named_parameters():
+            if name.startswith("state"):
+                parameter.normal_(std=1 / D, generator=generator)
     return net
 
 
@@ -76,8 +80,10 @@ def routed(net, history, lengths, seen=None):
 
 
 def states(net, history, lengths, dropout_mask=None):
-    """Return what the encoder adds for the newest query, running each history alone."""
-    added = torch.zeros(len(lengths), net.config.embedding_dim)
+    """Return what the encoder adds (B, K, D) for the newest query, running each history alone."""
+    D = net.config.embedding_dim
+    maps = torch.cat([net.state, net.state_others]).view(-1, D, D).detach()  # (K, D, D)
+    added = torch.zeros(len(lengths), len(maps), D)
     for row, n in enumerate(lengths.tolist()):
         if not n:
             continue
@@ -92,7 +98,7 @@ def states(net, history, lengths, dropout_mask=None):
             x = layer(x, unseen[None], age.clamp(min=0))
         x = (x - x.mean(2, keepdim=True)) / (x.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
         x = x * net.layers_norm.weight + net.layers_norm.bias
-        added[row] = (net.state @ x[0, 0]).detach()
+        added[row] = torch.stack([matrix @ x[0, 0].detach() for matrix in maps])
     return added
 
 
@@ -151,7 +157,7 @@ def test_forward_normalises_the_routed_capsules(adaptive, n_iter, layers):
     assert torch.equal(result.mask, interest_mask(lengths, K, adaptive))
     capsules, weights = routed(net, history, lengths)
     if layers:
-        capsules[:, 0] += states(net, history, lengths)  # the first interest's alone
+        capsules += states(net, history, lengths)
     expected = unit(capsules, result.mask)
     torch.testing.assert_close(result.vectors, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(result.weights, weights, atol=1e-6, rtol=1e-5)
@@ -163,20 +169,30 @@ def test_forward_normalises_the_routed_capsules(adaptive, n_iter, layers):
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_encoder_changes_the_first_interest_only(layers):
+@pytest.mark.parametrize("interest", range(K))
+def test_each_interest_has_a_map_of_the_state(layers, interest):
     net = network(layers, adaptive_interests=False)
     history, lengths = histories([1, 4, 9])
     with_states = run(net, history, lengths, all_queries=True)
+    others = [k for k in range(K) if k != interest]
     with torch.no_grad():
-        net.state.zero_()
+        maps = torch.cat([net.state, net.state_others])
+        maps[interest * D : (interest + 1) * D] = 0
+        net.state.copy_(maps[:D])
+        net.state_others.copy_(maps[D:])
     without = run(net, history, lengths, all_queries=True)
     assert torch.equal(with_states.weights, without.weights)
-    assert torch.equal(with_states.vectors[:, :, 1:], without.vectors[:, :, 1:])
-    assert torch.equal(with_states.norms[:, :, 1:], without.norms[:, :, 1:])
+    assert torch.equal(with_states.vectors[:, :, others], without.vectors[:, :, others])
+    assert torch.equal(with_states.norms[:, :, others], without.norms[:, :, others])
     in_history = torch.arange(9) < lengths[:, None]
-    difference = (with_states.vectors - without.vectors)[:, :, 0].norm(dim=2)
+    difference = (with_states.vectors - without.vectors)[:, :, interest].norm(dim=2)
     assert difference[in_history].min() > 0.01
     assert not difference[~in_history].any()
+
+
+def test_one_interest_has_one_map_of_the_state():
+    assert "state_others" not in network(1, n_interests=1).state_dict()
+    assert network(1).state_others.shape == ((K - 1) * D, D)
 
 
 @LAYERS
@@ -339,7 +355,7 @@ def test_dense_parameters_are_the_parameters_of_the_encoder(layers):
     rest = {"item_embedding", "bilinear", "recency", "profile"}
     rest |= {"item_values.weight", "user_values.weight"}
     assert set(dense) == set(names.values()) - rest
-    assert len(dense) == (9 * layers + 3 if layers else 0)
+    assert len(dense) == (9 * layers + 4 if layers else 0)
 
 
 # ------------------------------------------------------------------ profile
@@ -356,7 +372,7 @@ def test_profile_is_added_to_every_capsule_in_use(layers):
     result = run(net, history, lengths, profile=profile)
     capsules, _ = routed(net, history, lengths)
     if layers:
-        capsules[:, 0] += states(net, history, lengths)
+        capsules += states(net, history, lengths)
     expected = unit(capsules + profile[:, None], result.mask)
     torch.testing.assert_close(result.vectors, expected, atol=1e-5, rtol=0)
     lengths_before = (capsules + profile[:, None]).norm(dim=2)
@@ -396,7 +412,7 @@ def test_dropped_items_are_treated_as_absent(layers):
     assert torch.equal((result.weights > 0).any(1), seen)
     capsules, _ = routed(net, history, lengths, seen)
     if layers:
-        capsules[:, 0] += states(net, history, lengths, dropout_mask)
+        capsules += states(net, history, lengths, dropout_mask)
     expected = unit(capsules, result.mask)
     torch.testing.assert_close(result.vectors, expected, atol=1e-5, rtol=0)
 
@@ -484,13 +500,11 @@ def test_the_seed_alone_decides_the_weights(layers):
     assert torch.equal(torch.get_rng_state(), state)
     first, again, other = (net.state_dict() for net in nets)
     drawn = {
-        "item_embedding", "bilinear", "logits", "profile", "item_values.weight",
-        "user_values.weight",
+        "item_embedding", "logits", "profile", "item_values.weight", "user_values.weight"
     }  # fmt: skip
-    fixed = {"recency"}
+    fixed = {"bilinear", "recency"}
     if layers:
-        drawn.add("state")
-        fixed |= {"layers_norm.weight", "layers_norm.bias"}
+        fixed |= {"state", "state_others", "layers_norm.weight", "layers_norm.bias"}
     for i in range(layers):
         drawn |= {f"layers.{i}.queries_keys_values", f"layers.{i}.inner"}
         norms = {f"norms.{j}.{part}" for j in range(2) for part in ("weight", "bias")}
@@ -503,7 +517,7 @@ def test_the_seed_alone_decides_the_weights(layers):
 
 def test_the_encoder_leaves_the_other_weights_as_they_are():
     without, one, two = (network(n, seed=4).state_dict() for n in (0, 1, 2))
-    for name in ("item_embedding", "bilinear", "logits"):
+    for name in ("item_embedding", "logits"):
         assert torch.equal(without[name], one[name])
     first = [name for name in one if name.startswith("layers.0.queries")]
     assert len(first) == 1
@@ -514,14 +528,33 @@ def test_initial_scales():
     config = NetConfig(4000, 4, 16, 50, 3, adaptive_interests=True, n_encoder_layers=1)
     net = MINDNet(config, sparse.csr_matrix((4000, 0)), np.ones(4000), 0, seed=0)
     assert net.item_embedding.std().item() == pytest.approx(16**-0.5, rel=0.02)
-    assert net.bilinear.std().item() == pytest.approx(16**-0.5, rel=0.15)
+    assert torch.equal(net.bilinear, torch.eye(16))  # items in the history count as themselves
     assert net.logits.std().item() == pytest.approx(1, rel=0.15)
     assert not net.recency.any()  # at first all ages have the same weight
     assert not net.logits.requires_grad
-    # the initial length of a state is about the greatest length of a capsule
-    history = torch.arange(4000).view(80, 50)
-    norms = states(net, history, torch.full((80,), 50)).norm(dim=1)
-    assert norms.mean().item() == pytest.approx(1, rel=0.25)
+    assert not net.state.any()  # at first the encoder adds nothing
+    assert not net.state_others.any()
+
+
+@LAYERS
+def test_dropout_of_the_encoder_reaches_its_input_and_branches_only(layers):
+    net = network(layers)
+    history, lengths = histories([9, 4])
+    shapes = []
+
+    def record(x):
+        shapes.append(tuple(x.shape))
+        return x
+
+    plain = run(net, history, lengths)
+    kept = run(net, history, lengths, encoder_dropout=record)
+    for part, expected in zip(parts(kept), parts(plain), strict=True):
+        assert torch.equal(part, expected)
+    all_rows = [(2, 9, D)] * (1 + 2 * max(layers - 1, 0))  # the input, and all layers but the last
+    assert shapes == (all_rows + [(2, 1, D)] * 2 if layers else [])
+    dropped = run(net, history, lengths, encoder_dropout=torch.zeros_like)
+    assert torch.equal(dropped.weights, plain.weights)
+    assert torch.equal(dropped.vectors, plain.vectors) == (layers == 0)
 
 
 # ------------------------------------------------------------------ weights from elsewhere

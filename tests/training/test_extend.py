@@ -390,5 +390,5 @@ def test_partial_fit_learns_new_tastes_and_add_interactions_does_not():
         ndcg_at_k(test, rec.recommend(test["user_id"].tolist(), k=10), k=10)
         for rec in (added, learned, full)
     ]
-    assert ndcg[1] > 2 * ndcg[0]
+    assert ndcg[1] > 1.5 * ndcg[0]
     assert ndcg[1] > 0.8 * ndcg[2]

@@ -42,16 +42,19 @@ SETTINGS = {
     "batch_size": 64,
     "samples_per_epoch": None,
     "horizon": 1,
+    "init": "random",
     "learning_rate": 0.01,
     "weight_decay": 0.0,
     "temperature": 0.1,
     "label_attention": None,
     "item_dropout": 0.2,
+    "encoder_dropout": 0.0,
     "n_negatives": "all",
     "negative_sampling": "uniform",
     "early_stopping": False,
     "validation_fraction": 0.5,
     "n_iter_no_change": 3,
+    "exclude_seen": True,
     "precision": "float32",
     "verbose": 0,
 }
@@ -88,11 +91,12 @@ def network(n_items=N_ITEMS, n_interests=K, item_width=0, user_width=0, layers=1
 
 
 def shaken(net, seed=0):
-    """Change the initial encoder, so that each of its weights has a gradient."""
+    """Change the initial encoder and bilinear map, so that each weight has a gradient."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in net.layers.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+        for name, parameter in net.named_parameters():
+            if name.startswith(("layers.", "state", "bilinear")):
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return net
 
 
@@ -306,7 +310,7 @@ def test_every_parameter_is_in_one_group_of_an_optimizer(layers):
     assert len(encoder_groups) == bool(layers)  # an empty group would cost time in every step
     encoder = [p for group in encoder_groups for p in group["params"]]
     assert {id(p) for p in encoder} == {id(p) for p in net.dense_parameters()}
-    assert len(encoder) == (21 if layers else 0)
+    assert len(encoder) == (22 if layers else 0)
 
 
 @pytest.mark.parametrize("negative_sampling", ["uniform", "mixed"])
@@ -793,7 +797,7 @@ def test_held_out_events_are_never_trained_on(monkeypatch, fraction):
     batches, _ = watch(monkeypatch, one)
     held_out = []
 
-    def validate(net, interactions, users, targets, user_features):
+    def validate(net, interactions, users, targets, user_features, exclude_seen):
         held_out.append((users, targets))
         return 0.5
 
@@ -854,8 +858,9 @@ def test_too_short_histories_can_not_stop_early():
     assert "validation_ndcg" not in history[0]
 
 
+@pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("with_features", [False, True])
-def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features):
+def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features, exclude_seen):
     rng = np.random.default_rng(3)
     n_users = 61
     data = lists(*(rng.integers(30, size=rng.integers(1, 14)) for _ in range(n_users)))
@@ -872,16 +877,97 @@ def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features):
         row = rows[[user]] if with_features else None
         encoded = encode(net, window[None], np.array([len(window)]), row)
         scores = (encoded.interests[0][encoded.mask[0]] @ vectors.T).max(0)
-        scores[np.setdiff1d(history, [target])] = -np.inf
+        if exclude_seen:
+            scores[np.setdiff1d(history, [target])] = -np.inf
         rank = int((scores > scores[target]).sum())
         expected.append(1 / math.log2(rank + 2) if rank < 10 else 0.0)
     assert len({*expected}) > 3  # several ranks, and targets beyond the tenth
     assert 0 in expected
-    result = validation_ndcg(net, data, users, targets, rows)
+    result = validation_ndcg(net, data, users, targets, rows, exclude_seen)
     assert result == pytest.approx(np.mean(expected), abs=1e-9)
     monkeypatch.setattr("skmind.nn.inference.MAX_HISTORIES_PER_PASS", 5)  # several blocks of users
-    result = validation_ndcg(net, data, users, targets, rows)
+    result = validation_ndcg(net, data, users, targets, rows, exclude_seen)
     assert result == pytest.approx(np.mean(expected), abs=1e-9)
+
+
+# ------------------------------------------------------------------ start
+
+
+def test_items_of_a_topic_start_near_each_other():
+    one = trainer(network(layers=0), init="cooccurrence", max_epochs=1, learning_rate=1e-10)
+    noise = one.net.item_embedding.detach().clone()
+    rng = np.random.default_rng(0)
+    one.fit(lists(*(rng.choice(N_ITEMS // 8, 8) * 8 + rng.integers(8) for _ in range(300))))
+    table = one.net.item_embedding.detach()
+    vectors = table - trainer_module.NOISE_SHARE * noise
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(N_ITEMS), atol=1e-4, rtol=0)
+    own = F.normalize(table, dim=1)
+    cosines = own @ own.T
+    topic = torch.arange(N_ITEMS) % 8
+    is_same = (topic[:, None] == topic) & ~torch.eye(N_ITEMS, dtype=torch.bool)
+    assert cosines[is_same].mean() > cosines[topic[:, None] != topic].mean() + 0.2
+
+
+def test_items_without_a_neighbour_keep_their_random_vector():
+    one = trainer(network(5, layers=0), init="cooccurrence", max_epochs=1, learning_rate=1e-10)
+    before = one.net.item_embedding.detach().clone()
+    one.fit(lists([0, 1], [1, 0], [2], [3]))
+    moved = (one.net.item_embedding.detach() - before).abs().amax(1) > 1e-3
+    assert moved.tolist() == [True, True, False, False, False]
+
+
+def test_held_out_events_do_not_count_as_neighbours(monkeypatch):
+    counted = []
+
+    def count(interactions, n_items, n_dims, rng):
+        counted.append(interactions.items)
+        return np.zeros((n_items, n_dims), dtype=np.float32)
+
+    monkeypatch.setattr(trainer_module, "cooccurrence_vectors", count)
+    data = planted(n_users=40)
+    trainer(init="cooccurrence", early_stopping=True, validation_fraction=0.5, max_epochs=1).fit(
+        data
+    )
+    trainer(init="random", max_epochs=1).fit(data)
+    assert [len(items) for items in counted] == [len(data.items) - 20]
+
+
+def test_the_order_of_rows_without_times_does_not_count(monkeypatch):
+    counted = []
+
+    def count(interactions, n_items, n_dims, rng):
+        counted.append(interactions.items)
+        return np.zeros((n_items, n_dims), dtype=np.float32)
+
+    monkeypatch.setattr(trainer_module, "cooccurrence_vectors", count)
+    data = lists(range(N_ITEMS), range(N_ITEMS))
+    for has_row_order in (True, False):
+        settings = {"init": "cooccurrence", "max_epochs": 1, "has_row_order": has_row_order}
+        trainer(**settings).fit(data)
+    assert np.array_equal(counted[0], data.items)
+    assert np.array_equal(np.sort(counted[1]), np.sort(data.items))
+    assert np.mean(np.diff(counted[1]) == 1) < 0.2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_the_encoder_drops_this_share_of_entries_in_training(monkeypatch, share):
+    one = trainer(shaken(network(layers=1)), encoder_dropout=share, item_dropout=0.0)
+    dropouts = []
+    forward = one.net.forward
+
+    def spy(*args, encoder_dropout, **options):
+        dropouts.append(encoder_dropout)
+        return forward(*args, encoder_dropout=encoder_dropout, **options)
+
+    monkeypatch.setattr(one.net, "forward", spy)
+    one.step(*first_batch(one, planted(n_users=20)))
+    (dropout,) = dropouts
+    assert (dropout is None) == (share == 0)
+    if dropout is not None:
+        x = torch.full((50, 40, 16), 3.0)
+        dropped = dropout(x)
+        assert (dropped == 0).float().mean().item() == pytest.approx(share, abs=0.01)
+        torch.testing.assert_close(dropped[dropped != 0].unique(), torch.tensor([3 / (1 - share)]))
 
 
 # ------------------------------------------------------------------ randomness

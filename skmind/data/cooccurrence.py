@@ -1,0 +1,87 @@
+"""Interactions → item vectors from counts of the items that occur near each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
+
+from .interactions import Interactions
+
+WINDOW_EVENTS = 5  # events between which items count as near each other
+CONTEXT_POWER = 0.75  # of the counts of the context, so that rare items count less
+MAX_COUNTED_EVENTS = 5_000_000  # of users drawn at random; more add time but little accuracy
+
+
+def cooccurrence_vectors(
+    interactions: Interactions, n_items: int, n_dims: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return vectors whose products follow the pointwise mutual information of items.
+
+    Two events of a user at a distance of up to `WINDOW_EVENTS` count as 1 / distance. The positive
+    pointwise mutual information of these counts, with smoothed counts of contexts, is factorised
+    (Levy and Goldberg, "Neural word embedding as implicit matrix factorization", NeurIPS 2014).
+
+    Parameters
+    ----------
+    interactions : Interactions
+    n_items : int
+    n_dims : int
+        Dimensions of the vectors.
+    rng : numpy.random.Generator
+        Draws the rotation of the vectors, and the users if there are many events.
+
+    Returns
+    -------
+    ndarray of shape (n_items, n_dims), float32
+        Unit length, in a random rotation; zero for items that do not occur near another item.
+    """
+    information = positive_information(count_pairs(_drawn(interactions, rng), n_items))
+    rank = min(n_dims, n_items)
+    seed = int(rng.integers(2**31))
+    left, values, _ = randomized_svd(information, rank, random_state=seed)
+    rotation = np.linalg.qr(rng.standard_normal((n_dims, n_dims)))[0][:rank]
+    vectors = (left * np.sqrt(values)) @ rotation
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    is_zero = norms < np.finfo(np.float32).eps * norms.max(initial=0)
+    return np.where(is_zero, 0, vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+
+def count_pairs(interactions: Interactions, n_items: int) -> sparse.csr_matrix:
+    """Return how often each pair of different items occurs near each other, symmetric.
+
+    Returns
+    -------
+    csr_matrix of shape (n_items, n_items), float32
+        Sum of 1 / distance over the pairs of events.
+    """
+    items = interactions.items
+    users = np.repeat(np.arange(interactions.n_users, dtype=np.int32), interactions.lengths)
+    counts = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
+    for distance in range(1, WINDOW_EVENTS + 1):
+        firsts = items[:-distance]
+        seconds = items[distance:]
+        is_pair = (users[:-distance] == users[distance:]) & (firsts != seconds)
+        pairs = firsts[is_pair], seconds[is_pair]
+        weights = np.full(len(pairs[0]), 1 / distance, dtype=np.float32)
+        counts += sparse.csr_matrix((weights, pairs), shape=counts.shape)
+    return (counts + counts.T).tocsr()
+
+
+def positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the positive pointwise mutual information of symmetric counts, with equal pattern."""
+    sums = np.asarray(counts.sum(1), dtype=np.float64).ravel()
+    contexts = sums**CONTEXT_POWER
+    rows = np.repeat(np.arange(len(sums)), np.diff(counts.indptr))
+    expected = sums[rows] * (contexts / max(contexts.sum(), 1e-12))[counts.indices]
+    values = np.maximum(np.log(counts.data / expected), 0).astype(np.float32)
+    return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def _drawn(interactions: Interactions, rng: np.random.Generator) -> Interactions:
+    """Return the histories of random users with about `MAX_COUNTED_EVENTS` events, or of all."""
+    if len(interactions.items) <= MAX_COUNTED_EVENTS:
+        return interactions
+    users = rng.permutation(interactions.n_users)
+    n_events = np.cumsum(interactions.lengths[users])
+    return interactions.take(np.sort(users[: np.searchsorted(n_events, MAX_COUNTED_EVENTS) + 1]))
