@@ -55,8 +55,7 @@ def count_pairs(interactions: Interactions, n_items: int) -> sparse.csr_matrix:
     csr_matrix of shape (n_items, n_items), float32
         Sum of 1 / distance over the pairs of events.
     """
-    items = interactions.items
-    users = np.repeat(np.arange(interactions.n_users, dtype=np.int32), interactions.lengths)
+    users, items = interactions.pairs()
     counts = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
     for distance in range(1, WINDOW_EVENTS + 1):
         firsts = items[:-distance]

@@ -52,7 +52,7 @@ def duckdb(X):
 class Capsule:
     """A table that only exports Arrow data."""
 
-    def __init__(self, table):
+    def __init__(self, table=LOG):
         self.table = table
 
     def __len__(self):
@@ -123,22 +123,10 @@ def test_every_method_takes_them(fitted, kind):
     rec.partial_fit(make(LOG), items=make(ITEMS)).add_interactions(make(LOG))
 
 
-class Relation:
+class Relation(Capsule):
     """A table that is not in memory, as of duckdb."""
 
     columns = list(LOG)
-
-    def __init__(self, table=LOG):
-        self.table = table
-
-    def __len__(self):
-        return len(self.table)
-
-    def __getitem__(self, place):
-        return self.table[place]
-
-    def __arrow_c_stream__(self, requested_schema=None):
-        return pa.Table.from_pandas(self.table).__arrow_c_stream__(requested_schema)
 
     def df(self):
         return self.table

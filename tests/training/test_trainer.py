@@ -916,7 +916,9 @@ def test_items_without_a_neighbour_keep_their_random_vector():
     assert moved.tolist() == [True, True, False, False, False]
 
 
-def test_held_out_events_do_not_count_as_neighbours(monkeypatch):
+@pytest.fixture
+def counted(monkeypatch):
+    """Return a list that fills up with the items whose co-occurrence is counted."""
     counted = []
 
     def count(interactions, n_items, n_dims, rng):
@@ -924,6 +926,10 @@ def test_held_out_events_do_not_count_as_neighbours(monkeypatch):
         return np.zeros((n_items, n_dims), dtype=np.float32)
 
     monkeypatch.setattr(trainer_module, "cooccurrence_vectors", count)
+    return counted
+
+
+def test_held_out_events_do_not_count_as_neighbours(counted):
     data = planted(n_users=40)
     trainer(init="cooccurrence", early_stopping=True, validation_fraction=0.5, max_epochs=1).fit(
         data
@@ -932,14 +938,7 @@ def test_held_out_events_do_not_count_as_neighbours(monkeypatch):
     assert [len(items) for items in counted] == [len(data.items) - 20]
 
 
-def test_the_order_of_rows_without_times_does_not_count(monkeypatch):
-    counted = []
-
-    def count(interactions, n_items, n_dims, rng):
-        counted.append(interactions.items)
-        return np.zeros((n_items, n_dims), dtype=np.float32)
-
-    monkeypatch.setattr(trainer_module, "cooccurrence_vectors", count)
+def test_the_order_of_rows_without_times_does_not_count(counted):
     data = lists(range(N_ITEMS), range(N_ITEMS))
     for has_row_order in (True, False):
         settings = {"init": "cooccurrence", "max_epochs": 1, "has_row_order": has_row_order}
