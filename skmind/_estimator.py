@@ -476,10 +476,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             Features keyed by ``user_col`` and ``item_col``, one row per id. Text, category, bool
             and integer columns are categories, columns of floats or Decimals are numbers, and cells
             with lists hold several categories at once. Lists or arrays of floats, all of the same
-            length, are
-            vectors (embeddings): the same as one float column per number. Ids that occur only in
-            such a table are known too: their features make these items recommendable, and give
-            these users recommendations.
+            length, are vectors (embeddings): the same as one float column per number. Ids that
+            occur only in such a table are known too: their features make these items recommendable,
+            and give these users recommendations.
         **weights : ``sample_weight``, array of shape (n_interactions,) or None
             Weight of each row as a target of training, instead of ``weight_col``. The loss is the
             sum of weight times loss of the targets, divided by the mean weight and the number of
