@@ -352,7 +352,7 @@ def change_file(rng: np.random.Generator, manifest: dict[str, Any], raw: dict[st
     try:
         header = npy_header(entry["dtype"], entry["shape"])
         values = np.frombuffer(raw[name][len(header) :], entry["dtype"]).reshape(entry["shape"])
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError):
         raw[name] = rng.bytes(len(raw[name]))
         return
     with np.errstate(all="ignore"), warnings.catch_warnings():

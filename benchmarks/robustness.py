@@ -494,7 +494,7 @@ PARTS: dict[str, Callable[[MINDRecommender, Path, bool], Iterator[str]]] = {
     "fits": lambda _, folder, quick: resumed(folder, 100 if quick else 1000),
     "mutations": lambda rec, folder, quick: mutations(rec, folder, 200 if quick else 10_000),
     "forgeries": lambda _, __, quick: forged(200 if quick else 100_000),
-    "manifests": lambda _, __, quick: guided(200 if quick else 25_000),
+    "manifests": lambda _, __, quick: guided(200 if quick else 100_000),
     "memory": lambda _, folder, quick: memory(untrained(20_000 if quick else 200_000), folder),
 }
 
