@@ -649,6 +649,8 @@ def _describe_missing(
         message += f", or give all rows the same weight: X.assign({missing['weight_col']}=1)"
     if "time_col" in missing:
         message += f", or {'fit with' if is_fitted else 'set'} time_col=None if there is no time"
+    if "rank_col" in missing:
+        message += ", or set rank_col=None if the rows of each user are in order, best first"
     return f"{message}. {_likely_cause(X, names, missing, columns)}".rstrip()
 
 
