@@ -604,8 +604,8 @@ output
         Raises
         ------
         InvalidInputError
-            If a history is not a list but a set, which has no order, for example; and as
-            `recommend`.
+            If a history is not a list but a set, which has no order, for example, or a dict has
+            columns instead of people; and as `recommend`.
         IdTypeError, UnknownIdError
             As `recommend`.
 
@@ -614,7 +614,8 @@ output
         ShortageWarning
             As `recommend`.
         IgnoredDataWarning
-            If ``users`` has nobody of ``histories``, or ``fit`` was given no user features.
+            If ``users`` has nobody of ``histories``, ``fit`` was given no user features, three or
+            more items are all unknown, or lists look like rows of user, item and time.
         """
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)
