@@ -23,7 +23,15 @@ from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable
-from .data.prepare import Schema, encode_column, profile_rows, read_column, read_rows, result_name
+from .data.prepare import (
+    Schema,
+    encode_column,
+    profile_rows,
+    read_column,
+    read_rows,
+    result_name,
+    warn_of_unknown_items,
+)
 from .data.ragged import Ragged
 from .data.scoring_task import scoring_task
 from .data.tables import (
@@ -322,6 +330,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If onnxruntime or onnxscript is not installed.
         InvalidInputError
             If ``path`` exists, or item ids or values of user features are neither numbers nor text.
+        ModelWriteError
+            If the parent of ``path`` does not exist or can't be written to, or the disk is full.
         ExportError
             If the graph differs from the network by more than 1e-5.
         """
@@ -1019,13 +1029,13 @@ output
             unseen_users,
             model.schema.has_row_order,
         )
-        if len(task.target_items) and (task.target_items < 0).all():
-            warn(
-                f"no item of the {len(task.targets)} targets in X was in fit, "
-                f"such as {rows.items[task.targets[:1]].tolist()[0]!r}, where the ids of fit are "
-                f"such as {model.items.ids[:1].tolist()[0]!r}; all count as missed",
-                IgnoredDataWarning,
-            )
+        warn_of_unknown_items(
+            rows.items[task.targets].tolist()[:1],
+            task.target_items,
+            model.items,
+            "targets in X",
+            "all count as missed",
+        )
         query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
         net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))

@@ -14,7 +14,7 @@ from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .formats import as_frame, check_item_lists, check_no_names
 from .ids import IdEncoder
 from .interactions import Interactions
-from .prepare import Schema, check_roles, read_column, read_rows
+from .prepare import Schema, check_roles, read_column, read_rows, warn_of_unknown_items
 from .ragged import Ragged, group_rows
 from .tables import as_list, id_array, is_frame, is_unnamed
 from .ties import mix_ties
@@ -80,7 +80,8 @@ def read_histories(
         owners, ids = _flatten(lists, "histories", "for one user write [[id, id, ...]]")
         codes = items.encode(ids)
         _warn_of_rows(ids, owners, codes, schema)
-    _warn_of_unknown_items(ids, codes, items)
+    if len(codes) >= MIN_UNKNOWN:
+        warn_of_unknown_items(ids, codes, items, "ids in histories", "all are ignored")
     is_known = codes >= 0
     times = None if times is None else times[is_known]
     sequences = Interactions.from_codes(owners[is_known], codes[is_known], times, len(keys))
@@ -213,17 +214,6 @@ def _warn_of_rows(ids: list, owners: np.ndarray, codes: np.ndarray, schema: Sche
             f"{places[0]}, such as {ids[places[0]]!r}, are no items of fit and are ignored. If "
             f"the lists are rows of a log, name their columns: pandas.DataFrame(histories, "
             f"columns={columns})",
-            IgnoredDataWarning,
-        )
-
-
-def _warn_of_unknown_items(ids: Any, codes: np.ndarray, items: IdEncoder) -> None:
-    """Warn if no id of histories is a known item."""
-    if len(codes) >= MIN_UNKNOWN and len(items) and (codes < 0).all():
-        warn(
-            f"none of the {len(codes)} items in histories was in fit, such as "
-            f"{list(ids)[0]!r}, where the ids of fit are such as "
-            f"{items.ids[:1].tolist()[0]!r}; all are ignored",
             IgnoredDataWarning,
         )
 

@@ -566,6 +566,33 @@ def warn_of_foreign_ids(
     )
 
 
+def warn_of_unknown_items(
+    ids: Any, codes: np.ndarray, items: IdEncoder, name: str, consequence: str
+) -> None:
+    """Warn if no item of a call is known.
+
+    Parameters
+    ----------
+    ids : sequence of shape (n_ids,)
+    codes : ndarray of shape (n_ids,), int
+        Codes of ``ids``; -1 is unknown.
+    items : IdEncoder
+        The items of ``fit``.
+    name, consequence : str
+        What the ids are, and what happens to them, for the message.
+
+    Warns
+    -----
+    IgnoredDataWarning
+    """
+    if len(codes) and len(items) and (codes < 0).all():
+        warn(
+            f"no item of the {len(codes)} {name} was in fit, such as {list(ids[:1])[0]!r}, where "
+            f"the ids of fit are such as {items.ids[:1].tolist()[0]!r}; {consequence}",
+            IgnoredDataWarning,
+        )
+
+
 def _plain_spelling(value: Any) -> str:
     """Return a text that is equal for "3", " 03" and "3.0"."""
     text = re.sub(r"\.0+$", "", str(value).strip().casefold())

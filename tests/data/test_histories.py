@@ -179,9 +179,12 @@ NAMES = r"place {}, such as {}, .*columns=\['user', 'item', 'time'\]"
         (ROWS, NAMES.format(0, "'u'")),
         (np.array(ROWS, dtype=object), NAMES.format(0, "'u'")),
         ([["a", "b", "2024"], ["b", "c", "2024"], ["c", "a", "2024"]], NAMES.format(2, "'2024'")),
-        ([["x"], ["y"], ["z"]], "none of the 3 items in histories was in fit, such as 'x', where"),
-        ({9: ["x,y,z", "a,b"], 7: ["c "]}, "none of the 3 items .* the ids of fit are such as 'a'"),
-        (pd.DataFrame({"user": 1, "item": ["x", "y", "z"], "time": 0}), "none of the 3 items"),
+        ([["x"], ["y"], ["z"]], "no item of the 3 ids in histories was in fit, such as 'x', where"),
+        (
+            {9: ["x,y,z", "a,b"], 7: ["c "]},
+            "no item of the 3 ids .* the ids of fit are such as 'a'",
+        ),
+        (pd.DataFrame({"user": 1, "item": ["x", "y", "z"], "time": 0}), "no item of the 3 ids"),
     ],
 )
 def test_histories_that_are_not_histories_of_these_items_warn(histories, message):
