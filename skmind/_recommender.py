@@ -438,7 +438,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         profile = None
         encoder = model.prepared.user_features.encoder
         if users is not None and encoder.width:
-            profile = profile_rows(encoder, users, model.schema, IdEncoder(keys, "user"))
+            people = IdEncoder(keys, "user", "this call has")
+            profile = profile_rows(encoder, users, model.schema, people)
         elif users is not None:
             warn("users= is ignored: fit was given no user features", IgnoredDataWarning)
         return keys, sequences, profile
@@ -729,7 +730,7 @@ output
         snapshot = self._fitted()
         model = snapshot.model
         if item_ids is None:
-            if getattr(user_ids, "ndim", None) == 1 or (
+            if (getattr(user_ids, "ndim", None) == 1 and not is_frame(user_ids)) or (
                 isinstance(user_ids, list | tuple) and not any(map(is_list_like, user_ids))
             ):
                 raise InvalidInputError(

@@ -134,7 +134,7 @@ def read_item_lists(
         keys, entries = _read_keys(lists, parameter, schema)
         owners, ids = _flatten(entries, parameter, "write {user: [id, id, ...]}")
     rows, distinct_users = pd.factorize(users)
-    owners = IdEncoder(distinct_users, "user").encode(keys, key_name)[owners]
+    owners = IdEncoder(distinct_users, "user", "this call has").encode(keys, key_name)[owners]
     codes = items.encode(ids, item_name)
     is_known = (codes >= 0) & (owners >= 0)
     offsets, (codes,) = group_rows(owners[is_known], len(distinct_users), [codes[is_known]])

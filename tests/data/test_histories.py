@@ -257,7 +257,7 @@ def test_sets_of_items_and_lists_of_unknown_users():
         ({"x": "a"}, InvalidInputError, r"items must hold a list .*'a'; write \{user: \[id, id"),
         ({"x": [1]}, IdTypeError, "item ids are of kind number .* kind text"),
         ({"x": [None]}, InvalidInputError, "the list of item ids has 1 missing"),
-        ({1: ["a"]}, IdTypeError, "user ids are of kind number .* kind text"),
+        ({1: ["a"]}, IdTypeError, "user ids are of kind number .* this call has ids of kind t"),
         ({None: ["a"]}, InvalidInputError, "the keys of items has 1 missing"),
         (pd.Series([["a"]] * 2, ["x", "x"]), InvalidInputError, "keys of items have 'x' more than"),
         (pd.DataFrame([["a", "b"]]), InvalidInputError, "items is a table without column names"),
