@@ -789,7 +789,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         device = resolve_device(self.device)
         check_aligned(sample_weight, X)
         X = self._check_table(X)
-        weights = read_weights(X, previous.schema, sample_weight)
+        schema = previous.schema._replace(weight=self.weight_col)  # it may be set after fit
+        check_distinct_roles(schema)
+        weights = read_weights(X, schema, sample_weight)
         prepared, is_new = grow(
             previous.prepared, X, previous.schema, users=users, items=items, weights=weights
         )

@@ -23,7 +23,15 @@ from .data.histories import read_histories
 from .data.ids import IdEncoder
 from .data.interactions import Interactions
 from .data.parquet import ParquetTable
-from .data.prepare import Schema, encode_column, profile_rows, read_column, read_rows, result_name
+from .data.prepare import (
+    Schema,
+    encode_column,
+    profile_rows,
+    read_column,
+    read_rows,
+    result_name,
+    warn_of_unknown_items,
+)
 from .data.ragged import Ragged
 from .data.scoring_task import scoring_task
 from .data.tables import (
@@ -322,6 +330,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If onnxruntime or onnxscript is not installed.
         InvalidInputError
             If ``path`` exists, or item ids or values of user features are neither numbers nor text.
+        ModelWriteError
+            If the parent of ``path`` does not exist or can't be written to, or the disk is full.
         ExportError
             If the graph differs from the network by more than 1e-5.
         """
@@ -428,7 +438,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         profile = None
         encoder = model.prepared.user_features.encoder
         if users is not None and encoder.width:
-            profile = profile_rows(encoder, users, model.schema, IdEncoder(keys, "user"))
+            people = IdEncoder(keys, "user", "this call has")
+            profile = profile_rows(encoder, users, model.schema, people)
         elif users is not None:
             warn("users= is ignored: fit was given no user features", IgnoredDataWarning)
         return keys, sequences, profile
@@ -604,8 +615,8 @@ output
         Raises
         ------
         InvalidInputError
-            If a history is not a list but a set, which has no order, for example; and as
-            `recommend`.
+            If a history is not a list but a set, which has no order, for example, or a dict has
+            columns instead of people; and as `recommend`.
         IdTypeError, UnknownIdError
             As `recommend`.
 
@@ -614,7 +625,8 @@ output
         ShortageWarning
             As `recommend`.
         IgnoredDataWarning
-            If ``users`` has nobody of ``histories``, or ``fit`` was given no user features.
+            If ``users`` has nobody of ``histories``, ``fit`` was given no user features, three or
+            more items are all unknown, or lists look like rows of user, item and time.
         """
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)
@@ -718,7 +730,7 @@ output
         snapshot = self._fitted()
         model = snapshot.model
         if item_ids is None:
-            if getattr(user_ids, "ndim", None) == 1 or (
+            if (getattr(user_ids, "ndim", None) == 1 and not is_frame(user_ids)) or (
                 isinstance(user_ids, list | tuple) and not any(map(is_list_like, user_ids))
             ):
                 raise InvalidInputError(
@@ -1018,13 +1030,13 @@ output
             unseen_users,
             model.schema.has_row_order,
         )
-        if len(task.target_items) and (task.target_items < 0).all():
-            warn(
-                f"no item of the {len(task.targets)} targets in X was in fit, "
-                f"such as {rows.items[task.targets[:1]].tolist()[0]!r}, where the ids of fit are "
-                f"such as {model.items.ids[:1].tolist()[0]!r}; all count as missed",
-                IgnoredDataWarning,
-            )
+        warn_of_unknown_items(
+            rows.items[task.targets].tolist()[:1],
+            task.target_items,
+            model.items,
+            "targets in X",
+            "all count as missed",
+        )
         query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
         net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))

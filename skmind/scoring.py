@@ -230,6 +230,7 @@ def compare(
     >>> compare(one, two, X.iloc[test])["segment"].value_counts(sort=False).to_dict()
     {'all': 1, 'history_length': 3, 'item_count': 3}
     """
+    _check_no_k([metric])
     metrics = parse_metrics([f"{metric}@{check_count(k, 'k')}"], tuple(METRIC_FUNCTIONS))
     n_segments = check_count(n_segments, "n_segments")
     n_resamples = check_count(n_resamples, "n_resamples")
@@ -532,7 +533,18 @@ def _label_metrics(metric: Any, k: Any) -> _Metrics:
     metrics = metric if pd.api.types.is_list_like(metric) else [metric]
     ks = k if pd.api.types.is_list_like(k) else [k]
     ks = [check_count(value, "k") for value in ks]
+    _check_no_k(metrics)
     return parse_metrics([f"{name}@{value}" for name in metrics for value in ks])
+
+
+def _check_no_k(metrics: Any) -> None:
+    """Raise if a metric is named with its k, which is another parameter here."""
+    for metric in metrics:
+        if isinstance(metric, str) and "@" in metric:
+            name, _, k = metric.partition("@")
+            raise InvalidInputError(
+                f"metric={metric!r} has a k of its own; set metric={name!r} and k={k}"
+            )
 
 
 def _find_recommender(model: Any, X: Any) -> tuple[Any, Any]:

@@ -352,7 +352,7 @@ FIT = {
     ),
     "item feature that is nowhere": (
         *fit(X, item_features=["color"]),
-        "no column 'color'; it has .* set item_features= to one of these",
+        r"item_features names 'color', which is not in X, .* give the table that has it \(items=\)",
     ),
     "item feature that is no name": (
         *fit(X.to_numpy(), item_features=[["color"]]),
@@ -379,7 +379,7 @@ FIT = {
     ),
     "user feature that is nowhere": (
         *fit(X, user_features=["color"]),
-        "no column 'color'; it has .* set user_features= to one of these",
+        "user_features names 'color', which is not in X, .* or set user_features= to some of these",
     ),
     # column names
     "column twice": (
@@ -933,7 +933,7 @@ INVALID_CALLS = [
     Row(
         lambda rec: rec.recommend_from_history({99: [1]}, users=USERS[["user_id", "age"]]),
         InvalidInputError,
-        "no column 'sex'; it has .* set user_features= to one of these",
+        "^the users table has no column 'sex', which is a feature that fit learned; it has .* Add",
         "features",
     ),
     Row(

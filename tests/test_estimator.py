@@ -1594,6 +1594,10 @@ def test_partial_fit_takes_weights(X, weights):
     assert_same_fit(updated(by_column, part), mine)
     with pytest.raises(InvalidInputError, match="no column 'w'.*weight_col= set to one of these"):
         updated(by_column, X[new])
+    column_set_later = copy.deepcopy(fitted).set_params(weight_col="w")
+    assert_same_fit(column_set_later.partial_fit(part), mine)
+    with pytest.raises(InvalidInputError, match="weight_col='item_id': each must name a different"):
+        column_set_later.set_params(weight_col="item_id").partial_fit(part)
     unfitted = MINDRecommender(**SMALL).partial_fit(X, sample_weight=weights, n_epochs=2)
     assert_same_fit(unfitted, weighted(X, weights))
 

@@ -17,6 +17,7 @@ from skmind import MINDRecommender
 from skmind.datasets import make_interactions
 from skmind.exceptions import (
     ExactSearchWarning,
+    FeatureTypeWarning,
     IgnoredDataWarning,
     InvalidInputError,
     ShortageWarning,
@@ -384,6 +385,8 @@ def test_scores_of_pairs_are_those_of_recommend(X, index):
         rec.predict_scores(found["user_id"].tolist(), found["item_id"].to_numpy()), scores
     )
     np.testing.assert_array_equal(rec.predict_scores(X), rec.predict_scores(X.user_id, X.item_id))
+    records = X.to_records(index=False)
+    np.testing.assert_array_equal(rec.predict_scores(records), rec.predict_scores(X))
 
 
 def test_scores_of_unknown_pairs_are_nan(fitted):
@@ -605,6 +608,17 @@ def test_an_integer_that_may_be_a_name_or_a_position_raises():
     table = pd.DataFrame({0: 1.0, 1: range(15)})
     with pytest.raises(InvalidInputError, match="may be in its first column, or in 1, which is"):
         tiny(LOG.to_numpy(), {"items": table}, item_col=1)
+
+
+@pytest.mark.parametrize(("role", "other"), [("item", "user_id"), ("user", "item_id")])
+def test_a_feature_table_that_was_joined_warns(role, other):
+    table = LOG.assign(topic=LOG["item_id"] % 3).drop_duplicates(f"{role}_id")
+    message = rf"the {role}s table has the column '{other}' .* {role}_features=\['topic'\]"
+    with pytest.warns(FeatureTypeWarning, match=message):
+        tiny(tables={f"{role}s": table})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FeatureTypeWarning)
+        tiny(tables={f"{role}s": table}, **{f"{role}_features": ["topic"]})
 
 
 def test_float_ids_of_a_feature_table():

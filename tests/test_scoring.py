@@ -256,6 +256,8 @@ def test_what_is_no_recommender_is_an_error(model):
             "unknown name 'x@5'; unknown name 'x@6'.*Valid names are 'rec",
         ),
         (None, 10, "unknown name 'None@10'"),
+        ("ndcg@10", 5, "metric='ndcg@10' has a k of its own; set metric='ndcg' and k=10"),
+        (["map", "mrr@2"], 5, "metric='mrr@2' has a k of its own"),
         ([], 10, "no name is given"),
         ("ndcg", 0, "k=0 must be an integer of at least 1"),
         ("ndcg", [10, 0.5], "k=0.5 must be an integer"),
@@ -398,6 +400,7 @@ def test_invalid_comparisons_are_an_error(split, fitted):
     test = split[1]
     for options, message in [
         ({"metric": "ndgc"}, "did you mean 'ndcg@10'"),
+        ({"metric": "ndcg@5"}, "metric='ndcg@5' has a k of its own"),
         ({"k": 0}, "k=0 must be"),
         ({"n_segments": 0}, "n_segments=0 must be"),
         ({"n_resamples": 0}, "n_resamples=0 must be"),

@@ -22,10 +22,11 @@ from .prepare import (
     read_times,
     table_ids,
     table_label,
+    take_feature,
     warn_of_foreign_ids,
 )
 from .ragged import count
-from .tables import column_names, has_column, take_column, warn_of_twins
+from .tables import column_names, has_column, warn_of_twins
 from .ties import mix_ties
 
 
@@ -190,8 +191,7 @@ def _read_side(
         name: Any = feature.name
         may_use_X = are_features_chosen and has_column(X, name)
         if table is not None and (name in in_table or not may_use_X):
-            values = take_column(table, name, parameter, may_be_position=False)
-            columns[name] = Column(values, table_codes)
+            columns[name] = Column(take_feature(table, name, role), table_codes)
         elif may_use_X:
             columns[name] = newest_rows.take(name, parameter)
     return ids, codes, columns

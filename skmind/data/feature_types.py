@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,7 +101,7 @@ def warn_of_lists(name: str, column: pd.Series) -> None:
 def _advice_of_text(texts: list[str]) -> str | None:
     """Return what to do with texts that hold something else; None for plain categories."""
     if all(text.startswith(("[", "{")) for text in texts):
-        return "parse it to lists (json.loads)"
+        return f"parse it to lists ({_parser(texts[0])})"
     if _share(_DATE_PATTERN, texts) >= TYPICAL_SHARE:
         return _DATE_ADVICE
     if _share(_AMOUNT_PATTERN, texts) >= TYPICAL_SHARE and _share(_DIGITS_PATTERN, texts) < 0.5:
@@ -109,6 +112,21 @@ def _advice_of_text(texts: list[str]) -> str | None:
         if np.mean(has_separator) >= 0.5 and len(parts) <= MAX_PARTS_PER_CATEGORY * len(texts):
             return f"split it to lists: .str.split({separator!r})"
     return None
+
+
+def _parser(text: str) -> str:
+    """Return the call that reads lists from texts such as this one."""
+    parsers: dict[str, Callable[[str], Any]] = {
+        "json.loads": json.loads,
+        "ast.literal_eval": ast.literal_eval,
+    }
+    for name, parse in parsers.items():
+        try:
+            parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return name
+    return "numpy.fromstring(text.strip('[]'), sep=' ')"
 
 
 def _share(pattern: re.Pattern, texts: list[str]) -> float:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -358,6 +360,8 @@ def _series_cure(X: Any, name: str) -> str:
         return f"pyarrow.table({{'item_id': {name}, ...}})"
     if not isinstance(X, pd.Series):
         return f"{name}.to_frame()"
+    if isinstance(X.name, Integral) and pd.api.types.infer_dtype(X.index) == "string":
+        return f"{name}.to_frame().T"  # a row of a frame
     has_lists = len(X) > 0 and isinstance(X.iloc[0], list | tuple | set | np.ndarray)
     return f"{name}.explode().reset_index()" if has_lists else f"{name}.reset_index()"
 
@@ -649,6 +653,8 @@ def _describe_missing(
         message += f", or give all rows the same weight: X.assign({missing['weight_col']}=1)"
     if "time_col" in missing:
         message += f", or {'fit with' if is_fitted else 'set'} time_col=None if there is no time"
+    if "rank_col" in missing:
+        message += ", or set rank_col=None if the rows of each user are in order, best first"
     return f"{message}. {_likely_cause(X, names, missing, columns)}".rstrip()
 
 
@@ -672,10 +678,20 @@ def _likely_cause(X: Any, names: list, missing: dict[str, str], columns: Mapping
         for parameter, column in missing.items()
         if (match := _most_similar(column, free)) is not None
     }
+    if not similar and any(_is_number(name) for name in names):
+        return (
+            "The names look like values: if the file has no header, read it with header=None and "
+            "names=[...], the names of its columns."
+        )
     if not similar:
         return ""
     guess = ", ".join(f"{parameter}={column!r}" for parameter, column in similar.items())
     return f"Did you mean {guess}?"
+
+
+def _is_number(name: Any) -> bool:
+    """Return whether a name of a column is the text of a number, as in pandas.read_csv."""
+    return isinstance(name, str) and re.fullmatch(r"-?\d+(\.\d*)?", name) is not None
 
 
 def _most_similar(column: str, names: list[str]) -> str | None:

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..exceptions import InvalidInputError
+from .._checks import warn
+from ..exceptions import IgnoredDataWarning, InvalidInputError
 from .formats import as_frame, check_item_lists, check_no_names
 from .ids import IdEncoder
 from .interactions import Interactions
-from .prepare import Schema, check_roles, read_column, read_rows
+from .prepare import Schema, check_roles, read_column, read_rows, warn_of_unknown_items
 from .ragged import Ragged, group_rows
 from .tables import as_list, id_array, is_frame, is_unnamed
 from .ties import mix_ties
+
+MIN_UNKNOWN = 3  # ids or lists; fewer unknown ones are usual
 
 
 def read_histories(
@@ -42,9 +45,14 @@ def read_histories(
     ------
     InvalidInputError
         If a history is not a list but a set, for example, an id is missing, a Series has a key
-        twice, or a frame has no column names.
+        twice, a frame has no column names, or a dict has columns instead of people.
     IdTypeError
         If the item ids are of another kind than the ids of ``fit``, or an id is not a scalar.
+
+    Warns
+    -----
+    IgnoredDataWarning
+        If no item is known, or none at one place of lists that are all equally long.
     """
     times = None
     histories = as_frame(histories, "histories")
@@ -53,11 +61,12 @@ def read_histories(
         _check_named(histories, "histories", schema)
         rows = read_rows(histories, schema)
         owners, keys = pd.factorize(rows.users)
-        codes = items.encode(rows.items, schema.label(histories, "item"))
+        ids: Any = rows.items
+        codes = items.encode(ids, schema.label(histories, "item"))
         times = rows.times
     else:
         if isinstance(histories, Mapping | pd.Series):
-            keys, lists = _read_keys(histories, "the keys")
+            keys, lists = _read_keys(histories, "histories", schema)
         elif isinstance(histories, set | frozenset):
             raise InvalidInputError(
                 f"histories is a {type(histories).__name__}, so that its histories have no order; "
@@ -70,6 +79,9 @@ def read_histories(
         check_lists(lists, "histories", "most recent last")
         owners, ids = _flatten(lists, "histories", "for one user write [[id, id, ...]]")
         codes = items.encode(ids)
+        _warn_of_rows(ids, owners, codes, schema)
+    if len(codes) >= MIN_UNKNOWN:
+        warn_of_unknown_items(ids, codes, items, "ids in histories", "all are ignored")
     is_known = codes >= 0
     times = None if times is None else times[is_known]
     sequences = Interactions.from_codes(owners[is_known], codes[is_known], times, len(keys))
@@ -104,8 +116,8 @@ def read_item_lists(
     Raises
     ------
     InvalidInputError
-        If an entry is not a list, an id is missing, a Series has a key twice, or the frame has no
-        such column.
+        If an entry is not a list, an id is missing, a Series has a key twice, the frame has no such
+        column, or a dict has columns instead of users.
     IdTypeError
         If ids are of another kind than the ids of ``fit`` or ``users``, or not scalars.
     """
@@ -119,10 +131,10 @@ def read_item_lists(
         key_name = schema.label(lists, "user")
         item_name = schema.label(lists, "item")
     else:
-        keys, entries = _read_keys(lists, key_name)
+        keys, entries = _read_keys(lists, parameter, schema)
         owners, ids = _flatten(entries, parameter, "write {user: [id, id, ...]}")
     rows, distinct_users = pd.factorize(users)
-    owners = IdEncoder(distinct_users, "user").encode(keys, key_name)[owners]
+    owners = IdEncoder(distinct_users, "user", "this call has").encode(keys, key_name)[owners]
     codes = items.encode(ids, item_name)
     is_known = (codes >= 0) & (owners >= 0)
     offsets, (codes,) = group_rows(owners[is_known], len(distinct_users), [codes[is_known]])
@@ -158,8 +170,17 @@ def check_lists(lists: Iterable, parameter: str, order: str | None) -> None:
             raise InvalidInputError(f"list {place} of {parameter} is a {kind}, {advice}")
 
 
-def _read_keys(lists: Mapping | pd.Series, name: str) -> tuple[np.ndarray, list]:
-    """Return the keys of a dict, or the index of a Series, and the lists; ``name`` is the keys."""
+def _read_keys(
+    lists: Mapping | pd.Series, parameter: str, schema: Schema
+) -> tuple[np.ndarray, list]:
+    """Return the keys of a dict, or the index of a Series, and the lists."""
+    columns = [column for column in schema[:2] if isinstance(column, str) and column in lists]
+    if len(columns) == 2:
+        raise InvalidInputError(
+            f"{parameter} has the keys {schema.user!r} and {schema.item!r}, which are columns of a "
+            f"table instead of people; pass pandas.DataFrame({parameter})"
+        )
+    name = f"the keys of {parameter}"
     keys = id_array(list(lists.keys()), name)
     is_repeated = pd.Index(keys).duplicated()
     if is_repeated.any():
@@ -168,6 +189,33 @@ def _read_keys(lists: Mapping | pd.Series, name: str) -> tuple[np.ndarray, list]
             "Series; give each person one list, or reset_index(drop=True) to number them"
         )
     return keys, list(lists.values() if isinstance(lists, Mapping) else lists)
+
+
+def _warn_of_rows(ids: list, owners: np.ndarray, codes: np.ndarray, schema: Schema) -> None:
+    """Warn if lists of one length have no known item at one place, as rows of a log have.
+
+    Parameters
+    ----------
+    ids : list
+        The ids of all lists.
+    owners, codes : ndarray of shape (n_ids,)
+        List of each id, and its code; -1 is unknown.
+    schema : Schema
+    """
+    lengths = np.bincount(owners)
+    if len(lengths) < MIN_UNKNOWN or lengths.min() < lengths.max():
+        return
+    is_known = codes.reshape(len(lengths), -1) >= 0
+    places = np.flatnonzero(~is_known.any(axis=0))
+    if is_known.any() and len(places):
+        columns = [column for column in schema[:3] if column is not None]
+        warn(
+            f"histories has {len(lengths)} lists of {lengths[0]} ids, of which those at place "
+            f"{places[0]}, such as {ids[places[0]]!r}, are no items of fit and are ignored. If "
+            f"the lists are rows of a log, name their columns: pandas.DataFrame(histories, "
+            f"columns={columns})",
+            IgnoredDataWarning,
+        )
 
 
 def _check_named(table: Any, parameter: str, schema: Schema) -> None:

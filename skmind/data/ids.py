@@ -26,6 +26,8 @@ class IdEncoder:
         Distinct ids in code order, as `id_array` returns them.
     name : str
         What the ids are, for messages ("user", "item").
+    source : str, default="fit saw"
+        Where the ids are from, for messages.
 
     Raises
     ------
@@ -33,9 +35,10 @@ class IdEncoder:
         If an id occurs more than once.
     """
 
-    def __init__(self, ids: np.ndarray, name: str) -> None:
+    def __init__(self, ids: np.ndarray, name: str, source: str = "fit saw") -> None:
         self.ids = ids
         self.name = name
+        self.source = source
         self._index = pd.Index(ids, dtype=ids.dtype, copy=False)
         self._kinds = id_kinds(ids) if len(ids) else {}
         if not self._index.is_unique:
@@ -163,8 +166,8 @@ class IdEncoder:
         if kinds.keys().isdisjoint(self._kinds):
             own, others = (" and ".join(names.values()) for names in (kinds, self._kinds))
             raise IdTypeError(
-                f"{self.name} ids are of kind {own} (such as {values[0]!r}) but fit saw ids of "
-                f"kind {others} (such as {self.ids[0]!r}); convert them to the same type"
+                f"{self.name} ids are of kind {own} (such as {values[0]!r}) but {self.source} ids "
+                f"of kind {others} (such as {self.ids[0]!r}); convert them to the same type"
             )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from .._checks import warn
-from ..exceptions import IgnoredDataWarning, InvalidInputError
+from ..exceptions import FeatureTypeWarning, IgnoredDataWarning, InvalidInputError
 from .features import Column, FeatureEncoder, Features
 from .formats import check_columns, check_log, feature_table
 from .ids import IdEncoder, join_ids
@@ -490,6 +490,7 @@ def _prepare_side(
         in_table = column_names(table)
     if names is None:
         names = tuple(name for name in in_table if name != key_column(table, key))
+        _warn_of_other_ids(names, schema, role)
 
     warn_of_twins(encoder.ids, f"{role} ids")
     newest_rows = NewestRows(X, rows, codes, times)
@@ -505,13 +506,35 @@ def _prepare_side(
             values = take_column(table, name, parameter, may_be_position=False)
             columns[name] = Column(values, table_codes)
             continue
-        if table is not None and is_frame(X) and name not in column_names(X):
+        if table is None and is_frame(X) and name not in column_names(X):
+            raise InvalidInputError(
+                f"{parameter} names {name!r}, which is not in X, which has {column_names(X)}; give "
+                f"the table that has it ({role}s=), or set {parameter}= to some of these"
+            )
+        if is_frame(X) and name not in column_names(X):
             raise InvalidInputError(
                 f"{parameter} names {name!r}, which is neither in the {role}s table, which "
                 f"has {in_table}, nor in X, which has {column_names(X)}"
             )
         columns[name] = newest_rows.take(name, parameter)
     return encoder, codes, FeatureEncoder.fit(columns).transform(columns, len(encoder))
+
+
+def _warn_of_other_ids(names: tuple, schema: Schema, role: str) -> None:
+    """Warn if a feature table has the other ids of the interactions, with which it was joined.
+
+    Warns
+    -----
+    FeatureTypeWarning
+    """
+    other = schema.user if role == "item" else schema.item
+    if isinstance(other, str) and other in names:
+        warn(
+            f"the {role}s table has the column {other!r} of X, which is read as a feature: each "
+            f"{role} has only one of them there. Drop it, or name the features: "
+            f"{role}_features={[name for name in names if name not in schema[:3]]}",
+            FeatureTypeWarning,
+        )
 
 
 def _add_ids(
@@ -566,6 +589,33 @@ def warn_of_foreign_ids(
     )
 
 
+def warn_of_unknown_items(
+    ids: Any, codes: np.ndarray, items: IdEncoder, name: str, consequence: str
+) -> None:
+    """Warn if no item of a call is known.
+
+    Parameters
+    ----------
+    ids : sequence of shape (n_ids,)
+    codes : ndarray of shape (n_ids,), int
+        Codes of ``ids``; -1 is unknown.
+    items : IdEncoder
+        The items of ``fit``.
+    name, consequence : str
+        What the ids are, and what happens to them, for the message.
+
+    Warns
+    -----
+    IgnoredDataWarning
+    """
+    if len(codes) and len(items) and (codes < 0).all():
+        warn(
+            f"no item of the {len(codes)} {name} was in fit, such as {list(ids[:1])[0]!r}, where "
+            f"the ids of fit are such as {items.ids[:1].tolist()[0]!r}; {consequence}",
+            IgnoredDataWarning,
+        )
+
+
 def _plain_spelling(value: Any) -> str:
     """Return a text that is equal for "3", " 03" and "3.0"."""
     text = re.sub(r"\.0+$", "", str(value).strip().casefold())
@@ -600,6 +650,24 @@ def table_ids(table: Any, key: Any, role: str) -> np.ndarray:
             f"{label} has the id {ids[is_repeated.argmax()]!r} more than once; keep one row per id"
         )
     return ids
+
+
+def take_feature(table: Any, name: Any, role: str) -> pd.Series:
+    """Return a column of a feature table that ``fit`` learned.
+
+    Raises
+    ------
+    InvalidInputError
+        If the table does not have it, or has it more than once.
+    """
+    names = column_names(table)
+    if name not in names:
+        raise InvalidInputError(
+            f"the {role}s table has no column {name!r}, which is a feature that fit learned; it "
+            f"has {names}. Add the column, with None where it is unknown, or rename the one that "
+            "has it"
+        )
+    return take_column(table, name, f"{role}_features", may_be_position=False)
 
 
 def table_label(table: Any, key: Any, role: str) -> str:
@@ -665,6 +733,5 @@ def profile_rows(
         )
     columns = {}
     for feature in encoder.features:
-        values = take_column(table, feature.name, "user_features", may_be_position=False)
-        columns[feature.name] = Column(values, rows)
+        columns[feature.name] = Column(take_feature(table, feature.name, "user"), rows)
     return encoder.transform(columns, len(ids)).matrix

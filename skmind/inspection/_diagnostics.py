@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._checks import check_count, warn
 from ..data.formats import as_table
 from ..data.ids import IdEncoder
-from ..data.prepare import Schema, check_roles, read_column
+from ..data.prepare import Schema, check_roles, read_column, warn_of_unknown_items
 from ..data.ragged import isin_pairs
 from ..data.tables import id_array, is_frame
 from ..exceptions import InterestCollapseWarning, InvalidInputError
@@ -206,6 +206,9 @@ def hits_by_interest(
         return user_encoder.encode(pairs["user_id"]), codes
 
     relevant_codes = codes(relevant)
+    warn_of_unknown_items(
+        relevant["item_id"].tolist(), relevant_codes[1], item_encoder, "targets in X", "none is hit"
+    )
     users = relevant["user_id"].unique()
     n_interests = rec.interests(users[:1]).shape[1]
     n_recommended = np.zeros(n_interests, dtype=np.int64)

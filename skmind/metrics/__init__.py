@@ -519,7 +519,7 @@ def evaluate(
         matched = match_lists(y_true, y_pred, k_max, columns)
         expected = None
         if any(name == "serendipity" for name, _ in matching.values()):
-            expected = _expected_by_popularity(matched, item_counts, item_ids)
+            expected = _expected_by_popularity(matched, item_counts, item_ids, columns.item)
         values = mean_over_users(matched.relevance, matched.n_relevant, matching, expected)
     by_name = columns._asdict()
     columns_of_lists = {f"{name}_col": column for name, column in by_name.items()}
@@ -789,7 +789,7 @@ def novelty_at_k(
         If a recommended item has no count.
     InvalidInputError
         If the counts have no ids or repeated ones, are not finite numbers of at least 0, are all 0,
-        or another argument is invalid.
+        or are shares below 1, or another argument is invalid.
 
     Warns
     -----
@@ -804,6 +804,12 @@ def novelty_at_k(
     """
     columns = Columns(user_col, item_col, rank_col)
     codes, counts = _lists_with_counts(y_pred, item_counts, item_ids, k, columns)
+    shares = counts[(counts > 0) & (counts < 1)]
+    if len(shares):
+        raise InvalidInputError(
+            f"item_counts has the value {shares[0]:g}, which looks like a share; give numbers of "
+            "interactions, such as X['item_id'].value_counts() without normalize=True"
+        )
     return _mean_of_lists(mean_self_information(codes, counts), "novelty")
 
 
@@ -868,7 +874,7 @@ def _lists_with_counts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first ``k`` items of each list as rows of the counts, and the counts."""
     k = check_count(k, "k")
-    counts, item_ids = read_item_counts(item_counts, item_ids)
+    counts, item_ids = read_item_counts(item_counts, item_ids, columns.item)
     lists = read_lists(y_pred, "y_pred", columns)
     rows = vector_rows(lists.items, item_ids, len(counts), "item_counts")
     return top_codes(lists.users, rows, lists.n_users, k), counts
@@ -884,10 +890,10 @@ def _mean_of_lists(values: np.ndarray, name: str) -> float:
 
 
 def _expected_by_popularity(
-    matched: Matched, item_counts: Any, item_ids: Any
+    matched: Matched, item_counts: Any, item_ids: Any, item_col: Hashable
 ) -> tuple[np.ndarray, int]:
     """Return the `popularity_expectation` of each recommended item, and the number of items."""
-    counts, item_ids = read_item_counts(item_counts, item_ids)
+    counts, item_ids = read_item_counts(item_counts, item_ids, item_col)
     used = np.unique(matched.codes[matched.codes >= 0])
     rows = vector_rows(matched.item_ids[used], item_ids, len(counts), "item_counts")
     expectations = np.zeros(len(matched.item_ids) + 1)  # the last one is that of padding
@@ -910,7 +916,7 @@ def _compute(
     matched = match_lists(y_true, y_pred, k, columns)
     expected = None
     if name == "serendipity":
-        expected = _expected_by_popularity(matched, item_counts, item_ids)
+        expected = _expected_by_popularity(matched, item_counts, item_ids, columns.item)
     label = f"{name}@{k}"
     metrics = {label: (name, k)}
     relevance, n_relevant = matched.relevance, matched.n_relevant

@@ -275,11 +275,31 @@ def read_lists(y: Any, name: str, columns: Columns) -> ItemLists:
                 "ranks must be numbers, and the lowest is the best. Set rank_col=None if the rows "
                 "are in order"
             )
+        _check_ranks(ranks, columns.rank)
         order = ranks.to_numpy().argsort(kind="stable")
         users = users[order]
         items = items[order]
     codes, user_ids = pd.factorize(users)
     return ItemLists(codes, items, len(user_ids), user_ids)
+
+
+def _check_ranks(ranks: pd.Series, column: Hashable) -> None:
+    """Raise if ranks are rather scores, of which the highest is the best.
+
+    Mean ranks of ties are multiples of one half.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    is_score = 2 * ranks % 1 > 0
+    if is_score.any():
+        raise InvalidInputError(
+            f"column {column!r} of y_pred has the value {ranks[is_score.argmax()]:g} in row "
+            f"{is_score.argmax()}, which looks like a score, but the lowest rank is the best. Sort "
+            "the rows, best first, and set rank_col=None: "
+            f"y_pred.sort_values({column!r}, ascending=False)"
+        )
 
 
 def _read_ids(ids: Any, name: str) -> np.ndarray:
@@ -298,7 +318,12 @@ def _flatten(lists: Any, name: str) -> ItemLists:
     )
     if not is_sequence or getattr(lists, "ndim", 1) > 2:
         kind = type(lists).__name__
-        raise InvalidInputError(f"{name} is a {kind}; give a frame or a list, one entry per user")
+        cure = ""
+        if isinstance(lists, Mapping):
+            cure = f", or pandas.Series({name}) if the keys are users; two Series match by user"
+        raise InvalidInputError(
+            f"{name} is a {kind}; give a frame or a list, one entry per user{cure}"
+        )
     lists = lists if isinstance(lists, np.ndarray) else list(lists)
     if isinstance(lists, np.ndarray) and lists.ndim == 2:
         users = np.repeat(np.arange(len(lists)), lists.shape[1])
@@ -436,7 +461,7 @@ def _check_no_repeats(codes: np.ndarray, user_ids: np.ndarray | None, item_ids: 
         )
 
 
-def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
+def read_item_counts(item_counts: Any, item_ids: Any, item_col: Hashable) -> tuple[np.ndarray, Any]:
     """Return the number of interactions of each item, and the ids of the items.
 
     Parameters
@@ -445,12 +470,21 @@ def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
         A Series has the ids in its index, and a dict in its keys.
     item_ids : array-like of shape (n_items,) or None
         The ids, if ``item_counts`` has none.
+    item_col : str or int
+        Name of the column of ids in other tables, which has no counts.
 
     Raises
     ------
     InvalidInputError
-        If there are no ids, or the counts are not finite numbers of at least 0, at least one above.
+        If there are no ids, the counts are not finite numbers of at least 0, at least one above, or
+        ``item_counts`` is the column of ids.
     """
+    is_column = isinstance(item_counts, pd.Series) and item_counts.name == item_col
+    if is_column and item_counts.index.name != item_col:  # else counts of groupby
+        raise InvalidInputError(
+            f"item_counts is the column {item_col!r}, whose ids would count as numbers of "
+            "interactions; count them: item_counts.value_counts()"
+        )
     item_counts, item_ids = keyed_rows(item_counts, item_ids)
     if item_ids is None:
         raise InvalidInputError(
@@ -467,7 +501,7 @@ def read_item_counts(item_counts: Any, item_ids: Any) -> tuple[np.ndarray, Any]:
     if not is_valid or not counts.any():
         raise InvalidInputError(
             "item_counts must have the number of interactions of each item: one finite number of "
-            f"at least 0 per item, not all 0, but it is {item_counts!r}"
+            f"at least 0 per item, not all 0, but it is {reprlib.repr(item_counts)}"
         )
     return counts, item_ids
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from .._model import FittedModel
 from ..data.features import Feature
-from ..exceptions import ExportError, InvalidInputError
+from ..exceptions import ExportError, InvalidInputError, ModelWriteError
 from ..nn.device import torch_defaults
 from ..nn.inference import blocks, encode, unit_items
 from ..nn.network import MINDNet
@@ -99,6 +99,8 @@ def export(model: FittedModel, path: Any) -> None:
     InvalidInputError
         If ``path`` exists or is no path, or item ids or values of user features are neither numbers
         nor text.
+    ModelWriteError
+        If the parent of ``path`` does not exist or can't be written to, or the disk is full.
     ExportError
         If the graph differs from the network by more than `MAX_DIFFERENCE`.
     """
@@ -116,15 +118,21 @@ def export(model: FittedModel, path: Any) -> None:
         "user_features": [_describe_feature(feature) for feature in user_features],
     }
     net = model.network().eval()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
-        folder = Path(temporary) / "complete"  # moved to path when everything is written
-        folder.mkdir()
-        (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        np.save(folder / "item_ids.npy", ids)
-        np.save(folder / "item_counts.npy", model.prepared.counts)
-        _write_graph(_UserTower(net), folder, onnx_ir)
-        _check_graph(model, net, onnxruntime.InferenceSession(folder / GRAPH_FILE))
-        os.rename(folder, path)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
+            folder = Path(temporary) / "complete"  # moved to path when everything is written
+            folder.mkdir()
+            (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+            np.save(folder / "item_ids.npy", ids)
+            np.save(folder / "item_counts.npy", model.prepared.counts)
+            _write_graph(_UserTower(net), folder, onnx_ir)
+            _check_graph(model, net, onnxruntime.InferenceSession(folder / GRAPH_FILE))
+            os.rename(folder, path)
+    except OSError as error:
+        raise ModelWriteError(
+            f"the model could not be exported to {str(path)!r}: {error}. Free some space, or "
+            "choose a new directory inside one that exists and can be written to"
+        ) from error
 
 
 def _import_libraries() -> tuple[Any, Any]:

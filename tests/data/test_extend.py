@@ -152,7 +152,7 @@ def test_features_in_the_interactions():
 
 def test_a_table_must_have_the_columns_of_fit():
     known = prepare(OLD, SCHEMA, items=COLORS)
-    with pytest.raises(InvalidInputError, match="no column 'price'.* set item_features="):
+    with pytest.raises(InvalidInputError, match="items table has no column 'price', which is"):
         grow(known, NEW, SCHEMA, items=MORE.drop(columns="price"))
     match = r"columns \['size'\] of the items table are ignored: .*\['color', 'tags', 'price'\]"
     with pytest.warns(IgnoredDataWarning, match=match):

@@ -46,6 +46,8 @@ SUSPECT = {
     "joined with a comma": (joined(", "), rf"{SPLIT}\(','\)"),
     "joined with a semicolon": (joined(";"), rf"{SPLIT}\(';'\)"),
     "lists as text": ([f"[0.{i % 20}, 1.5]" for i in range(N)], "json.loads"),
+    "lists as Python wrote them": ([f"['sea', 'v{i % 20}']" for i in range(N)], "literal_eval"),
+    "arrays as numpy wrote them": ([f"[0.{i % 20} 1.5]" for i in range(N)], "numpy.fromstring"),
     "titles": ([f"The Return of Film {i}" for i in range(N)], "drop it, or convert it to numbers"),
     "text in lists": ([[f"note {i}"] for i in range(N)], "drop it, or convert it to numbers"),
     "integers": (np.arange(N), "convert it to float if it is an amount, and drop it if it is an"),

@@ -255,6 +255,7 @@ REFUSED = {
         LOG.groupby("user_id")["item_id"].agg(list),
         r"X is a Series; give a table: X\.explode\(\)\.reset_index\(\)",
     ),
+    "row": (LOG.iloc[3], r"X is a Series; give a table: X\.to_frame\(\)\.T"),
     "series": (LOG["user_id"], r"X is a Series; give a table: X\.reset_index\(\)"),
     "row Series": ([row for _, row in LOG.iterrows()], r"Series objects; .*pandas\.DataFrame\(X\)"),
     "record batches": (
@@ -621,6 +622,7 @@ MISSING = {
         "Did you mean user_col='userID', item_col=' Item Id', time_col='time'",
     ),
     "no time": (LOG[["user_id", "item_id"]], "or set time_col=None if there is no time"),
+    "no header": (LOG.set_axis(["22", "44", "1.5"], axis=1), "no header, read it with header=None"),
     "semicolons": (pd.DataFrame({"Kunde;Artikel;Datum": ["1;2;3"]}), "read it with sep=';'"),
     "tabs": (pl.DataFrame({"user\titem": ["1\t2"]}), r"read it with sep='\\t'"),
     "bars without names": (pd.DataFrame([["1|2|3"]]), r"read it with sep='\|'"),

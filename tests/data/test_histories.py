@@ -8,10 +8,11 @@ import torch
 from skmind.data.histories import read_histories, read_item_lists
 from skmind.data.ids import IdEncoder
 from skmind.data.prepare import Schema
-from skmind.exceptions import IdTypeError, InvalidInputError
+from skmind.exceptions import IdTypeError, IgnoredDataWarning, InvalidInputError
 
 SCHEMA = Schema("user", "item", "time")
 ITEMS = IdEncoder(np.array(["a", "b", "c", "d"], dtype=object), "item")
+COLUMNS = {"user": ["x", "y"], "item": ["a", "b"], "time": [1, 2]}
 
 
 def as_lists(interactions):
@@ -138,9 +139,9 @@ def test_a_single_history_raises(one, container):
         (torch.tensor(1), InvalidInputError, "must hold a list of item ids per user, got 1; for"),
         ([torch.tensor(1)], InvalidInputError, "a list of item ids per user, got 1; for"),
         (pa.array([["a"], None]), InvalidInputError, "a list of item ids per user, got None; for"),
-        ({("x", 1): ["a"]}, IdTypeError, "the keys has the id .* of type tuple"),
-        ({None: ["a"]}, InvalidInputError, "the keys has 1 missing"),
-        (pd.Series([["a"], ["b"]], [9, 9]), InvalidInputError, "the keys have 9 more than once"),
+        ({("x", 1): ["a"]}, IdTypeError, "the keys of histories has the id .* of type tuple"),
+        ({None: ["a"]}, InvalidInputError, "the keys of histories has 1 missing"),
+        (pd.Series([["a"], ["b"]], [9, 9]), InvalidInputError, "the keys of histories have 9 more"),
         (pd.Series(["a"], [9]), InvalidInputError, "histories must hold a list of item ids per"),
         ([["a"], {"a"}], InvalidInputError, "list 1 of histories is a set, .*, most recent last$"),
         ({"x": frozenset("a")}, InvalidInputError, "list 0 of histories is a frozenset, but sets"),
@@ -149,11 +150,61 @@ def test_a_single_history_raises(one, container):
         ({("a", "b"), ("b",)}, InvalidInputError, "histories is a set, so .* pass a list of lists"),
         (pd.DataFrame([["a", "b", 1]]), InvalidInputError, "histories is a table without col"),
         (pd.DataFrame({"user": [1], "item": ["a"]}), InvalidInputError, "no column 'time'"),
+        (
+            COLUMNS,
+            InvalidInputError,
+            r"the keys 'user' and 'item', .*pandas.DataFrame\(histories\)",
+        ),
+        (pd.Series(COLUMNS), InvalidInputError, "histories has the keys 'user' and 'item'"),
     ],
 )
 def test_invalid_histories_raise(histories, error, message):
     with pytest.raises(error, match=message):
         read_histories(histories, SCHEMA, ITEMS)
+
+
+def test_people_may_have_the_positions_of_columns_as_keys():
+    by_position = Schema(0, 1, 2)
+    histories = {0: ["a"], 1: ["b"]}
+    assert as_lists(read_histories(histories, by_position, ITEMS)[1]) == [[0], [1]]
+
+
+ROWS = [["u", "a", 5], ["v", "b", 6], ["u", "c", 7]]
+NAMES = r"place {}, such as {}, .*columns=\['user', 'item', 'time'\]"
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        (ROWS, NAMES.format(0, "'u'")),
+        (np.array(ROWS, dtype=object), NAMES.format(0, "'u'")),
+        ([["a", "b", "2024"], ["b", "c", "2024"], ["c", "a", "2024"]], NAMES.format(2, "'2024'")),
+        ([["x"], ["y"], ["z"]], "no item of the 3 ids in histories was in fit, such as 'x', where"),
+        (
+            {9: ["x,y,z", "a,b"], 7: ["c "]},
+            "no item of the 3 ids .* the ids of fit are such as 'a'",
+        ),
+        (pd.DataFrame({"user": 1, "item": ["x", "y", "z"], "time": 0}), "no item of the 3 ids"),
+    ],
+)
+def test_histories_that_are_not_histories_of_these_items_warn(histories, message):
+    with pytest.warns(IgnoredDataWarning, match=message):
+        read_histories(histories, SCHEMA, ITEMS)
+
+
+@pytest.mark.parametrize(
+    "histories",
+    [
+        [["x", "y"]],
+        [["x", "a"], ["y", "b"]],
+        [["x", "a"], ["y", "b"], ["c", "z"]],
+        [["x", "a"], ["y", "b"], ["z"]],
+        [["a"], [], ["x", "b"]],
+    ],
+)
+def test_some_unknown_items_of_histories_are_usual(histories, recwarn):
+    read_histories(histories, SCHEMA, ITEMS)
+    assert not len(recwarn)
 
 
 # ------------------------------------------------------------------ lists of items
@@ -206,11 +257,12 @@ def test_sets_of_items_and_lists_of_unknown_users():
         ({"x": "a"}, InvalidInputError, r"items must hold a list .*'a'; write \{user: \[id, id"),
         ({"x": [1]}, IdTypeError, "item ids are of kind number .* kind text"),
         ({"x": [None]}, InvalidInputError, "the list of item ids has 1 missing"),
-        ({1: ["a"]}, IdTypeError, "user ids are of kind number .* kind text"),
+        ({1: ["a"]}, IdTypeError, "user ids are of kind number .* this call has ids of kind t"),
         ({None: ["a"]}, InvalidInputError, "the keys of items has 1 missing"),
         (pd.Series([["a"]] * 2, ["x", "x"]), InvalidInputError, "keys of items have 'x' more than"),
         (pd.DataFrame([["a", "b"]]), InvalidInputError, "items is a table without column names"),
         (pd.DataFrame({"user": ["x"]}), InvalidInputError, "no column 'item'.* item_col="),
+        (COLUMNS, InvalidInputError, "items has the keys 'user' and 'item', .*DataFrame.items"),
     ],
 )
 def test_invalid_item_lists_raise(lists, error, message):

@@ -13,7 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from skmind import MINDRecommender
-from skmind.exceptions import IdTypeError, InterestCollapseWarning, InvalidInputError
+from skmind.exceptions import (
+    IdTypeError,
+    IgnoredDataWarning,
+    InterestCollapseWarning,
+    InvalidInputError,
+)
 from skmind.inspection import _diagnostics, hits_by_interest, interest_diagnostics
 
 E1, E2, E3, _ = np.eye(4)
@@ -298,6 +303,13 @@ def test_hits_of_a_model_add_up_to_the_hits_of_its_recommendations(fitted):
     top = rec.recommend(test["user_id"], 5)
     assert hits["n_recommended"].sum() == len(top) == 5 * 60
     assert hits["n_hits"].sum() == len(top.merge(test, on=["user_id", "item_id"])) > 0
+
+
+def test_hits_warn_of_a_table_of_unknown_items(fitted):
+    _, rec, test = fitted
+    with pytest.warns(IgnoredDataWarning, match="targets in X was in fit, such as .*; none is hit"):
+        hits = hits_by_interest(rec, test.assign(item_id="unknown"))
+    assert hits["n_hits"].sum() == 0
 
 
 def test_hits_reject_a_table_of_unknown_users(fitted):

@@ -508,7 +508,7 @@ def test_bad_k(name, k):
         ([1, 2], np.array([1, 2]), InvalidInputError, "y_pred must have a list of ids per user"),
         (5, [[1]], InvalidInputError, "y_true is a int; give a frame or a list"),
         ("ab", [["a"], ["b"]], InvalidInputError, "y_true is a str"),
-        ([1], {"u": [1]}, InvalidInputError, "y_pred is a dict"),
+        ([1], {"u": [1]}, InvalidInputError, r"y_pred is a dict;.* pandas.Series\(y_pred\) if"),
         ({1}, [[1]], InvalidInputError, "y_true is a set"),
         (frozenset({1}), [[1]], InvalidInputError, "y_true is a frozenset"),
         ([1, 2], [[1], {1}], InvalidInputError, "list 1 of y_pred is a set.*; pass a list, best f"),
@@ -534,7 +534,7 @@ def test_bad_inputs(y_true, y_pred, error, message):
     [
         ({"user_id": "user"}, {}, InvalidInputError, "no column 'user_id'.* set user_col="),
         ({}, {"item_id": "item"}, InvalidInputError, "no column 'item_id'.* set item_col="),
-        ({}, {"rank": "place"}, InvalidInputError, "no column 'rank'.* set rank_col="),
+        ({}, {"rank": "place"}, InvalidInputError, "no column 'rank'.* set rank_col=None if"),
     ],
 )
 def test_missing_columns(true, pred, error, message):
@@ -555,6 +555,17 @@ def test_bad_columns():
             ndcg_at_k(true, pred.assign(rank=ranks))
     with pytest.raises(InvalidInputError, match="the item 1 more than once to the user 1;"):
         ndcg_at_k(true, pred.assign(item_id=1).query("user_id == 1"))
+
+
+def test_ranks_and_not_scores():
+    true, pred = frames([[1], [2]], [[1, 2], [3, 2]])
+    expected = ndcg_at_k(true, pred)
+    scored = pred.assign(score=1.25 - pred["rank"])
+    with pytest.raises(InvalidInputError, match="column 'score' of y_pred has the value 0.25 in"):
+        ndcg_at_k(true, scored, rank_col="score")
+    best_first = scored.sort_values("score", ascending=False)
+    assert ndcg_at_k(true, best_first, rank_col=None) == expected
+    assert ndcg_at_k(true, pred.assign(rank=pred["rank"] + 0.5)) == expected  # a mean rank of ties
 
 
 # ------------------------------------------------------------------ coverage and diversity
@@ -900,6 +911,7 @@ def test_evaluate_says_what_a_metric_needs(name, needed):
         ([1, 2], ["a"], InvalidInputError, "item_ids has 1 ids, 1 of them distinct, but item_coun"),
         ({"a": 1}, None, UnknownIdError, "'b', which has no row in item_counts .* may be 0"),
         ({1: 1}, None, IdTypeError, "item_ids are of the kind 'number' .* 'text'"),
+        (pd.Series([7], name="item_id"), None, InvalidInputError, r"is the column .*value_counts"),
     ],
 )
 def test_bad_counts(counts, item_ids, error, message):
@@ -908,6 +920,15 @@ def test_bad_counts(counts, item_ids, error, message):
             function([["a", "b"]], counts, item_ids=item_ids)
     with pytest.raises(error, match=message):
         serendipity_at_k([["a"]], [["a", "b"]], counts, item_ids=item_ids)
+
+
+def test_shares_of_items_are_no_counts():
+    rows = pd.DataFrame({"item_id": ["a", "b", "b", "b"]})
+    shares = rows["item_id"].value_counts(normalize=True)
+    with pytest.raises(InvalidInputError, match="item_counts has the value 0.75, which looks like"):
+        novelty_at_k([["a"]], shares)
+    assert average_popularity_at_k([["a"]], shares) == 0.25
+    assert novelty_at_k([["a"]], rows.groupby("item_id")["item_id"].count()) == 2.0
 
 
 @pytest.mark.parametrize(

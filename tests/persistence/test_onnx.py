@@ -18,7 +18,12 @@ from sklearn.exceptions import NotFittedError
 
 from skmind import MINDRecommender
 from skmind.datasets import fetch_movielens, make_interactions
-from skmind.exceptions import DatasetUnavailableError, ExportError, InvalidInputError
+from skmind.exceptions import (
+    DatasetUnavailableError,
+    ExportError,
+    InvalidInputError,
+    ModelWriteError,
+)
 from skmind.persistence import onnx
 
 needed = "the ONNX export is optional: pip install skmind[onnx]"
@@ -307,6 +312,12 @@ def test_a_graph_that_is_wrong_for_a_few_histories_is_not_written(
 def test_nothing_is_overwritten(with_features):
     with pytest.raises(InvalidInputError, match="path='.*features' exists; remove it or name a"):
         with_features.rec.export_onnx(str(with_features.folder))
+
+
+def test_a_directory_that_can_not_be_written_is_named(with_features, tmp_path):
+    with pytest.raises(ModelWriteError, match="not be exported to '.*models/new': .*choose a new"):
+        with_features.rec.export_onnx(tmp_path / "models" / "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
