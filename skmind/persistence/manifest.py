@@ -99,6 +99,7 @@ MANIFEST = record(
                 "tie_order": optional(option(*TIE_ORDERS)),
                 "weight": optional(column),
                 "time_kind": optional(option("none", *KINDS_OF_TIMES)),
+                "title": optional(column),
             }
         ),
         "config": record(
@@ -179,6 +180,8 @@ def array_specs(manifest: Mapping[str, Any]) -> dict[str, ArraySpec]:
         "interactions.times": ArraySpec(TIME_DTYPES, (n_events,), is_optional=True),
         "item_embeddings": ArraySpec(FLOAT32, (n_items, config.embedding_dim)),
     }
+    if manifest["schema"].get("title") is not None:
+        specs["item_titles"] = ArraySpec(frozenset(), (n_items,), may_be_objects=True)
     widths = {}
     for side, n_rows in zip(SIDES, (n_users, n_items), strict=True):
         features = manifest[f"{side}_features"]
@@ -455,7 +458,7 @@ def array_files(manifest: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> 
     files = manifest["files"]
     for name, spec in specs.items():
         file = f"{name}.npy"
-        if file in files:
+        if file in files and spec.dtypes:
             dtype = files[file]["dtype"]
             shape = tuple(files[file]["shape"])
             if dtype not in spec.dtypes or shape != spec.shape:
