@@ -553,7 +553,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         model = snapshot.model
         check_option(unknown, "unknown", ("popular", "error", "drop"))
         check_option(output, "output", OUTPUTS)
-        texts = _read_titles(model, titles)
+        texts = titles_by_code(model, titles)
         if user_ids is None:
             ids = model.users.ids
             codes = np.arange(len(ids))
@@ -647,7 +647,7 @@ titles, output
         """
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)
-        texts = _read_titles(snapshot.model, titles)
+        texts = titles_by_code(snapshot.model, titles)
         keys, sequences, profile = self._read_histories(snapshot, histories, users)
         if output == "arrays":
             _check_padding(k, len(keys), len(snapshot.model.items))
@@ -827,7 +827,7 @@ titles, output
         """
         snapshot = self._fitted()
         model = snapshot.model
-        texts = _read_titles(model, titles)
+        texts = titles_by_code(model, titles)
         n_items = len(model.items)
         for name, ids in (("items", items), ("exclude_items", exclude_items)):
             if is_per_user(ids):
@@ -835,7 +835,7 @@ titles, output
                     f"{name}= is a {type(ids).__name__}; give one list or array of item ids, which "
                     "holds for all of item_ids"
                 )
-        codes = _known_codes(model.items, item_ids)
+        codes = known_codes(model.items, item_ids)
         itself = Ragged(codes, np.arange(len(codes) + 1))
         query = self._query(
             snapshot,
@@ -890,7 +890,7 @@ titles, output
         """
         snapshot = self._fitted()
         model = snapshot.model
-        codes = _known_codes(model.items, item_ids)
+        codes = known_codes(model.items, item_ids)
         if exclude_seen is None:
             exclude_seen = self.exclude_seen
         exclude_seen = check_exclude_seen(exclude_seen)
@@ -938,9 +938,9 @@ titles, output
         """
         snapshot = self._fitted()
         model = snapshot.model
-        texts = _read_titles(model, titles)
-        user = _known_codes(model.users, [user_id])
-        item = _known_codes(model.items, [item_id])
+        texts = titles_by_code(model, titles)
+        user = known_codes(model.users, [user_id])
+        item = known_codes(model.items, [item_id])
         window, _ = model.interactions.last_windows(user, model.config.max_history)
         window = window[window >= 0]
         net = snapshot.network(self.device)
@@ -1024,7 +1024,7 @@ titles, output
         """
         snapshot = self._fitted()
         model = snapshot.model
-        texts = _read_titles(model, titles)
+        texts = titles_by_code(model, titles)
         k = min(check_count(k, "k"), len(model.items))
         n_clusters = check_count(n_clusters, "n_clusters")
         user = result_name(model.schema.user, "user_id")
@@ -1036,7 +1036,7 @@ titles, output
         if user_ids is None:
             codes = _sample_of_users(model)
         else:
-            codes = _known_codes(model.users, user_ids)
+            codes = known_codes(model.users, user_ids)
         found = InterestRows.of_users(model, snapshot.network(self.device), codes)
         described, labels = found, np.arange(len(found.users))
         if user_ids is None and len(labels):
@@ -1335,7 +1335,7 @@ def _format_result(
     return _with_titles(table, snapshot.model, titles, {item: "title"})
 
 
-def _read_titles(model: FittedModel, titles: Any) -> np.ndarray | None:
+def titles_by_code(model: FittedModel, titles: Any) -> np.ndarray | None:
     """Return a text per item code, from the argument of a method or else from ``fit``."""
     if titles is None:
         return model.prepared.item_titles
@@ -1404,7 +1404,7 @@ def _users_of_items(codes: np.ndarray, interactions: Interactions) -> Ragged:
     return Ragged.from_pairs(items, users, len(distinct)).take(rows)
 
 
-def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
+def known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
     """Return the codes of the ids; raise `UnknownIdError` if an id is unknown."""
     codes = encoder.encode(ids)
     if (codes < 0).any():
