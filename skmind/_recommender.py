@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._checks import check_count, check_option, warn
 from ._interests import InterestRows
 from ._model import FittedModel, Snapshot
+from ._summary import summary_html
 from .data.formats import as_table, check_dimensions
 from .data.histories import read_histories
 from .data.ids import IdEncoder
@@ -49,6 +50,7 @@ from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
 from .nn.inference import explain
 from .persistence import model as persistence
+from .persistence.manifest import kept_epoch
 from .persistence.onnx import export
 from .retrieval.base import TopK
 from .retrieval.calibration import recalls
@@ -99,6 +101,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     n_jobs: int | None
     transform_history: str
     device: str
+    history_: list[dict[str, Any]]
+    n_epochs_: int
 
     @property
     def index_(self) -> str:
@@ -231,6 +235,33 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                     f"X has no column names, so that column {position} is read as {column!r}, but "
                     f"fit saw the columns {names.tolist()}; pass a DataFrame with names"
                 )
+
+    def _html_repr(self) -> str:
+        """Return scikit-learn's box for notebooks and, after ``fit``, what was fitted."""
+        box = super()._html_repr()
+        if "_snapshot" not in vars(self):
+            return box
+        return box + self._frozen()._summary_html()
+
+    def _summary_html(self) -> str:
+        model = self._model
+        kept = kept_epoch(self.history_)
+        best = kept.get("epoch", self.n_epochs_)
+        rows = {
+            "users": f"{len(model.users):,}",
+            "items": f"{len(model.items):,}",
+            "interactions": f"{len(model.interactions.items):,}",
+            "epochs": f"{self.n_epochs_:,}"
+            + ("" if best == self.n_epochs_ else f" (best: {best:,})"),
+        }
+        curves = {}
+        for key, name in {"loss": "loss", "validation_ndcg": "validation NDCG@10"}.items():
+            values = [epoch[key] for epoch in self.history_ if key in epoch]
+            if values:
+                rows[name] = f"{kept.get(key, values[-1]):.4f}"
+                curves[name] = values
+        rows["index"] = f"{self.index_} search"
+        return summary_html(rows, curves)
 
     # files
 
