@@ -66,6 +66,7 @@ from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
 
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
+SHOWN_VALUES = {"loss": "loss", "validation_ndcg": "validation NDCG@10"}  # of ``history_``
 DESCRIBED_K = 10  # recommendations per user whose share describes an interest
 MAX_DESCRIBED_USERS = 10_000
 DESCRIPTION_COLUMNS = (
@@ -244,6 +245,15 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return box + self._frozen()._summary_html()
 
     def _summary_html(self) -> str:
+        curves = {}
+        for key, name in SHOWN_VALUES.items():
+            values = [epoch[key] for epoch in self.history_ if key in epoch]
+            if values:
+                curves[name] = values
+        return summary_html(self._summary_rows(), curves)
+
+    def _summary_rows(self) -> dict[str, str]:
+        """Return what was fitted, as texts by name."""
         model = self._model
         kept = kept_epoch(self.history_)
         best = kept.get("epoch", self.n_epochs_)
@@ -254,14 +264,11 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             "epochs": f"{self.n_epochs_:,}"
             + ("" if best == self.n_epochs_ else f" (best: {best:,})"),
         }
-        curves = {}
-        for key, name in {"loss": "loss", "validation_ndcg": "validation NDCG@10"}.items():
-            values = [epoch[key] for epoch in self.history_ if key in epoch]
-            if values:
-                rows[name] = f"{kept.get(key, values[-1]):.4f}"
-                curves[name] = values
+        for key, name in SHOWN_VALUES.items():
+            if key in kept:
+                rows[name] = f"{kept[key]:.4f}"
         rows["index"] = f"{self.index_} search"
-        return summary_html(rows, curves)
+        return rows
 
     # files
 
