@@ -218,7 +218,7 @@ class RoutingDisplay:
     weights : DataFrame
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
-    im_ : matplotlib AxesImage
+    mesh_ : matplotlib QuadMesh
     colorbar_ : matplotlib Colorbar
 
     Raises
@@ -239,7 +239,7 @@ class RoutingDisplay:
 
     ax_: Any
     figure_: Any
-    im_: Any
+    mesh_: Any
     colorbar_: Any
 
     def __init__(self, weights: pd.DataFrame) -> None:
@@ -308,14 +308,15 @@ class RoutingDisplay:
         if ax is None:
             height = 1.1 + ROW_INCHES * n_items
             _, ax = plt.subplots(figsize=(6.4, max(height, 2.4)), layout="constrained")
-        self.im_ = ax.imshow(self.weights.to_numpy(), aspect="auto", cmap="cividis", vmin=0)
-        self.colorbar_ = ax.figure.colorbar(self.im_, ax=ax, label="Weight in the interest")
+        lines = {"edgecolors": ax.get_facecolor(), "linewidth": 1}
+        self.mesh_ = ax.pcolormesh(self.weights.to_numpy(), cmap="cividis", vmin=0, **lines)
+        self.colorbar_ = ax.figure.colorbar(self.mesh_, ax=ax, label="Weight in the interest")
         labels = [shorten(str(label), AXIS_LABEL_CHARACTERS) for label in self.weights.index]
-        ax.set_yticks(range(n_items), labels, fontsize=SMALL_FONT, parse_math=False)
-        ax.set_xticks(range(n_interests), self.weights.columns)
-        ax.set_xticks(np.arange(n_interests - 1) + 0.5, minor=True)
-        ax.grid(which="minor", axis="x", color=ax.get_facecolor(), linewidth=2)
-        ax.tick_params(which="both", length=0)
+        middles = np.arange(n_items) + 0.5
+        ax.set_yticks(middles, labels, fontsize=SMALL_FONT, parse_math=False)
+        ax.set_xticks(np.arange(n_interests) + 0.5, self.weights.columns)
+        ax.invert_yaxis()
+        ax.tick_params(length=0)
         ax.set(xlabel="Interest", ylabel="History, newest first")
         self.ax_ = ax
         self.figure_ = ax.figure

@@ -111,7 +111,8 @@ def test_the_heat_map_has_the_weights_in_the_order_of_time(fitted, titles):
         explained.groupby("history_title")["weight"].sum().sort_index(),
         atol=1e-6,
     )
-    np.testing.assert_array_equal(display.im_.get_array(), display.weights)
+    np.testing.assert_array_equal(display.mesh_.get_array(), display.weights)
+    assert display.ax_.yaxis_inverted()
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
     assert labels == display.weights.index.tolist()
     display.figure_.canvas.draw()
@@ -185,5 +186,5 @@ def test_the_map_looks_as_it_did(tmp_path, name):
 def test_the_heat_map_looks_as_it_did(tmp_path, name):
     with style(name):
         figure = plt.figure(figsize=(4, 3))
-        RoutingDisplay(WEIGHTS).plot(figure.add_axes([0.3, 0.15, 0.65, 0.8]))
+        RoutingDisplay(WEIGHTS).plot(figure.add_axes([0.3, 0.2, 0.64, 0.64]))  # whole pixels
         assert_looks_the_same(figure, f"RoutingDisplay-{name}", tmp_path)
