@@ -371,7 +371,7 @@ def _one_per_type(values: np.ndarray) -> list:
 
 def _kind_of_value(value: Any) -> tuple[str, str]:
     kind = pd.api.types.infer_dtype([value], skipna=False)
-    if isinstance(value, Number) and not isinstance(value, bool | np.bool):
+    if isinstance(value, Number) and not isinstance(value, bool | np.bool_):
         kind = "number"
     kind = {"string": "text", "datetime64": "datetime"}.get(kind, kind)
     if kind != "mixed":
