@@ -138,7 +138,7 @@ MISSING_COLUMN = r"no column '{0}'; it has \[.*'.*\]. Rename the column or set {
 FITTED_COLUMN = r"no column '{0}'; it has \[.*\]. Rename .* or fit again with {1}_col= set to"
 NO_ID = "column '{}' has 1 missing or infinite ids, the first in row 3; drop these rows or give"
 NO_TIME = "column 'timestamp' has 1 missing or infinite times, .* row 3; drop .* time_col=None to"
-NO_SCALAR = "column '{}' has the .*{} of type {}, but .* must be a string, number or date.*; join"
+NO_SCALAR = "column '{}' has the .*{} of type {}, but .* a string, number or date.*; (join|take)"
 OTHER_KIND = r"^{} ids are of kind {} \(such as .*\) but fit saw ids of kind {} \(such .*; convert"
 TEXT_TIME = (
     "column 'timestamp' has values of type {}, such as {}, but must be numeric or datetime; convert"

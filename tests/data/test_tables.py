@@ -67,6 +67,15 @@ def test_arrays_and_lists_are_not_frames(array):
     assert not is_frame(array)
 
 
+def test_two_levels_of_columns_are_flattened_as_the_message_says():
+    X = pd.DataFrame({"user": [1, 1], "item": [2, 3], "time": [4, 5]})
+    X = X.groupby("user").agg({"time": ["max", "min"]}).reset_index()
+    with pytest.raises(InvalidInputError, match="flatten them") as raised:
+        column_names(X)
+    exec(str(raised.value).split(": ")[1])
+    assert column_names(X) == ["user", "time_max", "time_min"]
+
+
 def test_multiindex_columns_raise():
     frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
     with pytest.raises(InvalidInputError, match="MultiIndex; flatten them"):
@@ -450,6 +459,11 @@ def test_integers_beside_floats_keep_every_digit():
     ids = [2**53 + 1, 2**53, 0.5]
     assert id_array(ids, "x").tolist() == ids
     assert id_array([1, 0.5], "x").dtype == np.float64
+
+
+def test_a_dict_in_a_cell_is_refused_with_the_way_to_one_of_its_values():
+    with pytest.raises(IdTypeError, match=r"type dict.* take one of its values, .*cell\['name'\]"):
+        id_array([{"id": 1, "name": "Drama"}], "x")
 
 
 def test_a_multiindex_has_no_ids():
