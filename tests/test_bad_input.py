@@ -508,10 +508,17 @@ def test_times_that_are_neither_numbers_nor_dates(models, kind):
             read(table)
 
 
-@pytest.mark.parametrize("make", [pa.Table.from_pandas, pl.from_pandas], ids=["pyarrow", "polars"])
-def test_types_of_other_libraries_that_are_not_read(make):
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.Table.from_pandas(X.assign(timestamp=pd.cut(X["timestamp"], 5))),
+        pl.from_pandas(X).with_columns(timestamp=pl.struct(left="timestamp", right="timestamp")),
+    ],
+    ids=["pyarrow", "polars"],
+)
+def test_types_of_other_libraries_that_are_not_read(table):
     with pytest.raises(InvalidInputError, match="column 'timestamp' has .*; convert|type dict"):
-        MINDRecommender(**SMALL).fit(make(X.assign(timestamp=pd.cut(X["timestamp"], 5))))
+        MINDRecommender(**SMALL).fit(table)
 
 
 def test_partial_fit_without_the_column_of_weights():
