@@ -362,8 +362,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
               (batch,); and, if ``fit`` was given user features, ``features``, float32 of shape
               (batch, n_values). Its outputs are ``interests``, float32 of shape (batch,
               n_interests, embedding_dim), of unit length, and ``mask``, bool of shape (batch,
-              n_interests), the interests in use. The batch may be empty; the length is 1 to
-              ``max_history``. Check codes before: onnxruntime counts negative ones from the end.
+              n_interests), the interests in use. The batch may be empty from onnxruntime 1.32
+              on; the length is 1 to ``max_history``. Check codes before: onnxruntime counts
+              negative ones from the end.
             - ``item_vectors.npy``: `item_embeddings_`; the graph reads this file too.
             - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`.
             - ``about.json``: ``max_history``; the values that the columns of ``features`` stand
