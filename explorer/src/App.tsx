@@ -1,6 +1,6 @@
 // The page: a person, the person's interests with their weights, recommendations and a map.
 
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import {
   Button, ComboBox, GridList, GridListItem, Input, Label, ListBox, ListBoxItem, Meter, Popover,
   Slider, SliderOutput, SliderThumb, SliderTrack, Switch, Text, ToggleButton, ToggleButtonGroup,
@@ -104,10 +104,9 @@ function Person({ data, choice, change, setHistory }: Changes) {
   const searchItems = useMemo(
     () =>
       makeSearch(
-        data.ids.map((id, i) => {
-          const text = data.labels[i]!;
-          return { id: i, text, detail: text === id ? "" : id };
-        }),
+        data.ids
+          .map((id, i) => ({ id: i, text: data.labels[i]!, detail: data.labels[i] === id ? "" : id }))
+          .sort((a, b) => data.counts[b.id]! - data.counts[a.id]!), // the most frequent ones first
       ),
     [data],
   );
@@ -116,7 +115,6 @@ function Person({ data, choice, change, setHistory }: Changes) {
     <div className="pickers">
       {data.users.length > 0 && (
         <SearchBox
-          key={`user ${user}`}
           label="User"
           placeholder="Search by id"
           search={searchUsers}
@@ -146,7 +144,29 @@ interface SearchBoxProps {
   onChoose(id: number): void;
 }
 
-function SearchBox({ label, placeholder, search, chosen, onChoose }: SearchBoxProps) {
+/** A box for the next choice. After each choice a new one, with the focus, takes its place. */
+function SearchBox(props: SearchBoxProps) {
+  const [nChoices, setNChoices] = useState(0);
+  const wasChosen = useRef(false);
+  useEffect(() => {
+    wasChosen.current = false;
+  });
+  return (
+    <OneSearchBox
+      {...props}
+      key={`${nChoices} ${props.chosen}`}
+      autoFocus={wasChosen.current}
+      onChoose={(id) => {
+        wasChosen.current = true;
+        setNChoices(nChoices + 1);
+        props.onChoose(id);
+      }}
+    />
+  );
+}
+
+function OneSearchBox({ label, placeholder, search, chosen, onChoose, autoFocus }:
+  SearchBoxProps & { autoFocus: boolean }) {
   const [text, setText] = useState(chosen);
   const found = useMemo(() => search(text === chosen ? "" : text), [search, text, chosen]);
   return (
@@ -156,12 +176,10 @@ function SearchBox({ label, placeholder, search, chosen, onChoose }: SearchBoxPr
       inputValue={text}
       onInputChange={setText}
       onChange={(key) => {
-        if (key === null) return;
-        setText(chosen);
-        onChoose(Number(key));
+        if (key !== null) onChoose(Number(key));
       }}
       onBlur={() => setText(chosen)}
-      menuTrigger="focus"
+      autoFocus={autoFocus}
       allowsEmptyCollection
       allowsCustomValue
     >

@@ -10,23 +10,24 @@ export interface Entry {
 
 export type Search = (query: string) => Entry[];
 
-/** Returns a function that searches texts and details, regardless of case and accents. */
+/** Returns a function that searches texts and details, regardless of case and accents.
+ *
+ * Exact matches come first, then those at the start; of equals, the first of `entries`.
+ */
 export function makeSearch(entries: Entry[]): Search {
-  const folded = entries.map(({ text, detail }) => fold(`${text} ${detail}`));
+  const folded = entries.map(({ text, detail }) => [fold(text), fold(detail)] as const);
   return (query) => {
-    const words = fold(query).split(" ").filter(Boolean);
-    const start = words.join(" ");
-    const first: Entry[] = [];
-    const others: Entry[] = [];
-    folded.forEach((text, i) => {
-      if (first.length >= MAX_RESULTS) return;
-      if (text.startsWith(start)) first.push(entries[i]!);
-      else if (others.length < MAX_RESULTS && words.every((word) => text.includes(word))) {
-        others.push(entries[i]!);
+    const start = fold(query);
+    const words = start.split(" ");
+    const ranked: Entry[][] = [[], [], []];
+    folded.forEach(([text, detail], i) => {
+      if (text === start || detail === start) ranked[0]!.push(entries[i]!);
+      else if (text.startsWith(start)) ranked[1]!.push(entries[i]!);
+      else if (words.every((word) => text.includes(word) || detail.includes(word))) {
+        ranked[2]!.push(entries[i]!);
       }
     });
-    first.sort((a, b) => a.text.length - b.text.length); // an exact match first
-    return [...first, ...others].slice(0, MAX_RESULTS);
+    return ranked.flat().slice(0, MAX_RESULTS);
   };
 }
 

@@ -230,7 +230,7 @@ def test_clicks_change_the_lists(show, rec):
     first = tab.evaluate(READ_LIST)
     tab.get_by_role("radio", name="20").click()
     assert len(tab.evaluate(READ_LIST)) == 20
-    tab.get_by_role("combobox", name="User").click()
+    tab.get_by_role("button", name="Show user").click()
     tab.get_by_role("option").nth(3).click()
     second = tab.evaluate(READ_LIST)
     assert len(second) == 20
@@ -240,6 +240,8 @@ def test_clicks_change_the_lists(show, rec):
     box = tab.get_by_role("combobox", name="Add to the history")
     box.fill(str(rec.items_[11]))
     tab.get_by_role("option").first.click()
+    assert tab.get_by_role("option").count() == 0
+    assert tab.evaluate("document.activeElement.role") == "combobox"  # for the next item
     found = tab.evaluate(READ_LIST)
     assert_same_lists([found], lists_of(rec.recommend_from_history([[rec.items_[11]]], 20)))
     tab.locator(ROW).nth(4).click()
@@ -257,6 +259,7 @@ def test_the_keyboard_suffices(show, rec):
     keys.press("ArrowDown")
     keys.press("Enter")
     expected = lists_of(rec.recommend([rec.users_[42]]))
+    assert tab.evaluate("document.activeElement.value") == str(rec.users_[42])
     assert tab.evaluate(READ_LIST) != first
     assert_same_lists([tab.evaluate(READ_LIST)], expected)
     press_until(tab, "Tab", "document.activeElement.type === 'range'")
@@ -277,6 +280,25 @@ def press_until(tab, key, condition):
         if tab.evaluate(condition):
             return
     pytest.fail(f"{condition} is not reached")
+
+
+def test_items_are_searched_by_title_and_id(show, rec):
+    words = ["Amélie of Montmartre", "The Montmartre Story", "Zoo"]
+    titles = dict(zip(rec.items_, words, strict=False))
+    tab = show(rec.explore(titles=titles))
+    box = tab.get_by_role("combobox", name="Add to the history")
+    for query, expected in [
+        ("montmartre", set(words[:2])),
+        ("AMELIE", {words[0]}),
+        ("story the", {words[1]}),
+        (str(rec.items_[2]), {"Zoo"}),
+    ]:
+        box.fill(query)
+        found = tab.get_by_role("option").locator("[slot=label]").all_inner_texts()
+        assert expected == set(found[: len(expected)])
+    box.fill("no such title")
+    assert "Nothing found" in tab.get_by_role("listbox").inner_text()
+    tab.keyboard.press("Escape")
 
 
 def test_a_slider_acts_at_once(show, rec):
