@@ -242,6 +242,9 @@ BAD = {
     ),
     "an unknown format": (["recommend", "model", "--out", "a.xlsx"], 2, "ends in .csv, .tsv or"),
     "no directory": (["recommend", "model", "--out", "a/b.csv"], 2, "its directory does not exist"),
+    "no directory of a page": (
+        ["explore", "model", "--out", "a/b.html"], 2, "its directory does not exist"
+    ),
     "no such metric": (["evaluate", "model", "test.csv", "--metrics", "auc@5"], 2, "auc@5"),
 }  # fmt: skip
 

@@ -69,6 +69,10 @@ export function App({ data }: { data: Explorer }) {
         <section className="recommended" aria-labelledby="recommended">
           <h2 id="recommended">Recommendations</h2>
           <Options choice={choice} change={change} />
+          <p role="status" className="hidden">
+            {recommended.length} recommendations
+            {recommended[0] && `, the first is ${data.labels[recommended[0].item]}`}
+          </p>
           <Recommendations {...{ data, engine, interests, recommended, selected, change }} />
         </section>
         <section className="map-section" aria-labelledby="map">

@@ -17,6 +17,7 @@ export interface Interests {
   weights: Float64Array; // K × L
   causes: Float64Array; // K × L: factor of the product of projected item and target, for `explain`
   projected: Float64Array; // L × D
+  cosines: Map<number, Float64Array>; // of all items to an interest, once they were needed
 }
 
 export interface Steering {
@@ -83,7 +84,7 @@ export class Engine {
         causes[j * L + l] = length > 0 ? (squash * weights[j * L + l]!) / length : 0;
       }
     }
-    return { newest, used, vectors, weights, causes, projected };
+    return { newest, used, vectors, weights, causes, projected, cosines: new Map() };
   }
 
   /** Routes the items of a history to the interests in use, as `skmind.nn.routing.route` does. */
@@ -156,27 +157,37 @@ export class Engine {
     const isEligible = (item: number) => this.data.isAllowed(item) && !excluded.has(item);
     const inUse = interests.used.flatMap((used, j) => (used && steering.weights[j]! > 0 ? [j] : []));
     if (!inUse.length) return this.popular(steering.k, isEligible);
-    const { D } = this.data.config;
-    const queries = inUse.map((j) =>
-      interests.vectors.slice(j * D, j * D + D).map((value) => value * steering.weights[j]!),
-    );
-    const scored: Recommendation[] = [];
+    const cosines = inUse.map((j) => this.cosines(interests, j));
+    const scores = new Float64Array(this.data.n).fill(-Infinity);
+    const won = new Int32Array(this.data.n);
     for (let item = 0; item < this.data.n; item++) {
       if (!isEligible(item)) continue;
-      let best = -Infinity;
-      let interest = -1;
-      for (let i = 0; i < queries.length; i++) {
-        const score = dot(queries[i]!, 0, this.unit, item * D, D);
-        if (score > best) {
-          best = score;
-          interest = inUse[i]!;
+      for (let i = 0; i < inUse.length; i++) {
+        const score = steering.weights[inUse[i]!]! * cosines[i]![item]!;
+        if (score > scores[item]!) {
+          scores[item] = score;
+          won[item] = inUse[i]!;
         }
       }
-      scored.push({ item, score: best, interest });
     }
-    scored.sort((a, b) => b.score - a.score); // stable: of equal scores, the lower item first
-    if (!steering.diversity) return scored.slice(0, steering.k);
-    return this.diversify(scored.slice(0, DIVERSITY_CANDIDATES * steering.k), steering);
+    const row = (item: number) => ({ item, score: scores[item]!, interest: won[item]! });
+    const nCandidates = (steering.diversity ? DIVERSITY_CANDIDATES : 1) * steering.k;
+    const candidates = topPlaces(scores, nCandidates).map(row);
+    return steering.diversity ? this.diversify(candidates, steering) : candidates;
+  }
+
+  /** Returns the cosines of all items to an interest; steering does not change them. */
+  private cosines(interests: Interests, j: number): Float64Array {
+    const { D } = this.data.config;
+    let cosines = interests.cosines.get(j);
+    if (!cosines) {
+      cosines = new Float64Array(this.data.n);
+      for (let item = 0; item < this.data.n; item++) {
+        cosines[item] = dot(interests.vectors, j * D, this.unit, item * D, D);
+      }
+      interests.cosines.set(j, cosines);
+    }
+    return cosines;
   }
 
   private popular(k: number, isEligible: (item: number) => boolean): Recommendation[] {
@@ -215,12 +226,12 @@ export class Engine {
   /** Returns the items that are nearest to a vector of unit length. */
   nearest(vector: ArrayLike<number>, k: number, without = -1): Recommendation[] {
     const { D } = this.data.config;
-    const scored: Recommendation[] = [];
+    const scores = new Float64Array(this.data.n).fill(-Infinity);
     for (let item = 0; item < this.data.n; item++) {
       if (item === without || !this.data.isAllowed(item)) continue;
-      scored.push({ item, score: dot(vector, 0, this.unit, item * D, D), interest: -1 });
+      scores[item] = dot(vector, 0, this.unit, item * D, D);
     }
-    return scored.sort((a, b) => b.score - a.score).slice(0, k);
+    return topPlaces(scores, k).map((item) => ({ item, score: scores[item]!, interest: -1 }));
   }
 
   similar(item: number, k: number): Recommendation[] {
@@ -261,6 +272,16 @@ export function routingShares(interests: Interests, interest: number): Float64Ar
   const weights = interests.weights.slice(interest * L, interest * L + L);
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   return weights.map((weight) => weight / Math.max(total, 1e-7));
+}
+
+/** Returns the places of the k highest scores, best first; of equal scores, the first place. */
+function topPlaces(scores: Float64Array, k: number): number[] {
+  const limit = scores.slice().sort()[Math.max(scores.length - k, 0)] ?? -Infinity;
+  const places: number[] = [];
+  scores.forEach((score, i) => {
+    if (score >= limit && score > -Infinity) places.push(i);
+  });
+  return places.sort((a, b) => scores[b]! - scores[a]!).slice(0, k);
 }
 
 type Numbers = ArrayLike<number>;

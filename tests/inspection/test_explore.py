@@ -18,6 +18,7 @@ from skmind.datasets import make_interactions
 from skmind.exceptions import InvalidInputError, UnknownIdError
 from skmind.inspection import _explore
 from skmind.inspection._explore import MAX_INT16, TEMPLATE, _quantised, explore
+from skmind.inspection._plotting import GREY, PALETTE
 from tests.inspection.browser import ROOT, open_browser
 
 SOURCE = ROOT / "explorer"
@@ -540,6 +541,11 @@ def test_a_page_works_in_the_frame_of_a_notebook(browser, rec, tmp_path):
 def test_only_a_fitted_recommender_has_a_page():
     with pytest.raises(ValueError, match="not fitted"):
         explore(MINDRecommender())
+
+
+def test_the_colors_are_those_of_the_plots():
+    source = (SOURCE / "src" / "colors.ts").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"#[0-9A-F]{6}", source)) == (*PALETTE, GREY)
 
 
 def test_the_checked_in_page_is_that_of_the_source(tmp_path):
