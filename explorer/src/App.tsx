@@ -429,6 +429,10 @@ function Detail({ data, engine, interests, recommended, selected, choice, change
   const shown = causes.filter(({ contribution }) => contribution > 0).slice(0, N_SHOWN_CAUSES);
   const largest = Math.max(...shown.map(({ contribution }) => contribution), 1e-9);
   const cosine = interest < 0 ? 0 : cosines[interest]!;
+  const hasFeatures = choice.user !== null && data.profileOf(choice.user) !== null;
+  const others = [data.config.nLayers && "its order", hasFeatures && "the features of the user"]
+    .filter(Boolean)
+    .join(" and ");
   return (
     <>
       <p className="facts">
@@ -446,7 +450,7 @@ function Detail({ data, engine, interests, recommended, selected, choice, change
                 <Badge interest={interest} /> Cosine {cosine.toFixed(3)} to interest {interest}, of which{" "}
                 {known.toFixed(3)} from the history
                 {Math.abs(cosine - known) > 5e-4 &&
-                  ` and ${(cosine - known).toFixed(3)} from its order and the features of the user`}.
+                  ` and ${(cosine - known).toFixed(3)} from ${others}`}.
               </p>
               <ul className="causes">
                 {shown.map(({ item, contribution }, i) => (

@@ -61,7 +61,7 @@ export function InterestMap({ data, engine, interests, recommended, selected, on
   const scale = scaleOf(points, width);
   const labels = useMemo(
     () => placeLabels(data, points, scale, width, selected),
-    // eslint-free: points follow from these
+    // the points follow from these
     [data, places, recommended, width, selected],
   );
   const centres = new Map(places?.interests.map((point) => [point.interest, scale(point.at)]));
@@ -86,8 +86,8 @@ export function InterestMap({ data, engine, interests, recommended, selected, on
               label={nameOf(data, point)}
               onSelect={() => point.item >= 0 && onSelect(point.item)} />
           ))}
-          {labels.map(({ text, x, y, isStrong }, i) => (
-            <text key={i} x={x} y={y} className={isStrong ? "label strong" : "label"}>
+          {labels.map(({ text, x, y, anchor, isStrong }, i) => (
+            <text key={i} x={x} y={y} textAnchor={anchor} className={isStrong ? "label strong" : "label"}>
               {text}
             </text>
           ))}
@@ -191,6 +191,14 @@ function nameOf(data: Explorer, point: Point): string {
   return point.item < 0 ? `Interest ${point.interest}` : data.labels[point.item]!;
 }
 
+interface Label {
+  text: string;
+  x: number;
+  y: number;
+  anchor: "start" | "middle" | "end";
+  isStrong: boolean;
+}
+
 type Box = [left: number, top: number, right: number, bottom: number];
 
 /** Writes labels beside markers, where they overlap neither each other nor a marker. */
@@ -218,7 +226,7 @@ function placeLabels(
   const ofKind = (kind: Point["kind"]) => byWeight.filter((i) => points[i]!.kind === kind);
   const chosen = byWeight.filter((i) => points[i]!.item === selected && selected !== null);
   const order = new Set([...chosen, ...ofKind("interest"), ...ofKind("recommended"), ...heavy]);
-  const labels: { text: string; x: number; y: number; isStrong: boolean }[] = [];
+  const labels: Label[] = [];
   for (const i of order) {
     const point = points[i]!;
     const name = point.item < 0 ? String(point.interest) : shorten(nameOf(data, point));
@@ -232,7 +240,10 @@ function placeLabels(
       const isInside = box[0] >= 2 && box[1] >= 2 && box[2] <= width - 2 && box[3] <= HEIGHT - 2;
       if (!isInside || taken.some((other) => other !== boxes[i] && overlap(box, other))) continue;
       taken.push(box);
-      labels.push({ text: name, x: box[0], y: cy + 4, isStrong });
+      const [anchor, edge] = (
+        { "-1": ["end", box[2]], "0": ["middle", cx], "1": ["start", box[0]] } as const
+      )[dx];
+      labels.push({ text: name, x: edge, y: cy + 4, anchor, isStrong });
       break;
     }
   }

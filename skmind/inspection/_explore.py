@@ -118,7 +118,7 @@ def explore(
     windows = _in_windows(histories, model.config.max_history)
     in_page = np.union1d(np.flatnonzero(allowed), histories.items[windows])
     net = snapshot.network(rec.device)
-    notes = _notes(model, allowed, users)
+    notes = _notes(model, allowed, users, is_sample=user_ids is None)
     payload = {
         "title": "Interests and recommendations",
         "notes": notes,
@@ -231,26 +231,26 @@ def _in_windows(histories: Interactions, max_history: int) -> np.ndarray:
     return ends - np.arange(len(ends)) <= max_history
 
 
-def _notes(model: FittedModel, allowed: np.ndarray, users: np.ndarray) -> tuple[str, ...]:
+def _notes(
+    model: FittedModel, allowed: np.ndarray, users: np.ndarray, is_sample: bool
+) -> tuple[str, ...]:
     """Return what the page holds, in sentences."""
-    n_users, n_items, K = len(model.users), len(model.items), model.config.n_interests
+    n_users = len(model.users)
+    n_items = len(model.items)
     n_allowed = int(allowed.sum())
-    page_users = (
-        f"all {n_users:,} users"
-        if len(users) == n_users
-        else (f"{len(users):,} of {n_users:,} users")
-    )
-    page_items = (
-        f"all {n_items:,} items"
-        if n_allowed == n_items
-        else (f"{n_allowed:,} of {n_items:,} items")
-    )
     notes = [
-        f"This page has {page_users} and recommends from {page_items}, with up to {K} interests."
+        f"This page has {_share(len(users), n_users)} users and recommends from "
+        f"{_share(n_allowed, n_items)} items, with up to {model.config.n_interests} interests."
     ]
+    if is_sample and len(users) < n_users:
+        notes.append("The users were drawn at random.")
     if n_allowed < n_items and n_allowed == MAX_ITEMS:
         notes.append("The items are the most frequent ones.")
     return tuple(notes)
+
+
+def _share(n: int, total: int) -> str:
+    return f"all {n:,}" if n == total else f"{n:,} of {total:,}"
 
 
 # ------------------------------------------------------------------ arrays → JSON

@@ -461,6 +461,7 @@ def test_large_catalogues_are_sampled(rec, monkeypatch):
     assert page.notes == (
         f"This page has {n_users} of 150 users and recommends from 50 of "
         f"{len(rec.items_)} items, with up to 4 interests.",
+        "The users were drawn at random.",
         "The items are the most frequent ones.",
     )
 
