@@ -700,6 +700,7 @@ METHODS = {
     "audience": lambda rec: rec.audience([1]),
     "explain": lambda rec: rec.explain(0, 1),
     "describe_interests": lambda rec: rec.describe_interests(),
+    "explore": lambda rec: rec.explore(),
     "index_recall": lambda rec: rec.index_recall(),
     "index_": lambda rec: rec.index_,
     "export_onnx": lambda rec: rec.export_onnx("nowhere"),
