@@ -174,12 +174,13 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         Share of the entries of the encoder's input and of the outputs of its layers that are set to
         0 at random in training. Higher: less overfitting; 0.4 is better with more dimensions on
         sparse data.
-    init : {"random", "cooccurrence"}, default="random"
-        Item vectors before training. "random": normally distributed. "cooccurrence": from a
-        factorisation of which items occur within five interactions of each other, plus 0.3 times
-        the random vectors; items without neighbours have random vectors. Training needs fewer
-        epochs then. It finds more new items, but fewer items of the history again, and fewer items
-        that have only features. A fit with ``warm_start`` does not use it.
+    init : {"auto", "cooccurrence", "random"}, default="auto"
+        Item vectors before training. "cooccurrence": from a factorisation of which items occur
+        within five interactions of each other, plus 0.3 times random vectors; items without
+        neighbours have random vectors, and features start from the items that have them. It finds
+        more new items, and training needs fewer epochs. "random": normally distributed; finds more
+        of the items that a user comes back to. "auto": "cooccurrence" if ``exclude_seen``, else
+        "random". A fit with ``warm_start`` does not use it.
     n_negatives : int or "all", default=1024
         Number of negatives that the samples of a batch share, at least 1. Higher: better, slower.
         "all", or at least the number of items: the full softmax.
@@ -326,7 +327,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "temperature": [_real(MIN_REAL)],
         "item_dropout": [_Number(Real, 0, 1, closed="left")],
         "encoder_dropout": [_Number(Real, 0, 1, closed="left")],
-        "init": [StrOptions({"cooccurrence", "random"})],
+        "init": [StrOptions({"auto", "cooccurrence", "random"})],
         "n_negatives": [StrOptions({"all"}), _count(1)],
         "negative_sampling": [StrOptions(set(STRATEGIES))],
         "max_epochs": [_count(1)],
@@ -375,7 +376,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         temperature: float = 0.1,
         item_dropout: float = 0.2,
         encoder_dropout: float = 0.2,
-        init: str = "random",
+        init: str = "auto",
         n_negatives: int | str = 1024,
         negative_sampling: str = "uniform",
         max_epochs: int = 12,
@@ -651,6 +652,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         settings = {name: getattr(self, name) for name in names}
         settings["label_attention"] = self._label_attention()
         settings["item_dropout"] = self._item_dropout()
+        if self.init == "auto":
+            settings["init"] = "cooccurrence" if self.exclude_seen else "random"
         return TrainingSettings(**settings)
 
     def _label_attention(self) -> str | float | None:
