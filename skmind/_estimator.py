@@ -44,7 +44,7 @@ from .training.extend import extend_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
-SAMPLES_PER_WEIGHT = 10  # the rule of ten events per variable
+SAMPLES_PER_WEIGHT = 4  # from which on the encoder pays; its dropout prevents overfitting
 
 DEPRECATED_VALUE = "deprecated"  # default value of a parameter that was renamed
 LOSSES = "mixture", "label_aware"
@@ -154,7 +154,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     n_encoder_layers : int or "auto", default="auto"
         Number of self-attention layers, from 0 to 64, that read the order of the history. Higher:
         slower, but better where the next item depends on the items just before it. "auto": 1 if
-        there are ten samples for each of the ``6 * embedding_dim**2`` weights of a layer, else 0,
+        there are four samples for each of the ``6 * embedding_dim**2`` weights of a layer, else 0,
         because the layer overfits with fewer samples.
     loss : {"auto", "mixture", "label_aware"}, default="auto"
         How interests are trained on a target. "mixture": all of them, as a mixture in which they
@@ -184,12 +184,12 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     n_negatives : int or "all", default=1024
         Number of negatives that the samples of a batch share, at least 1. Higher: better, slower.
         "all", or at least the number of items: the full softmax.
-    negative_sampling : {"uniform", "popularity", "in_batch", "mixed"}, default="uniform"
-        Where negatives are drawn from. "uniform": all items with equal probability. "popularity":
-        items by frequency. "in_batch": the targets of the batch; ``n_negatives`` is not used.
+    negative_sampling : {"popularity", "uniform", "in_batch", "mixed"}, default="popularity"
+        Where negatives are drawn from. "popularity": items by frequency. "uniform": all items with
+        equal probability. "in_batch": the targets of the batch; ``n_negatives`` is not used.
         "mixed": the targets of the batch and uniform ones. The loss corrects all for the expected
         number of draws of an item, so that they estimate the same full softmax.
-    max_epochs : int, default=12
+    max_epochs : int, default=10
         Passes over the data, at least 1. The learning rate falls linearly over them to a tenth.
     batch_size : int or "auto", default="auto"
         Approximate number of samples per step, at least 1. A sample is an interaction and the
@@ -378,8 +378,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         encoder_dropout: float = 0.2,
         init: str = "auto",
         n_negatives: int | str = 1024,
-        negative_sampling: str = "uniform",
-        max_epochs: int = 12,
+        negative_sampling: str = "popularity",
+        max_epochs: int = 10,
         batch_size: int | str = "auto",
         samples_per_epoch: int | None = None,
         horizon: int = 1,
