@@ -28,6 +28,7 @@ from .data.negatives import STRATEGIES
 from .data.prepare import Prepared, Schema, check_distinct_roles, fitted_schema, prepare
 from .data.tables import is_frame
 from .data.ties import TIE_ORDERS
+from .data.titles import learn_titles
 from .data.weights import check_aligned, read_weights
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device, torch_defaults
@@ -137,6 +138,11 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         Feature columns. They are read from the tables ``users`` and ``items`` of `fit`, or else
         from its ``X``, where the newest row of each id counts. Integers are names, and positions
         only in an array ``X``. None: every column of the tables except the ids.
+    item_title : str, int or None, default=None
+        Column of the titles of the items, by which people know them. It is read like a feature,
+        from the table ``items`` of `fit` or else from its ``X``, where the last row of each item
+        counts, but nothing is learned from it unless ``item_features`` names it too. Results then
+        have titles beside item ids; see ``titles`` of `recommend`. None: there are none.
     min_item_count : int, default=1
         Minimum number of interactions of an item, at least 1. Items with fewer are left out.
     n_interests : int, default=4
@@ -311,6 +317,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "weight_col": [str, Integral, None],
         "user_features": ["array-like", None],
         "item_features": ["array-like", None],
+        "item_title": [str, Integral, None],
         "min_item_count": [_count(1)],
         "n_interests": [_count(1, MAX_INTERESTS)],
         "adaptive_interests": ["boolean"],
@@ -364,6 +371,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         weight_col: str | int | None = None,
         user_features: Any = None,
         item_features: Any = None,
+        item_title: str | int | None = None,
         min_item_count: int = 1,
         n_interests: int = 4,
         adaptive_interests: bool = True,
@@ -409,6 +417,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         self.weight_col = weight_col
         self.user_features = user_features
         self.item_features = item_features
+        self.item_title = item_title
         self.min_item_count = min_item_count
         self.n_interests = n_interests
         self.adaptive_interests = adaptive_interests
@@ -582,6 +591,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             min_item_count=self.min_item_count,
             weights=weights,
         )
+        prepared = replace(prepared, item_titles=learn_titles(X, items, schema, prepared.items))
         schema = fitted_schema(X, schema, prepared.interactions.times)
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
@@ -640,7 +650,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         if self.checkpoint_dir is None:
             return nullcontext()
         inputs = self.get_params() | asdict(config) | {"device": resolve_device(self.device)}
-        for name in ("verbose", "n_jobs", "checkpoint_dir", "random_state"):
+        for name in ("verbose", "n_jobs", "checkpoint_dir", "random_state", "item_title"):
             del inputs[name]
         if isinstance(self.random_state, Integral):  # a random seed is in the checkpoint
             inputs["seed"] = seed
@@ -798,6 +808,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         prepared, is_new = grow(
             previous.prepared, X, previous.schema, users=users, items=items, weights=weights
         )
+        titles = previous.prepared.item_titles
+        titles = learn_titles(X, items, previous.schema, prepared.items, titles)
+        prepared = replace(prepared, item_titles=titles)
         model = extend_model(previous, prepared, snapshot.item_embeddings)
         net = model.network().to(device)
         rng = np.random.default_rng(_entropy(self.random_state))
@@ -864,6 +877,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             _feature_names(self.item_features, "item_features"),
             self.tie_order,
             self.weight_col,
+            title=self.item_title,
         )
         check_distinct_roles(schema)
         return schema

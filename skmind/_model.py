@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from .data.prepare import Prepared, Schema
 from .data.ragged import Ragged, count
 from .exceptions import InvalidInputError
 from .nn.device import resolve_device
-from .nn.inference import blocks, encode
+from .nn.inference import Encoded, blocks, encode
 from .nn.network import MINDNet, NetConfig
 from .retrieval.base import Index
 from .retrieval.calibration import Plan, Sample
@@ -98,6 +98,7 @@ class FittedModel:
               events have times.
             - ``{side}_features.indptr``, ``.indices``, ``.data``, ``.presence`` and one
               ``.vocabulary.{i}`` per feature, for each side ("user", "item") with features.
+            - ``item_titles``, if titles were named.
             - ``weights.{name}``: weights of the network.
         """
         prepared = self.prepared
@@ -111,6 +112,8 @@ class FittedModel:
             arrays["interactions.times"] = prepared.interactions.times
         arrays |= _features_to_arrays(prepared.user_features, "user_features")
         arrays |= _features_to_arrays(prepared.item_features, "item_features")
+        if prepared.item_titles is not None:
+            arrays["item_titles"] = prepared.item_titles
         arrays |= {f"weights.{name}": array for name, array in self.weights.items()}
         return arrays
 
@@ -158,6 +161,7 @@ class FittedModel:
             count(interactions.items, len(items)),
             _features_from_arrays(arrays, "user_features", user_features, len(users)),
             _features_from_arrays(arrays, "item_features", item_features, len(items)),
+            arrays.get("item_titles"),
         )
         model = cls.untrained(prepared, schema, config, seed)
         model.weights = {
@@ -288,12 +292,36 @@ class FittedModel:
         D = self.config.embedding_dim
         interests = np.zeros((n, K, D), dtype=np.float32)
         mask = np.zeros((n, K), dtype=bool)
-        for rows in blocks(n, self.config.max_history):
-            window = histories.last_windows(rows, self.config.max_history)
-            encoded = encode(net, *window, None if profile is None else profile[rows])
+        for rows, _, encoded in self.encode_blocks(net, histories, profile):
             interests[rows] = encoded.interests
             mask[rows] = encoded.mask
         return interests, mask
+
+    def encode_blocks(
+        self, net: MINDNet, histories: Interactions, profile: sparse.csr_matrix | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, Encoded]]:
+        """Yield the users of each forward pass, their newest items and their interests.
+
+        Parameters
+        ----------
+        net, histories, profile
+            As in `encode`.
+
+        Yields
+        ------
+        rows : ndarray of shape (B,), int
+            Positions of the users in ``histories``.
+        window : ndarray of shape (B, L), int
+            Item codes, newest first, padded with -1.
+        encoded : Encoded
+        """
+        for rows in blocks(histories.n_users, self.config.max_history):
+            window, lengths = histories.last_windows(rows, self.config.max_history)
+            yield (
+                rows,
+                window,
+                encode(net, window, lengths, None if profile is None else profile[rows]),
+            )
 
 
 @dataclass(eq=False)

@@ -17,7 +17,9 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checks import check_count, check_option, warn
+from ._interests import InterestRows
 from ._model import FittedModel, Snapshot
+from ._summary import summary_html
 from .data.formats import as_table, check_dimensions
 from .data.histories import read_histories
 from .data.ids import IdEncoder
@@ -25,6 +27,7 @@ from .data.interactions import Interactions
 from .data.parquet import ParquetTable
 from .data.prepare import (
     Schema,
+    check_title_columns,
     encode_column,
     profile_rows,
     read_column,
@@ -42,11 +45,13 @@ from .data.tables import (
     is_frame,
     is_unnamed,
 )
+from .data.titles import read_titles, title_cells
 from .data.weights import check_aligned
 from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
 from .nn.inference import explain
 from .persistence import model as persistence
+from .persistence.manifest import kept_epoch
 from .persistence.onnx import export
 from .retrieval.base import TopK
 from .retrieval.calibration import recalls
@@ -62,6 +67,13 @@ from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
 
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
+SHOWN_VALUES = {"loss": "loss", "validation_ndcg": "validation NDCG@10"}  # of ``history_``
+DESCRIBED_K = 10  # recommendations per user whose share describes an interest
+MAX_DESCRIBED_USERS = 10_000
+DESCRIPTION_COLUMNS = (
+    "share_of_users", "share_of_recommended", "item_ids", "titles", "history_item_ids",
+    "history_titles", "history_weights",
+)  # fmt: skip
 ANSWER_PARAMETERS = "n_jobs", "transform_history", "device"  # used after `fit`, too
 MAX_PADDED_PLACES = 2**26  # places of arrays wider than the catalogue: 1 GiB
 
@@ -91,6 +103,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     n_jobs: int | None
     transform_history: str
     device: str
+    history_: list[dict[str, Any]]
+    n_epochs_: int
 
     @property
     def index_(self) -> str:
@@ -223,6 +237,39 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                     f"X has no column names, so that column {position} is read as {column!r}, but "
                     f"fit saw the columns {names.tolist()}; pass a DataFrame with names"
                 )
+
+    def _html_repr(self) -> str:
+        """Return scikit-learn's box for notebooks and, after ``fit``, what was fitted."""
+        box = super()._html_repr()
+        if "_snapshot" not in vars(self):
+            return box
+        return box + self._frozen()._summary_html()
+
+    def _summary_html(self) -> str:
+        curves = {}
+        for key, name in SHOWN_VALUES.items():
+            values = [epoch[key] for epoch in self.history_ if key in epoch]
+            if values:
+                curves[name] = values
+        return summary_html(self._summary_rows(), curves)
+
+    def _summary_rows(self) -> dict[str, str]:
+        """Return what was fitted, as texts by name."""
+        model = self._model
+        kept = kept_epoch(self.history_)
+        best = kept.get("epoch", self.n_epochs_)
+        rows = {
+            "users": f"{len(model.users):,}",
+            "items": f"{len(model.items):,}",
+            "interactions": f"{len(model.interactions.items):,}",
+            "epochs": f"{self.n_epochs_:,}"
+            + ("" if best == self.n_epochs_ else f" (best: {best:,})"),
+        }
+        for key, name in SHOWN_VALUES.items():
+            if key in kept:
+                rows[name] = f"{kept[key]:.4f}"
+        rows["index"] = f"{self.index_} search"
+        return rows
 
     # files
 
@@ -460,6 +507,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         quotas: Any = None,
         diversity: float = 0.0,
         diversity_by: str | None = None,
+        titles: Any = None,
         output: str = "frame",
     ) -> Any:
         """Recommend items; the score of an item is its highest cosine to an interest of the user.
@@ -511,20 +559,26 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             feature of ``fit`` that holds categories or lists of them: 1 - cosine of their sets of
             values. For single categories, the distance is 0 if they are equal, else 1. An item
             without a value has the distance 1 from all others.
+        titles : Series or dict keyed by item id, frame, or None, default=None
+            Titles of the items. A frame has them in the column ``item_title``, else "title", else
+            its only column beside the item column. None: those of ``item_title`` in `fit`, if it
+            was set. Arrays have no titles.
         output : {"frame", "arrays"}, default="frame"
             Arrays have ``k`` columns, also where ``k`` is above the number of items.
 
         Returns
         -------
         DataFrame, or (ndarray, ndarray) of shape (n_users, k)
-            Columns user, item, ``score`` (cosine, times weight), ``rank`` (from 1) and
-            ``interest``; users in the order asked, with exactly ``k`` rows each unless fewer items
-            are eligible. As arrays: ids, padded as in `predict`, and scores, padded with -inf.
+            Columns user, item, ``title`` if there are titles (None for items without one),
+            ``score`` (cosine, times weight), ``rank`` (from 1) and ``interest``; users in the order
+            asked, with exactly ``k`` rows each unless fewer items are eligible. As arrays: ids,
+            padded as in `predict`, and scores, padded with -inf.
 
         Raises
         ------
         UnknownIdError
-            If ``unknown="error"`` and a user is unknown, or if no item of ``items`` is known.
+            If ``unknown="error"`` and a user is unknown, or if no item of ``items``, or of
+            ``titles``, is known.
         IdTypeError
             If ids are of another kind than the ids of ``fit``.
         InvalidInputError
@@ -532,6 +586,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         Warns
         -----
+        SkmindWarning
+            If the index of ``titles`` looks like row numbers instead of item ids.
         ShortageWarning
             If users get fewer than ``k`` items, because no more are eligible.
         """
@@ -539,6 +595,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         model = snapshot.model
         check_option(unknown, "unknown", ("popular", "error", "drop"))
         check_option(output, "output", OUTPUTS)
+        texts = titles_by_code(model, titles)
         if user_ids is None:
             ids = model.users.ids
             codes = np.arange(len(ids))
@@ -572,7 +629,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             ids = ids[~is_unknown]
             top = TopK(*(part[~is_unknown] for part in top))
         warn_of_shortage(top, query, len(model.items))
-        return _format_result(snapshot, ids, top, query.k, output)
+        return _format_result(snapshot, ids, top, query.k, output, texts)
 
     @from_one_state
     def recommend_from_history(
@@ -588,6 +645,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         quotas: Any = None,
         diversity: float = 0.0,
         diversity_by: str | None = None,
+        titles: Any = None,
         output: str = "frame",
     ) -> Any:
         """Recommend to users who were not in ``fit``, without training.
@@ -604,7 +662,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Series, the user ids of the frame, or the positions 0, 1, … in the list. Values that
             ``fit`` has not seen count as missing.
         k, exclude_seen, items, exclude_items, interest_weights, quotas, diversity, diversity_by, \
-output
+titles, output
             As in `recommend`.
 
         Returns
@@ -624,12 +682,15 @@ output
         -----
         ShortageWarning
             As `recommend`.
+        SkmindWarning
+            As `recommend`.
         IgnoredDataWarning
             If ``users`` has nobody of ``histories``, ``fit`` was given no user features, three or
             more items are all unknown, or lists look like rows of user, item and time.
         """
         snapshot = self._fitted()
         check_option(output, "output", OUTPUTS)
+        texts = titles_by_code(snapshot.model, titles)
         keys, sequences, profile = self._read_histories(snapshot, histories, users)
         if output == "arrays":
             _check_padding(k, len(keys), len(snapshot.model.items))
@@ -649,7 +710,7 @@ output
         encoded = snapshot.model.encode(snapshot.network(self.device), sequences, profile)
         top = self._retrieve(snapshot, *encoded, query)
         warn_of_shortage(top, query, len(snapshot.model.items))
-        return _format_result(snapshot, keys, top, query.k, output)
+        return _format_result(snapshot, keys, top, query.k, output, texts)
 
     def _query(
         self, snapshot: Snapshot, users: np.ndarray, histories: Ragged, **arguments: Any
@@ -765,7 +826,13 @@ output
 
     @from_one_state
     def similar_items(
-        self, item_ids: Any, k: int = 10, *, items: Any = None, exclude_items: Any = None
+        self,
+        item_ids: Any,
+        k: int = 10,
+        *,
+        items: Any = None,
+        exclude_items: Any = None,
+        titles: Any = None,
     ) -> pd.DataFrame:
         """Return the items with the most similar vectors.
 
@@ -778,26 +845,32 @@ output
             Return only these items; unknown ones are ignored.
         exclude_items : list or array of ids, or None
             Never return these items.
+        titles : Series or dict keyed by item id, frame, or None, default=None
+            As in `recommend`.
 
         Returns
         -------
         DataFrame
-            Columns item, ``similar_item_id``, ``score`` (cosine) and ``rank`` (from 1).
+            Columns item, ``similar_item_id``, ``score`` (cosine) and ``rank`` (from 1); with
+            titles, also ``title`` and ``similar_title``.
 
         Raises
         ------
         UnknownIdError
-            If ``fit`` has not seen an item, or no item of ``items``.
+            If ``fit`` has not seen an item, or no item of ``items`` or ``titles``.
         InvalidInputError
             If ``items`` or ``exclude_items`` has a list per user, or another argument is invalid.
 
         Warns
         -----
+        SkmindWarning
+            As `recommend`.
         ShortageWarning
             If ``items`` or ``exclude_items`` leaves fewer than ``k`` items.
         """
         snapshot = self._fitted()
         model = snapshot.model
+        texts = titles_by_code(model, titles)
         n_items = len(model.items)
         for name, ids in (("items", items), ("exclude_items", exclude_items)):
             if is_per_user(ids):
@@ -805,7 +878,7 @@ output
                     f"{name}= is a {type(ids).__name__}; give one list or array of item ids, which "
                     "holds for all of item_ids"
                 )
-        codes = _known_codes(model.items, item_ids)
+        codes = known_codes(model.items, item_ids)
         itself = Ragged(codes, np.arange(len(codes) + 1))
         query = self._query(
             snapshot,
@@ -826,7 +899,8 @@ output
         item = result_name(model.schema.item, "item_id")
         ids = model.items.ids
         table = top_k_table(top, (item, ids[codes]), ("similar_item_id", ids))
-        return table.drop(columns="interest")
+        names = {item: "title", "similar_item_id": "similar_title"}
+        return _with_titles(table.drop(columns="interest"), model, texts, names)
 
     @from_one_state
     def audience(
@@ -859,7 +933,7 @@ output
         """
         snapshot = self._fitted()
         model = snapshot.model
-        codes = _known_codes(model.items, item_ids)
+        codes = known_codes(model.items, item_ids)
         if exclude_seen is None:
             exclude_seen = self.exclude_seen
         exclude_seen = check_exclude_seen(exclude_seen)
@@ -875,46 +949,190 @@ output
         return top_k_table(top, (item, model.items.ids[codes]), (user, model.users.ids))
 
     @from_one_state
-    def explain(self, user_id: Any, item_id: Any) -> pd.DataFrame:
+    def explain(self, user_id: Any, item_id: Any, *, titles: Any = None) -> pd.DataFrame:
         """Return which interest scores an item for a user, and which events contribute to it.
 
         Parameters
         ----------
         user_id, item_id : known ids
+        titles : Series or dict keyed by item id, frame, or None, default=None
+            As in `recommend`.
 
         Returns
         -------
         DataFrame
             One row per item of the history, the largest contribution first: user, item,
             ``interest``, ``history_item_id``, ``weight`` in the interest (weights add up to 1) and
-            ``contribution``. Contributions add up to the score minus the contributions of the user
-            features and of the sequence encoder.
+            ``contribution``; with titles, also ``title`` and ``history_title``. Contributions add
+            up to the score minus the contributions of the user features and of the sequence
+            encoder.
 
         Raises
         ------
         UnknownIdError
-            If ``fit`` has not seen the user or the item.
+            If ``fit`` has not seen the user or the item, or no item of ``titles``.
+        InvalidInputError, IdTypeError
+            If ``titles`` is invalid.
+
+        Warns
+        -----
+        SkmindWarning
+            As `recommend`.
         """
         snapshot = self._fitted()
         model = snapshot.model
-        user = _known_codes(model.users, [user_id])
-        item = _known_codes(model.items, [item_id])
+        texts = titles_by_code(model, titles)
+        user = known_codes(model.users, [user_id])
+        item = known_codes(model.items, [item_id])
         window, _ = model.interactions.last_windows(user, model.config.max_history)
         window = window[window >= 0]
         net = snapshot.network(self.device)
         result = explain(net, window, int(item[0]), model.profile_rows(user))
         order = np.argsort(-result.contributions, kind="stable")
         n = len(order)
-        return pd.DataFrame(
+        item_column = result_name(model.schema.item, "item_id")
+        table = pd.DataFrame(
             {
                 result_name(model.schema.user, "user_id"): model.users.ids[np.repeat(user, n)],
-                result_name(model.schema.item, "item_id"): model.items.ids[np.repeat(item, n)],
+                item_column: model.items.ids[np.repeat(item, n)],
                 "interest": result.interest,
                 "history_item_id": model.items.ids[window[order]],
                 "weight": result.weights[order],
                 "contribution": result.contributions[order],
             }
         )
+        names = {item_column: "title", "history_item_id": "history_title"}
+        return _with_titles(table, model, texts, names)
+
+    @from_one_state
+    def describe_interests(
+        self, user_ids: Any = None, *, titles: Any = None, k: int = 5, n_clusters: int = 10
+    ) -> pd.DataFrame:
+        """Return what each interest is about: its nearest items, and the history behind it.
+
+        Parameters
+        ----------
+        user_ids : list or array of known ids, or None, default=None
+            None: clusters of the interests of all users, or of 10,000 of them, drawn at random with
+            the seed of `fit`. They show what the interests of the whole catalogue are about.
+        titles : Series or dict keyed by item id, frame, or None, default=None
+            As in `recommend`.
+        k : int, default=5
+            Maximum number of nearest items, and of history items, at least 1.
+        n_clusters : int, default=10
+            Maximum number of clusters, at least 1, if ``user_ids`` is None. Higher: finer topics.
+
+        Returns
+        -------
+        DataFrame of one row per interest in use, or per cluster
+            - The user, if ``user_ids`` is given; users without an interest have no row.
+            - ``interest``, its number among the interests of the user, as in `recommend`; or the
+              number of the cluster, the largest first.
+            - ``share_of_users`` who have an interest in the cluster, if ``user_ids`` is None.
+            - ``share_of_recommended``: share of the first ten recommendations of the user, or of
+              the users, that the interest wins, from 0 to 1.
+            - ``item_ids``: list of the items nearest to the interest, or to the mean direction of
+              the cluster, the nearest first. Items of the history are among them.
+            - ``history_item_ids`` and ``history_weights``: lists of the history items of the
+              largest weight in the interest, or of the largest mean weight in the cluster, and of
+              these weights. All weights of an interest add up to 1.
+            - ``titles`` and ``history_titles``, if there are titles: lists of the titles of both.
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen a user, or no item of ``titles``.
+        InvalidInputError
+            If another argument is invalid.
+        IdTypeError
+            If ids are of another kind than the ids of ``fit``.
+
+        Warns
+        -----
+        SkmindWarning
+            As `recommend`.
+
+        Examples
+        --------
+        >>> from skmind import MINDRecommender
+        >>> from skmind.datasets import make_interactions
+        >>> data = make_interactions(n_users=50, n_items=60, n_topics=6, random_state=0)
+        >>> rec = MINDRecommender(n_interests=2, embedding_dim=8, max_epochs=1, random_state=0)
+        >>> rec = rec.fit(data.interactions)
+        >>> interests = rec.describe_interests([0], titles=data.item_table, k=2)
+        >>> interests["interest"].tolist()
+        [0, 1]
+        >>> interests["titles"].map(len).tolist()
+        [2, 2]
+        """
+        snapshot = self._fitted()
+        model = snapshot.model
+        texts = titles_by_code(model, titles)
+        k = min(check_count(k, "k"), len(model.items))
+        n_clusters = check_count(n_clusters, "n_clusters")
+        user = result_name(model.schema.user, "user_id")
+        if user in DESCRIPTION_COLUMNS:
+            raise InvalidInputError(
+                f"user_col={user!r} is the name of a column of describe_interests; rename it to "
+                "'user_id' and fit again"
+            )
+        if user_ids is None:
+            codes = _sample_of_users(model)
+        else:
+            codes = known_codes(model.users, user_ids)
+        found = InterestRows.of_users(model, snapshot.network(self.device), codes)
+        described, labels = found, np.arange(len(found.users))
+        if user_ids is None and len(labels):
+            described, labels = found.clustered(n_clusters, model.seed)
+        n_won, n_recommended = self._count_won(snapshot, codes, found)
+        n_rows = len(described.users)
+        won = np.bincount(labels, n_won, minlength=n_rows)
+        if user_ids is None:
+            columns = {
+                "interest": described.interests,
+                "share_of_users": _share_of_users(found.users, labels, len(codes)),
+                "share_of_recommended": won / max(n_recommended.sum(), 1),
+            }
+        else:
+            columns = {
+                user: model.users.ids[codes[found.users]],
+                "interest": described.interests,
+                "share_of_recommended": won / np.maximum(n_recommended[found.users], 1),
+            }
+        return pd.DataFrame(columns | self._word_lists(snapshot, described, texts, k))
+
+    def _word_lists(
+        self, snapshot: Snapshot, found: InterestRows, titles: np.ndarray | None, k: int
+    ) -> dict[str, list]:
+        """Return the columns of lists of `describe_interests`."""
+        items = snapshot.model.items.ids
+        n_rows = len(found.users)
+        nothing = Ragged(np.empty(0, dtype=np.int64), np.zeros(n_rows + 1, dtype=np.int64))
+        mask = np.ones((n_rows, 1), dtype=bool)
+        queries = found.vectors[:, None, :]
+        top = snapshot.search_index().search(queries, mask, k, nothing, None, self.n_jobs)
+        nearest = [row[row >= 0] for row in top.codes]
+        history = found.top_history(k)
+        lists = {"item_ids": [items[row].tolist() for row in nearest]}
+        if titles is not None:
+            lists["titles"] = [title_cells(titles, row).tolist() for row in nearest]
+        lists["history_item_ids"] = [items[row].tolist() for row, _ in history]
+        if titles is not None:
+            lists["history_titles"] = [title_cells(titles, row).tolist() for row, _ in history]
+        lists["history_weights"] = [weights.tolist() for _, weights in history]
+        return lists
+
+    def _count_won(
+        self, snapshot: Snapshot, codes: np.ndarray, found: InterestRows
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Count the first recommendations of users: those that each interest wins, and all."""
+        model = snapshot.model
+        query = self._query(snapshot, codes, model.interactions.take(codes), k=DESCRIBED_K)
+        top = self._retrieve(snapshot, *self._encode_users(snapshot, codes), query)
+        rows, ranks = np.nonzero(top.interests >= 0)
+        n_won = np.zeros((len(codes), model.config.n_interests), dtype=np.int64)
+        np.add.at(n_won, (rows, top.interests[rows, ranks]), 1)
+        return n_won[found.users, found.interests], n_won.sum(axis=1)
 
     # evaluation
 
@@ -1141,7 +1359,14 @@ def top_k_table(
     )
 
 
-def _format_result(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, output: str) -> Any:
+def _format_result(
+    snapshot: Snapshot,
+    users: np.ndarray,
+    top: TopK,
+    k: int,
+    output: str,
+    titles: np.ndarray | None,
+) -> Any:
     """Return the recommendations in the caller's ids, as a frame or as arrays."""
     if output == "arrays":
         top = top.widened(k)
@@ -1149,7 +1374,27 @@ def _format_result(snapshot: Snapshot, users: np.ndarray, top: TopK, k: int, out
     schema = snapshot.model.schema
     user = result_name(schema.user, "user_id")
     item = result_name(schema.item, "item_id")
-    return top_k_table(top, (user, users), (item, snapshot.model.items.ids))
+    table = top_k_table(top, (user, users), (item, snapshot.model.items.ids))
+    return _with_titles(table, snapshot.model, titles, {item: "title"})
+
+
+def titles_by_code(model: FittedModel, titles: Any) -> np.ndarray | None:
+    """Return a text per item code, from the argument of a method or else from ``fit``."""
+    if titles is None:
+        return model.prepared.item_titles
+    check_title_columns(model.schema)
+    return read_titles(titles, model.items, model.schema)
+
+
+def _with_titles(
+    table: pd.DataFrame, model: FittedModel, titles: np.ndarray | None, names: dict[str, str]
+) -> pd.DataFrame:
+    """Insert titles, if there are any, after each column of item ids, by the name of the column."""
+    if titles is not None:
+        for column, name in names.items():
+            cells = title_cells(titles, model.items.encode(table[column]))
+            table.insert(table.columns.get_loc(column) + 1, name, cells)
+    return table
 
 
 def _check_padding(k: Any, n_rows: int, n_items: int) -> None:
@@ -1160,6 +1405,20 @@ def _check_padding(k: Any, n_rows: int, n_items: int) -> None:
             f"k={k} is more than the {n_items} known items, and {n_rows} rows of arrays with {k} "
             f"columns would be nearly all padding; set k to at most {n_items}"
         )
+
+
+def _sample_of_users(model: FittedModel) -> np.ndarray:
+    """Return the codes of all users, or of a random part of many."""
+    n_users = len(model.users)
+    if n_users <= MAX_DESCRIBED_USERS:
+        return np.arange(n_users)
+    return np.random.default_rng(model.seed).permutation(n_users)[:MAX_DESCRIBED_USERS]
+
+
+def _share_of_users(users: np.ndarray, labels: np.ndarray, n_users: int) -> np.ndarray:
+    """Return, per cluster, the share of the users who have an interest in it."""
+    pairs = np.unique(np.column_stack([labels, users]), axis=0)
+    return np.bincount(pairs[:, 0]) / n_users
 
 
 def _item_ids(snapshot: Snapshot, codes: np.ndarray) -> np.ndarray:
@@ -1188,7 +1447,7 @@ def _users_of_items(codes: np.ndarray, interactions: Interactions) -> Ragged:
     return Ragged.from_pairs(items, users, len(distinct)).take(rows)
 
 
-def _known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
+def known_codes(encoder: IdEncoder, ids: Any) -> np.ndarray:
     """Return the codes of the ids; raise `UnknownIdError` if an id is unknown."""
     codes = encoder.encode(ids)
     if (codes < 0).any():

@@ -118,7 +118,7 @@ def test_seeding_is_caught(source, n_expected):
 def missing_tests(sources, tests):
     """Test files that mirror `sources` but aren't among `tests`, both relative to their folders."""
     expected = {
-        Path(path).with_name(f"test_{Path(path).name.lstrip('_')}").as_posix(): path
+        Path(path).with_name(f"test_{Path(path).stem.strip('_')}.py").as_posix(): path
         for path in sources
         if Path(path).name != "__init__.py"
     }

@@ -711,3 +711,77 @@ def test_floats_that_may_have_been_several_ids_are_refused_by_fit(column, dtype,
         for splitter in (LeaveLastOut(), UserKFold(2)):
             with pytest.raises(InvalidInputError, match="'user_id' has the float .* to int64"):
                 next(splitter.split(X))
+
+
+# ------------------------------------------------------------------ titles
+
+
+TITLES = {item: f"title of {item}" for item in range(30) if item != 7}
+
+
+def titles_are_right(frame, ids, titles):
+    assert frame.columns.get_loc(titles) == frame.columns.get_loc(ids) + 1
+    cells = frame[titles].astype(object).where(frame[titles].notna(), None)
+    assert cells.tolist() == [TITLES.get(item) for item in frame[ids]]
+
+
+def test_titles_add_a_column_after_each_column_of_item_ids(X, fitted):
+    user = fitted.users_[0]
+    history = [[1, 2, 3]]
+    for frame in (
+        fitted.recommend([user], k=30, exclude_seen=False, titles=TITLES),
+        fitted.recommend_from_history(history, k=30, exclude_seen=False, titles=TITLES),
+    ):
+        assert 7 in frame["item_id"].tolist()
+        titles_are_right(frame, "item_id", "title")
+    similar = fitted.similar_items([7, 8], k=3, titles=TITLES)
+    titles_are_right(similar, "item_id", "title")
+    titles_are_right(similar, "similar_item_id", "similar_title")
+    explained = fitted.explain(user, 7, titles=TITLES)
+    titles_are_right(explained, "item_id", "title")
+    titles_are_right(explained, "history_item_id", "history_title")
+
+
+def test_titles_change_nothing_else(fitted):
+    plain = fitted.recommend(k=4)
+    with_titles = fitted.recommend(k=4, titles=TITLES)
+    pd.testing.assert_frame_equal(with_titles.drop(columns="title"), plain)
+    ids, _ = fitted.recommend(k=4, titles=TITLES, output="arrays")
+    np.testing.assert_array_equal(ids.ravel(), plain["item_id"])
+
+
+@pytest.mark.parametrize("way", ["copy", "save", "partial_fit"])
+def test_titles_named_in_fit_are_kept(X, tmp_path, way):
+    items = pd.DataFrame({"item_id": [*TITLES], "name": [*TITLES.values()], "size": 1.0})
+    rec = MINDRecommender(**SMALL, item_title="name").fit(X, items=items)
+    assert [f.name for f in rec._model.prepared.item_features.encoder.features] == ["size"]
+    if way == "save":
+        rec.save(tmp_path / "model")
+        rec = MINDRecommender.load(tmp_path / "model")
+        assert rec.item_title == "name"
+    elif way == "copy":
+        rec = pickle.loads(pickle.dumps(rec))
+    else:
+        new = pd.DataFrame({"item_id": [99], "name": ["new"], "size": 2.0})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", IgnoredDataWarning)
+            rec.partial_fit(X.head(9).assign(item_id=[99] * 9), items=new)
+        similar = rec.similar_items([99], k=1)
+        assert similar["title"].tolist() == ["new"]
+    titles_are_right(rec.recommend([X["user_id"][0]], k=20), "item_id", "title")
+    other = rec.recommend([X["user_id"][0]], k=3, titles=dict.fromkeys(rec.items_, "other"))
+    assert other["title"].tolist() == ["other"] * 3
+
+
+def test_titles_that_conflict_with_a_column_of_ids(X):
+    rec = MINDRecommender(**SMALL, item_col="title").fit(X.rename(columns={"item_id": "title"}))
+    rec.recommend(k=1)
+    with pytest.raises(InvalidInputError, match="item_col='title' is the name of a column of tit"):
+        rec.recommend(k=1, titles=TITLES)
+
+
+def test_a_missing_column_of_titles_stops_fit_before_training(X):
+    rec = MINDRecommender(**SMALL, item_title="name")
+    with pytest.raises(InvalidInputError, match="item_title='name' is not a column: X has"):
+        rec.fit(X)
+    assert not hasattr(rec, "items_")

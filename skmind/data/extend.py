@@ -181,7 +181,10 @@ def _read_side(
         table_codes = ids.encode(ids_of_table)
         in_table = column_names(table)
         if not are_features_chosen:
-            _warn_of_new_columns({*in_table} - {key_column(table, key)}, features, role)
+            not_learned = {*in_table} - {key_column(table, key)}
+            if role == "item":
+                not_learned -= {schema.title}
+            _warn_of_new_columns(not_learned, features, role)
 
     if len(ids) > len(known_ids):
         warn_of_twins(ids.ids, f"{role} ids")

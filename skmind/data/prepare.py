@@ -69,6 +69,8 @@ RESULT_COLUMNS = frozenset(
     "score rank interest similar_item_id history_item_id weight contribution history_length "
     "item_count".split()
 )
+# Columns of results that have titles.
+TITLE_COLUMNS = frozenset({"title", "similar_title", "history_title"})
 
 
 class Schema(NamedTuple):
@@ -99,6 +101,7 @@ class Schema(NamedTuple):
     tie_order: str | None = None
     weight: Any = None
     time_kind: str | None = None
+    title: Any = None
 
     @property
     def has_row_order(self) -> bool:
@@ -116,7 +119,8 @@ class Schema(NamedTuple):
         if not is_unnamed(X):
             return self
         if isinstance(self.user, str):
-            check_log(X, [*(self.user_features or ()), *(self.item_features or ()), self.weight])
+            features = [*(self.user_features or ()), *(self.item_features or ())]
+            check_log(X, [*features, self.weight, self.title])
         third = 2 if X.shape[1] > 2 else None
         return self._replace(
             user=0 if isinstance(self.user, str) else self.user,
@@ -148,6 +152,8 @@ class Prepared:
     counts : ndarray of shape (n_items,), int64
         Number of interactions per item.
     user_features, item_features : Features
+    item_titles : ndarray of shape (n_items,), object, or None
+        Texts, "" for items without one; None: no titles were named.
     """
 
     users: IdEncoder
@@ -156,6 +162,7 @@ class Prepared:
     counts: np.ndarray
     user_features: Features
     item_features: Features
+    item_titles: np.ndarray | None = None
 
 
 def prepare(
@@ -349,6 +356,8 @@ def check_distinct_roles(schema: Schema) -> None:
     roles = {"user_col": schema.user, "item_col": schema.item, "time_col": schema.time}
     if schema.weight is not None:
         roles["weight_col"] = schema.weight
+    if schema.title is not None:
+        roles["item_title"] = schema.title
     columns = [column for column in roles.values() if column is not None]
     if len(set(columns)) < len(columns):
         given = ", ".join(f"{role}={column!r}" for role, column in roles.items())
@@ -359,12 +368,26 @@ def check_distinct_roles(schema: Schema) -> None:
                 f"{role}={roles[role]!r} is the name of a column of results; rename it: "
                 f"X.rename(columns={{{roles[role]!r}: {role[:4] + '_id'!r}}}), and set {role}="
             )
+    if schema.title is not None:
+        check_title_columns(schema)
     user = result_name(schema.user, "user_id")
     if user == result_name(schema.item, "item_id"):
         raise InvalidInputError(
             f"user_col={schema.user!r} and item_col={schema.item!r} would both be named {user!r} "
             "in results, where positions are named 'user_id' and 'item_id'; name both columns"
         )
+
+
+def check_title_columns(schema: Schema) -> None:
+    """Raise `InvalidInputError` if a column of ids has the name of a column of titles."""
+    for role in ("user", "item"):
+        column = getattr(schema, role)
+        if isinstance(column, str) and column in TITLE_COLUMNS:
+            raise InvalidInputError(
+                f"{role}_col={column!r} is the name of a column of titles in results; leave out "
+                f"titles= and item_title=, or rename the column of ids to {role + '_id'!r} and set "
+                f"{role}_col="
+            )
 
 
 def _check_distinct_columns(X: Any, schema: Schema) -> None:
@@ -387,7 +410,8 @@ def _check_distinct_columns(X: Any, schema: Schema) -> None:
 
 def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
     """Warn of the columns of a table without column names that nothing reads."""
-    features = [*(schema.user_features or ()), *(schema.item_features or ()), schema.weight]
+    features = [*(schema.user_features or ()), *(schema.item_features or ())]
+    features += [schema.weight, schema.title]
     ignored = [i for i in range(3, X.shape[1]) if i not in features]
     if ignored:
         warn(
@@ -489,7 +513,10 @@ def _prepare_side(
         encoder, codes, table_codes = _add_ids(encoder, codes, ids, table_label(table, key, role))
         in_table = column_names(table)
     if names is None:
-        names = tuple(name for name in in_table if name != key_column(table, key))
+        others = [key_column(table, key)] if table is not None else []
+        if role == "item" and schema.title is not None:
+            others.append(schema.title)  # words for people, which are different for each item
+        names = tuple(name for name in in_table if name not in others)
         _warn_of_other_ids(names, schema, role)
 
     warn_of_twins(encoder.ids, f"{role} ids")

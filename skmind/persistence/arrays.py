@@ -43,6 +43,8 @@ def check_arrays(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
     _check_ids(arrays["users"], manifest["sizes"]["n_users"], "users")
     _check_ids(arrays["items"], n_items, "items")
     _check_interactions(arrays, n_items)
+    if "item_titles" in arrays:
+        _check_titles(arrays["item_titles"], n_items)
     for side in SIDES:
         _check_features(arrays, f"{side}_features", manifest[f"{side}_features"])
     for name, array in arrays.items():
@@ -81,6 +83,13 @@ def _check_ids(ids: np.ndarray, n_ids: int, name: str) -> None:
             f"{name} holds more than {MAX_EQUAL_HASHES} values of the same hash, which would make "
             "look-ups slow; no real ids are like this"
         )
+
+
+def _check_titles(titles: np.ndarray, n_items: int) -> None:
+    if titles.shape != (n_items,):
+        raise ModelFileError(f"item_titles has {len(titles)} values for {n_items} items")
+    if not all(type(title) is str for title in titles):
+        raise ModelFileError("item_titles holds values that are not text")
 
 
 def _limits(dtype: np.dtype) -> tuple[float, float]:

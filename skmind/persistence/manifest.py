@@ -99,6 +99,7 @@ MANIFEST = record(
                 "tie_order": optional(option(*TIE_ORDERS)),
                 "weight": optional(column),
                 "time_kind": optional(option("none", *KINDS_OF_TIMES)),
+                "title": optional(column),
             }
         ),
         "config": record(
@@ -179,6 +180,8 @@ def array_specs(manifest: Mapping[str, Any]) -> dict[str, ArraySpec]:
         "interactions.times": ArraySpec(TIME_DTYPES, (n_events,), is_optional=True),
         "item_embeddings": ArraySpec(FLOAT32, (n_items, config.embedding_dim)),
     }
+    if manifest["schema"].get("title") is not None:
+        specs["item_titles"] = ArraySpec(frozenset(), (n_items,), may_be_objects=True)
     widths = {}
     for side, n_rows in zip(SIDES, (n_users, n_items), strict=True):
         features = manifest[f"{side}_features"]
@@ -270,14 +273,18 @@ def _to_json_value(value: Any, name: str) -> Any:
     )
 
 
+def kept_epoch(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the epoch of ``history_`` whose weights were kept; empty if there is none."""
+    if not history:
+        return {}
+    return max(history, key=lambda epoch: epoch.get("validation_ndcg", epoch["epoch"]))
+
+
 def model_card(manifest: Mapping[str, Any]) -> str:
     """Return a README in Markdown: what the model is, its data, its parameters and its scores."""
     config = manifest["config"]
     sizes = manifest["sizes"]
-    history = manifest["attributes"]["history_"]
-    kept_epoch: dict[str, Any] = {}
-    if history:
-        kept_epoch = max(history, key=lambda epoch: epoch.get("validation_ndcg", epoch["epoch"]))
+    epoch = kept_epoch(manifest["attributes"]["history_"])
     rows = [
         ("users", sizes["n_users"]),
         ("items", config["n_items"]),
@@ -287,7 +294,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
         names = [str(feature["name"]) for feature in manifest[f"{side}_features"]]
         rows.append((f"{side} features", ", ".join(names) or "none"))
     rows.append(("epochs", manifest["attributes"]["n_epochs_"]))
-    rows += [(key, f"{value:.4g}") for key, value in kept_epoch.items() if isinstance(value, float)]
+    rows += [(key, f"{value:.4g}") for key, value in epoch.items() if isinstance(value, float)]
     table = "".join(f"| {name} | {value} |\n" for name, value in rows)
     parameters = manifest["parameters"]
     settings = "".join(f"- `{name}={value!r}`\n" for name, value in parameters.items())
@@ -455,7 +462,7 @@ def array_files(manifest: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> 
     files = manifest["files"]
     for name, spec in specs.items():
         file = f"{name}.npy"
-        if file in files:
+        if file in files and spec.dtypes:
             dtype = files[file]["dtype"]
             shape = tuple(files[file]["shape"])
             if dtype not in spec.dtypes or shape != spec.shape:

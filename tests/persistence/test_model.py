@@ -54,6 +54,7 @@ ITEMS = pd.DataFrame(
         "price": [1.5, None, 4.0, 8.0],
         "year": pd.to_datetime(["1999", "2001", "1999", None], format="%Y"),
         "look": [[0.5, 1.0], None, [1.5, np.nan], [2.5, 0.0]],
+        "name": ["Zwölf", "Two", None, "Nine"],
     }
 )
 USERS = pd.DataFrame({"user_id": ["bob", "ann", "new"], "age": [30, 50, 30]})
@@ -64,7 +65,9 @@ SETTINGS = {
 
 
 def rich(**options):
-    return MINDRecommender(**SETTINGS, **options).fit(LOG, users=USERS, items=ITEMS)
+    return MINDRecommender(**SETTINGS, item_title="name", **options).fit(
+        LOG, users=USERS, items=ITEMS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -856,6 +859,14 @@ FORGERIES = {
     "a deep format": (setting("format", value=deep(900)), r"has format \[\[\[\.\.\.\]"),
     "a deep version": (setting("versions", "torch", value=deep(900)), "'torch' in versions in man"),
     "versions of another format": (lambda m, _: m.update(format=9, versions=deep(900)), "format 9"),
+    "titles without a column": (setting("schema", "title", value=None), "item_titles.json"),
+    "no titles": (without("item_titles.json"), "lacks the files .*item_titles.json"),
+    "too few titles": (with_text("item_titles.json", '["a"]'), "item_titles has 1 values for 7"),
+    "titles that are numbers": (
+        with_text("item_titles.json", '["a", "b", "c", "d", "e", "f", 1]'), "that are not text"
+    ),
+    "titles of lists": (with_text("item_titles.json", "[[]]"), "is not a list of text, numbers"),
+    "a column of titles that is a list": (setting("schema", "title", value=[]), "title in schema"),
     "no deviation": (
         with_array("item_features.vocabulary.2", put(1, 0)), "needs means and positive standard"
     ),
