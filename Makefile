@@ -1,4 +1,4 @@
-# make install | demo | test | test-oldest | lint | format | bench | docs | clean
+# make install | demo | test | test-oldest | lint | format | explorer | bench | docs | clean
 #
 # Everything is installed into .venv. The stamps in there make repeated calls quick, and a change of
 # the dependencies installs again. Another interpreter: make PYTHON=python3.12 install
@@ -9,7 +9,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
-CHECKED := $(wildcard skmind tests examples benchmarks docs *.md)
+CHECKED := $(wildcard skmind tests examples benchmarks docs explorer/src explorer/*.mjs *.md */README.md)
 DATA ?= ../shared/data
 SPEED := $(filter-out peers,$(basename $(notdir $(wildcard benchmarks/speed/*.py))))
 PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
@@ -20,7 +20,7 @@ SPHINXOPTS ?= -W --keep-going
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo test test-oldest lint format bench docs clean
+.PHONY: help install install-dev demo test test-oldest lint format explorer browser bench docs clean
 
 help:
 	@echo "make install   create .venv and install skmind into it"
@@ -29,6 +29,7 @@ help:
 	@echo "make test-oldest  run the tests on the lowest versions that setup.cfg allows"
 	@echo "make lint      ruff, mypy, import-linter, codespell"
 	@echo "make format    let ruff fix and format the code"
+	@echo "make explorer  build the page of MINDRecommender.explore (needs Node.js)"
 	@echo "make bench     write the tables of speed; DATA=... is the folder of the data sets"
 	@echo "make docs      build the documentation into docs/_build/html"
 	@echo "make clean     remove .venv and everything else that was generated"
@@ -68,7 +69,7 @@ $(OLDEST)/.installed: setup.cfg pyproject.toml
 demo: install
 	$(BIN)/python examples/quickstart.py
 
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest --cov $(PARALLEL)
 
 test-oldest: $(OLDEST)/.installed
@@ -80,6 +81,18 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell $(CHECKED)
+
+# Compiler, libraries and a browser for the tests, in the versions of the lock file.
+explorer/node_modules/.installed: explorer/package-lock.json explorer/browser.mjs
+	cd explorer && npm ci --silent && node browser.mjs
+	@touch $@
+
+explorer: explorer/node_modules/.installed
+	cd explorer && npm run --silent check && node build.mjs ../skmind/inspection/_explorer.html
+
+browser:
+	@if ! command -v npm >/dev/null; then echo "no npm: tests in a browser need an installed one"; \
+	    else $(MAKE) --no-print-directory explorer/node_modules/.installed; fi
 
 format: install-dev
 	$(BIN)/ruff check --fix .
@@ -99,5 +112,5 @@ docs: $(VENV)/.installed-docs
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist skmind.egg-info docs/_build htmlcov .coverage .coverage.* coverage.xml
-	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache explorer/node_modules explorer/browser
 	find $(wildcard skmind tests examples benchmarks docs) -name __pycache__ -type d -prune -exec rm -rf {} +

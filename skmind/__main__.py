@@ -28,6 +28,7 @@ from .exceptions import (
     SkmindError,
     UnknownIdError,
 )
+from .inspection._explore import check_page_path
 from .metrics import evaluate
 from .metrics._inputs import parse_metrics
 from .model_selection import LeaveLastOut
@@ -40,6 +41,7 @@ PARQUET_SUFFIXES = ".parquet", ".pq"
 COMPRESSED_SUFFIXES = ".gz", ".bz2", ".xz", ".zip", ".zst"
 SEPARATORS = ",;\t|"
 DEFAULT_METRICS = "ndcg@10,recall@10,hit_rate@10,coverage@10"
+DEFAULT_PAGE = "explorer.html"
 NO_COLUMN = "none"  # the value of an option that means that there is no such column
 
 
@@ -251,8 +253,7 @@ def _recommendations(
 def _users(rec: MINDRecommender, args: argparse.Namespace) -> np.ndarray:
     """Return the users that the options name; all known ones if they name none."""
     if args.users:
-        table = _read_known(rec, args.users, args.sep)
-        return pd.unique(_named_column(table, rec.user_col, args.users))
+        return _file_users(rec, args)
     if args.user is None:
         return rec.users_
     if rec.users_.dtype == object:
@@ -266,6 +267,12 @@ def _users(rec: MINDRecommender, args: argparse.Namespace) -> np.ndarray:
         ) from error
 
 
+def _file_users(rec: MINDRecommender, args: argparse.Namespace) -> np.ndarray:
+    """Return the users in the file that the option ``--users`` names."""
+    table = _read_known(rec, args.users, args.sep)
+    return pd.unique(_named_column(table, rec.user_col, args.users))
+
+
 def _in_lists(rec: MINDRecommender, history: pd.DataFrame) -> pd.Series:
     """Return the items of each person, in the order of the rows."""
     users = _named_column(history, rec.user_col, "--history")
@@ -273,7 +280,7 @@ def _in_lists(rec: MINDRecommender, history: pd.DataFrame) -> pd.Series:
     return items.groupby(users, sort=False).agg(list)
 
 
-# ------------------------------------------------------------------ evaluate and info
+# ------------------------------------------------------------------ evaluate, explore and info
 
 
 def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -321,6 +328,33 @@ def _evaluate(args: argparse.Namespace) -> None:
     else:
         _say(f"{truth['user_id'].nunique():,} users, {len(truth):,} interactions\n")
         _say(table.to_string(index=False, float_format="{:.4f}".format))
+
+
+def _add_explore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="directory that fit wrote")
+    parser.add_argument(
+        "--out", metavar="FILE", default=DEFAULT_PAGE, help=f"HTML file; default: {DEFAULT_PAGE}"
+    )
+    parser.add_argument("--titles", metavar="FILE", help="table of the items with their titles")
+    parser.add_argument(
+        "--users",
+        metavar="FILE",
+        help="file with a column of the users whose histories the page holds; default: all, or "
+        "2,000 at random",
+    )
+    _add_separator(parser)
+
+
+def _explore(args: argparse.Namespace) -> None:
+    check_page_path(args.out)
+    rec = MINDRecommender.load(args.model)
+    options: dict[str, Any] = {}
+    if args.titles:
+        options["titles"] = _read_known(rec, args.titles, args.sep)
+    if args.users:
+        options["user_ids"] = _file_users(rec, args)
+    page = rec.explore(args.out, **options)
+    _say(f"{args.out}: {' '.join(page.notes)}")
 
 
 def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -511,6 +545,12 @@ COMMANDS = {
         ),
         _add_evaluate_arguments,
         _evaluate,
+    ),
+    "explore": Command(
+        "write a web page in which a person explores the recommendations of a saved model",
+        ("explore model", "explore model --titles items.csv --out page.html"),
+        _add_explore_arguments,
+        _explore,
     ),
     "info": Command("show what a saved model is", ("info model",), _add_info_arguments, _info),
 }

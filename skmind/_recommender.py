@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from functools import wraps
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,9 @@ from .retrieval.query import (
 )
 from .retrieval.search import nearest_users, retrieve
 from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
+
+if TYPE_CHECKING:
+    from .inspection._explore import ExplorerPage
 
 SCORE_K = 10
 OUTPUTS = "frame", "arrays"
@@ -362,8 +366,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
               (batch,); and, if ``fit`` was given user features, ``features``, float32 of shape
               (batch, n_values). Its outputs are ``interests``, float32 of shape (batch,
               n_interests, embedding_dim), of unit length, and ``mask``, bool of shape (batch,
-              n_interests), the interests in use. The batch may be empty; the length is 1 to
-              ``max_history``. Check codes before: onnxruntime counts negative ones from the end.
+              n_interests), the interests in use. The batch may be empty from onnxruntime 1.32
+              on; the length is 1 to ``max_history``. Check codes before: onnxruntime counts
+              negative ones from the end.
             - ``item_vectors.npy``: `item_embeddings_`; the graph reads this file too.
             - ``item_ids.npy`` and ``item_counts.npy``: `items_` and `item_counts_`.
             - ``about.json``: ``max_history``; the values that the columns of ``features`` stand
@@ -1100,6 +1105,76 @@ titles, output
                 "share_of_recommended": won / np.maximum(n_recommended[found.users], 1),
             }
         return pd.DataFrame(columns | self._word_lists(snapshot, described, texts, k))
+
+    def explore(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        user_ids: Any = None,
+        items: Any = None,
+        titles: Any = None,
+    ) -> ExplorerPage:
+        """Create a web page in which a person explores interests and recommendations.
+
+        The page is one file that loads nothing, sends nothing and needs no server. In it, a person
+        picks a user or types a history, and sees the interests, the recommendations with the
+        history items behind each, similar items, and a map. Sliders weigh the interests and the
+        diversity. The page computes what it shows as `recommend`, `recommend_from_history`,
+        `explain` and `similar_items` do, with exact search. It rounds vectors to 16 bits, so that
+        only items of nearly equal scores may change places.
+
+        The page holds the histories of its users: whoever has the file can read them.
+
+        Parameters
+        ----------
+        path : str, path-like or None, default=None
+            File to write; an existing file is replaced. None: write no file.
+        user_ids : list or array of known ids, or None, default=None
+            Users of the page; an empty list for none. At most 2,000, with at most 500,000
+            interactions. None: all users, or as many as are possible, drawn at random with the seed
+            of `fit`.
+        items : list or array of ids, or None, default=None
+            Recommend only these items, at most 20,000; unknown ones are ignored. None: all items,
+            or the 20,000 most frequent ones.
+        titles : Series or dict keyed by item id, frame, or None, default=None
+            As in `recommend`.
+
+        Returns
+        -------
+        ExplorerPage
+            Notebooks show the page; ``html`` is its text, and ``save(path)`` writes it.
+
+        Raises
+        ------
+        UnknownIdError
+            If ``fit`` has not seen a user, or no item of ``items`` or ``titles``.
+        InvalidInputError
+            If ``path`` is a directory or is in none, a list is too long, or another argument is
+            invalid.
+        IdTypeError
+            If ids are of another kind than the ids of ``fit``.
+        OSError
+            If the file can't be written.
+
+        Warns
+        -----
+        SkmindWarning
+            As `recommend`.
+
+        Examples
+        --------
+        >>> from skmind import MINDRecommender
+        >>> from skmind.datasets import make_interactions
+        >>> data = make_interactions(n_users=50, n_items=60, n_topics=6, random_state=0)
+        >>> rec = MINDRecommender(n_interests=2, embedding_dim=8, max_epochs=1, random_state=0)
+        >>> rec = rec.fit(data.interactions)
+        >>> page = rec.explore(titles=data.item_table)  # explore("page.html") writes the file
+        >>> page.notes
+        ('This page has all 50 users and recommends from all 60 items, with up to 2 interests.',)
+        """
+        from .inspection._explore import explore  # above this layer
+
+        return explore(self, path, user_ids=user_ids, items=items, titles=titles)
 
     def _word_lists(
         self, snapshot: Snapshot, found: InterestRows, titles: np.ndarray | None, k: int

@@ -138,7 +138,7 @@ MISSING_COLUMN = r"no column '{0}'; it has \[.*'.*\]. Rename the column or set {
 FITTED_COLUMN = r"no column '{0}'; it has \[.*\]. Rename .* or fit again with {1}_col= set to"
 NO_ID = "column '{}' has 1 missing or infinite ids, the first in row 3; drop these rows or give"
 NO_TIME = "column 'timestamp' has 1 missing or infinite times, .* row 3; drop .* time_col=None to"
-NO_SCALAR = "column '{}' has the .*{} of type {}, but .* must be a string, number or date.*; join"
+NO_SCALAR = "column '{}' has the .*{} of type {}, but .* a string, number or date.*; (join|take)"
 OTHER_KIND = r"^{} ids are of kind {} \(such as .*\) but fit saw ids of kind {} \(such .*; convert"
 TEXT_TIME = (
     "column 'timestamp' has values of type {}, such as {}, but must be numeric or datetime; convert"
@@ -508,10 +508,17 @@ def test_times_that_are_neither_numbers_nor_dates(models, kind):
             read(table)
 
 
-@pytest.mark.parametrize("make", [pa.Table.from_pandas, pl.from_pandas], ids=["pyarrow", "polars"])
-def test_types_of_other_libraries_that_are_not_read(make):
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.Table.from_pandas(X.assign(timestamp=pd.cut(X["timestamp"], 5))),
+        pl.from_pandas(X).with_columns(timestamp=pl.struct(left="timestamp", right="timestamp")),
+    ],
+    ids=["pyarrow", "polars"],
+)
+def test_types_of_other_libraries_that_are_not_read(table):
     with pytest.raises(InvalidInputError, match="column 'timestamp' has .*; convert|type dict"):
-        MINDRecommender(**SMALL).fit(make(X.assign(timestamp=pd.cut(X["timestamp"], 5))))
+        MINDRecommender(**SMALL).fit(table)
 
 
 def test_partial_fit_without_the_column_of_weights():
@@ -693,6 +700,7 @@ METHODS = {
     "audience": lambda rec: rec.audience([1]),
     "explain": lambda rec: rec.explain(0, 1),
     "describe_interests": lambda rec: rec.describe_interests(),
+    "explore": lambda rec: rec.explore(),
     "index_recall": lambda rec: rec.index_recall(),
     "index_": lambda rec: rec.index_,
     "export_onnx": lambda rec: rec.export_onnx("nowhere"),

@@ -424,6 +424,7 @@ def test_weights_are_routed_to_fit(X):
         rec = clone(REC).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipeline = make_pipeline("passthrough", rec).fit(X, sample_weight=weights)
         assert_same(pipeline[-1], expected)
+        pipeline.set_score_request(sample_weight=True)  # scikit-learn 1.7 needs it
         search = GridSearchCV(
             pipeline, {"mindrecommender__n_interests": [2]}, cv=LeaveLastOut(), error_score="raise"
         ).fit(X, sample_weight=pd.Series(weights))

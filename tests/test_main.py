@@ -194,6 +194,20 @@ def test_metrics_are_those_of_the_api(folder, expected, capsys, tmp_path):
     assert with_seen != table
 
 
+def test_explore_writes_the_page_of_the_api(folder, expected, capsys, tmp_path):
+    rec, _ = expected
+    out = tmp_path / "page.html"
+    text = output(capsys, "explore", folder / "model", "--out", out)
+    assert text == f"{out}: {rec.explore().notes[0]}\n"
+    titles = pd.DataFrame({"item_id": rec.items_, "title": [f"T{item}" for item in rec.items_]})
+    titles.to_csv(tmp_path / "titles.csv", index=False)
+    pd.DataFrame({"user_id": rec.users_[:2]}).to_csv(tmp_path / "users.csv", index=False)
+    files = ["--titles", tmp_path / "titles.csv", "--users", tmp_path / "users.csv"]
+    text = output(capsys, "explore", folder / "model", "--out", out, *files)
+    assert "2 of 60 users" in text
+    assert f'"T{rec.items_[0]}"' in out.read_text(encoding="utf-8")
+
+
 def test_info(folder, capsys):
     lines = output(capsys, "info", folder / "model").splitlines()
     rows = dict(line.split(None, 1) for line in lines if line.startswith("  "))
@@ -228,6 +242,9 @@ BAD = {
     ),
     "an unknown format": (["recommend", "model", "--out", "a.xlsx"], 2, "ends in .csv, .tsv or"),
     "no directory": (["recommend", "model", "--out", "a/b.csv"], 2, "its directory does not exist"),
+    "no directory of a page": (
+        ["explore", "model", "--out", "a/b.html"], 2, "its directory does not exist"
+    ),
     "no such metric": (["evaluate", "model", "test.csv", "--metrics", "auc@5"], 2, "auc@5"),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,8 @@ def warn_of_values(name: str, distinct: np.ndarray, n_values: int) -> None:
         advice = _DATE_ADVICE
     elif kind == "string":
         advice = _advice_of_text(distinct[:SAMPLE_SIZE].tolist())
+    elif kind.startswith("mixed") and _are_amounts(distinct[:SAMPLE_SIZE].tolist()):
+        advice = "convert it to float, texts to nan: pandas.to_numeric(column, errors='coerce')"
     if advice is None and len(distinct) >= NEAR_UNIQUE_SHARE * n_values:
         advice = "drop it, or convert it to numbers (embeddings of text, as lists of floats)"
         if kind in ("integer", "floating", "mixed-integer-float"):
@@ -96,6 +99,13 @@ def warn_of_lists(name: str, column: pd.Series) -> None:
             "convert them to float",
             FeatureTypeWarning,
         )
+
+
+def _are_amounts(values: list) -> bool:
+    """Return whether nearly all values are numbers, and some of these have a fraction."""
+    numbers = [value for value in values if isinstance(value, Real)]
+    has_fractions = any(not float(value).is_integer() for value in numbers)
+    return has_fractions and len(numbers) >= TYPICAL_SHARE * len(values)
 
 
 def _advice_of_text(texts: list[str]) -> str | None:

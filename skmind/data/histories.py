@@ -16,7 +16,7 @@ from .ids import IdEncoder
 from .interactions import Interactions
 from .prepare import Schema, check_roles, read_column, read_rows, warn_of_unknown_items
 from .ragged import Ragged, group_rows
-from .tables import as_list, id_array, is_frame, is_unnamed
+from .tables import as_list, column_names, id_array, is_frame, is_unnamed
 from .ties import mix_ties
 
 MIN_UNKNOWN = 3  # ids or lists; fewer unknown ones are usual
@@ -125,6 +125,13 @@ def read_item_lists(
     item_name = None  # a list of ids
     if is_frame(lists):
         _check_named(lists, parameter, schema)
+        names = column_names(lists)
+        if schema.user not in names and schema.item in names:
+            raise InvalidInputError(
+                f"{parameter} has the column {schema.item!r} but no column {schema.user!r}; pass "
+                f"{parameter}[{schema.item!r}] for one list that holds for all users, or add the "
+                "column of users for a list per user"
+            )
         check_roles(lists, schema, ("user", "item"))
         owners, keys = pd.factorize(read_column(lists, schema, "user"))
         ids: Any = read_column(lists, schema, "item")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Number
 from typing import Any
@@ -84,7 +84,7 @@ def column_names(X: Any) -> list:
     if isinstance(getattr(X, "columns", None), pd.MultiIndex):
         raise InvalidInputError(
             "the columns of the table are a MultiIndex; flatten them to one level of names first: "
-            "X.columns = ['_'.join(map(str, names)) for names in X.columns]"
+            "X.columns = ['_'.join(filter(None, map(str, names))) for names in X.columns]"
         )
     if isinstance(X, pd.DataFrame):
         return X.columns.tolist()  # list() is slow where pandas stores text in Arrow arrays
@@ -371,7 +371,7 @@ def _one_per_type(values: np.ndarray) -> list:
 
 def _kind_of_value(value: Any) -> tuple[str, str]:
     kind = pd.api.types.infer_dtype([value], skipna=False)
-    if isinstance(value, Number) and not isinstance(value, bool | np.bool):
+    if isinstance(value, Number) and not isinstance(value, bool | np.bool_):
         kind = "number"
     kind = {"string": "text", "datetime64": "datetime"}.get(kind, kind)
     if kind != "mixed":
@@ -798,6 +798,8 @@ def _scalar_cure(value: Any) -> str:
         return "convert tensors to numbers: tolist()"
     if isinstance(value, Iterator):
         return "convert it to a list, and give each of its values its own row (DataFrame.explode)"
+    if isinstance(value, Mapping):
+        return "take one of its values, such as cell['name']"
     if hasattr(value, "__len__") and not isinstance(value, str | bytes):
         return "join its parts to a string, or give each its own row (DataFrame.explode)"
     return ""

@@ -8,17 +8,20 @@ measures the recall and the speed of an approximate index.
 
 The displays draw with matplotlib (``pip install skmind[plot]``), as those of scikit-learn do:
 create one with its method ``from_estimator``; the axes and what was drawn are its attributes.
+`ExplorerPage` is the web page of `MINDRecommender.explore`.
 """
 
 from ._architecture import ArchitectureDisplay
 from ._curve import interest_curve
 from ._diagnostics import InterestDiagnostics, hits_by_interest, interest_diagnostics
 from ._displays import IndexRecallDisplay, InterestCurveDisplay, LearningCurveDisplay
+from ._explore import ExplorerPage
 from ._index_curve import index_curve
 from ._user_displays import InterestMapDisplay, RoutingDisplay
 
 __all__ = [
     "ArchitectureDisplay",
+    "ExplorerPage",
     "IndexRecallDisplay",
     "InterestCurveDisplay",
     "InterestDiagnostics",

@@ -104,6 +104,24 @@ def unit_items(net: MINDNet) -> np.ndarray:
     return F.normalize(net.item_vectors(), dim=1).cpu().numpy()
 
 
+@torch_defaults(inference=True)
+def raw_items(net: MINDNet, codes: np.ndarray) -> np.ndarray:
+    """Return the vectors of items before they are normalised, float32 of shape (len(codes), D)."""
+    return net.item_vectors(codes.astype(np.int64)).cpu().numpy()
+
+
+@torch_defaults(inference=True)
+def profile_vectors(net: MINDNet, user_features: sparse.csr_matrix | None) -> np.ndarray | None:
+    """Return what the features of users add to each of their interests.
+
+    Returns
+    -------
+    ndarray of shape (n_users, D), float32, or None without user features
+    """
+    profiles = net.profiles(user_features)
+    return None if profiles is None else profiles.cpu().numpy()
+
+
 class Explanation(NamedTuple):
     """Parts of the score of an item.
 

@@ -262,6 +262,7 @@ def test_sets_of_items_and_lists_of_unknown_users():
         (pd.Series([["a"]] * 2, ["x", "x"]), InvalidInputError, "keys of items have 'x' more than"),
         (pd.DataFrame([["a", "b"]]), InvalidInputError, "items is a table without column names"),
         (pd.DataFrame({"user": ["x"]}), InvalidInputError, "no column 'item'.* item_col="),
+        (pd.DataFrame({"item": ["a"], "title": ["b"]}), InvalidInputError, r"pass items\['item'\]"),
         (COLUMNS, InvalidInputError, "items has the keys 'user' and 'item', .*DataFrame.items"),
     ],
 )

@@ -10,6 +10,8 @@ from skmind.nn.inference import (
     blocks,
     encode,
     explain,
+    profile_vectors,
+    raw_items,
     unit_items,
 )
 from skmind.nn.network import MINDNet, NetConfig
@@ -248,3 +250,23 @@ def test_blocks_hold_every_row_once_and_not_too_many_pairs(max_history):
         assert len(rows) == 1 or len(rows) * max_history**2 <= MAX_ITEM_PAIRS_PER_PASS
     assert len(parts) == {1: 10, 50: 10, 200: 24, 10_000: 5000}[max_history]
     assert list(blocks(0, max_history)) == []
+
+
+def test_raw_items_have_the_directions_of_unit_items():
+    net = network(item_width=5)
+    codes = np.array([3, 0, 14])
+    raw = raw_items(net, codes)
+    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert raw.dtype == np.float32
+    assert np.ptp(lengths) > 0.01
+    np.testing.assert_allclose(raw / lengths, unit_items(net)[codes], rtol=1e-5)
+
+
+def test_profile_vectors_are_sums_of_mapped_values():
+    net = network(user_width=4)
+    features = sparse.csr_matrix(np.array([[1, 0, 0.5, 0], [0, 0, 0, 0]], dtype=np.float32))
+    values = net.user_values.weight.detach().numpy()
+    expected = features.toarray() @ values @ net.profile.detach().numpy().T
+    np.testing.assert_allclose(profile_vectors(net, features), expected, rtol=1e-5)
+    assert profile_vectors(net, None) is None
+    assert profile_vectors(network(), features) is None

@@ -89,7 +89,7 @@ from skmind import MINDRecommender
 from skmind.datasets import make_interactions
 
 data = make_interactions(20, 24, n_topics=6, n_interests=2, n_events=(3, 6), random_state=0)
-rec = MINDRecommender(embedding_dim=4, max_epochs=2, early_stopping=True, verbose=1)
+rec = MINDRecommender(embedding_dim=4, max_epochs=2, early_stopping=True, random_state=0, verbose=1)
 rec.fit(data.interactions)
 """
 
@@ -110,7 +110,7 @@ import warnings
 from types import ModuleType, SimpleNamespace
 
 warnings.simplefilter("always")
-shell = SimpleNamespace()
+shell = SimpleNamespace(config={"IPKernelApp": {}})
 ipython = ModuleType("IPython")
 ipython.get_ipython = lambda: shell
 display = ModuleType("IPython.display")
