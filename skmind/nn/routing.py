@@ -100,7 +100,7 @@ def initial_logits(n_interests: int, max_history: int, generator: torch.Generato
     owner = first.clamp(max=n_interests - 1)
     is_owner = torch.arange(n_interests)[:, None] == owner  # (K, L)
     noise = torch.randn(n_interests, max_history, dtype=torch.float32, generator=generator)
-    return AGE_LOGIT * is_owner + LOGIT_NOISE * noise
+    return AGE_LOGIT * is_owner.float() + LOGIT_NOISE * noise
 
 
 def route(
