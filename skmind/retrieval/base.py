@@ -96,6 +96,9 @@ def run_in_threads(
 
     Threads are enough, because numpy, Annoy and faiss release the GIL while they search.
     """
+    if len(parts) == 1:  # starting threads would take longer than a small search
+        function(parts[0])
+        return
     if n_jobs is not None:  # more threads than parts or processors would have nothing to do
         n_jobs = min(n_jobs, max(1, len(parts)), cpu_count())
     Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(function)(part) for part in parts)
