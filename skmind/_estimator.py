@@ -45,7 +45,7 @@ from .training.extend import extend_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
-SAMPLES_PER_WEIGHT = 10  # the rule of ten events per variable
+SAMPLES_PER_WEIGHT = 3  # from which on the encoder pays; its dropout prevents overfitting
 
 DEPRECATED_VALUE = "deprecated"  # default value of a parameter that was renamed
 LOSSES = "mixture", "label_aware"
@@ -160,7 +160,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     n_encoder_layers : int or "auto", default="auto"
         Number of self-attention layers, from 0 to 64, that read the order of the history. Higher:
         slower, but better where the next item depends on the items just before it. "auto": 1 if
-        there are ten samples for each of the ``6 * embedding_dim**2`` weights of a layer, else 0,
+        there are three samples for each of the ``6 * embedding_dim**2`` weights of a layer, else 0,
         because the layer overfits with fewer samples.
     loss : {"auto", "mixture", "label_aware"}, default="auto"
         How interests are trained on a target. "mixture": all of them, as a mixture in which they
@@ -180,21 +180,22 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         Share of the entries of the encoder's input and of the outputs of its layers that are set to
         0 at random in training. Higher: less overfitting; 0.4 is better with more dimensions on
         sparse data.
-    init : {"random", "cooccurrence"}, default="random"
-        Item vectors before training. "random": normally distributed. "cooccurrence": from a
-        factorisation of which items occur within five interactions of each other, plus 0.3 times
-        the random vectors; items without neighbours have random vectors. Training needs fewer
-        epochs then. It finds more new items, but fewer items of the history again, and fewer items
-        that have only features. A fit with ``warm_start`` does not use it.
+    init : {"auto", "cooccurrence", "random"}, default="auto"
+        Item vectors before training. "cooccurrence": from a factorisation of which items occur
+        within five interactions of each other, plus 0.3 times random vectors; items without
+        neighbours have random vectors, and features start from the items that have them. It finds
+        more new items, and training needs fewer epochs. "random": normally distributed; finds more
+        of the items that a user comes back to. "auto": "cooccurrence" if ``exclude_seen``, else
+        "random". A fit with ``warm_start`` does not use it.
     n_negatives : int or "all", default=1024
         Number of negatives that the samples of a batch share, at least 1. Higher: better, slower.
         "all", or at least the number of items: the full softmax.
-    negative_sampling : {"uniform", "popularity", "in_batch", "mixed"}, default="uniform"
-        Where negatives are drawn from. "uniform": all items with equal probability. "popularity":
-        items by frequency. "in_batch": the targets of the batch; ``n_negatives`` is not used.
+    negative_sampling : {"popularity", "uniform", "in_batch", "mixed"}, default="popularity"
+        Where negatives are drawn from. "popularity": items by frequency. "uniform": all items with
+        equal probability. "in_batch": the targets of the batch; ``n_negatives`` is not used.
         "mixed": the targets of the batch and uniform ones. The loss corrects all for the expected
         number of draws of an item, so that they estimate the same full softmax.
-    max_epochs : int, default=12
+    max_epochs : int, default=10
         Passes over the data, at least 1. The learning rate falls linearly over them to a tenth.
     batch_size : int or "auto", default="auto"
         Approximate number of samples per step, at least 1. A sample is an interaction and the
@@ -333,7 +334,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         "temperature": [_real(MIN_REAL)],
         "item_dropout": [_Number(Real, 0, 1, closed="left")],
         "encoder_dropout": [_Number(Real, 0, 1, closed="left")],
-        "init": [StrOptions({"cooccurrence", "random"})],
+        "init": [StrOptions({"auto", "cooccurrence", "random"})],
         "n_negatives": [StrOptions({"all"}), _count(1)],
         "negative_sampling": [StrOptions(set(STRATEGIES))],
         "max_epochs": [_count(1)],
@@ -383,10 +384,10 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         temperature: float = 0.1,
         item_dropout: float = 0.2,
         encoder_dropout: float = 0.2,
-        init: str = "random",
+        init: str = "auto",
         n_negatives: int | str = 1024,
-        negative_sampling: str = "uniform",
-        max_epochs: int = 12,
+        negative_sampling: str = "popularity",
+        max_epochs: int = 10,
         batch_size: int | str = "auto",
         samples_per_epoch: int | None = None,
         horizon: int = 1,
@@ -661,6 +662,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         settings = {name: getattr(self, name) for name in names}
         settings["label_attention"] = self._label_attention()
         settings["item_dropout"] = self._item_dropout()
+        if self.init == "auto":
+            settings["init"] = "cooccurrence" if self.exclude_seen else "random"
         return TrainingSettings(**settings)
 
     def _label_attention(self) -> str | float | None:

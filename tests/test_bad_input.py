@@ -593,7 +593,7 @@ INVALID_VALUES = {
     "temperature": [0, -0.1, float("nan"), float("inf"), True, 1e-300, 1e300],
     "item_dropout": [-0.1, 1, 1.0, False],
     "encoder_dropout": [-0.1, 1, 1.0, False],
-    "init": ["svd", "auto", None, 1],
+    "init": ["svd", "zeros", None, 1],
     "exclude_seen": ["no", None, 2],
     "dropout": [-0.1, 1, None, False],
     "n_negatives": [0, "none", 1.5, True, 10**30],

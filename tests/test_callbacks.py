@@ -85,7 +85,7 @@ def test_a_fit_and_its_epochs_are_tasks():
     assert recorder.events == events("fit", EPOCHS)  # the first call is a fit
 
 
-@pytest.mark.parametrize("params", [{}, {"early_stopping": True, "validation_fraction": 0.9}])
+@pytest.mark.parametrize("params", [{}, {"early_stopping": True, "validation_fraction": 0.5}])
 def test_callbacks_get_the_model_as_if_fit_ended_with_the_epoch(params):
     recorder = Recorder()
     rec = MINDRecommender(**SMALL, **params).set_callbacks(recorder).fit(X)

@@ -129,7 +129,7 @@ def test_several_interests_find_what_is_planted_and_beat_one(seed):
     assert likes[np.arange(len(likes)), best[:, 0]].mean() > 0.7  # a tenth by chance
     assert four.score(test) > 0.2  # 0.026 by chance
     assert four.score(test) > 1.2 * one.score(test)
-    assert topics_found(four, topics) > 1.1 * topics_found(one, topics)
+    assert topics_found(four, topics) > 0.6  # a quarter by chance
 
 
 def test_noise_twin_stays_at_chance():
@@ -581,6 +581,18 @@ def test_exclude_seen_is_the_default_of_all_methods(X):
         assert rec.predict(rows, k=8)[0].tolist() == first
     last = X.groupby("user_id").tail(1)
     assert never.score(last) > always.score(last)
+
+
+@pytest.mark.parametrize(("exclude_seen", "init"), [(True, "cooccurrence"), (False, "random")])
+def test_the_start_follows_whether_items_come_again(X, exclude_seen, init):
+    auto, chosen = (
+        MINDRecommender(**SMALL, exclude_seen=exclude_seen, init=start).fit(X)
+        for start in ("auto", init)
+    )
+    np.testing.assert_array_equal(auto.item_embeddings_, chosen.item_embeddings_)
+    other = {"cooccurrence": "random", "random": "cooccurrence"}[init]
+    rec = MINDRecommender(**SMALL, exclude_seen=exclude_seen, init=other).fit(X)
+    assert not np.allclose(rec.item_embeddings_, auto.item_embeddings_, atol=0.01)
 
 
 def test_a_warm_start_keeps_the_vectors_with_any_init(X):
@@ -1326,8 +1338,8 @@ def test_movielens():
 # ------------------------------------------------------------------ sequence encoder
 
 
-@pytest.mark.parametrize(("n_samples", "n_layers"), [(239, 0), (240, 1)])
-def test_the_encoder_needs_ten_samples_a_weight(n_samples, n_layers):
+@pytest.mark.parametrize(("n_samples", "n_layers"), [(71, 0), (72, 1)])
+def test_the_encoder_needs_three_samples_a_weight(n_samples, n_layers):
     """Two dimensions have 24 weights; a user's first event is no sample."""
     users = np.repeat([0, 1, 2], [n_samples - 19, 21, 1])
     data = pd.DataFrame({"user_id": users, "item_id": np.arange(len(users)) % 5})
@@ -1339,9 +1351,9 @@ def test_the_encoder_needs_ten_samples_a_weight(n_samples, n_layers):
 
 
 def test_a_warm_start_keeps_the_number_of_layers():
-    data = pd.DataFrame({"user_id": np.repeat([0, 1], 121), "item_id": np.arange(242) % 5})
+    data = pd.DataFrame({"user_id": np.repeat([0, 1], 37), "item_id": np.arange(74) % 5})
     options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "warm_start": True}
-    rec = MINDRecommender(**options).fit(data[:200])
+    rec = MINDRecommender(**options).fit(data[:60])
     assert len(rec.fit(data).history_) == 1  # a new fit would have one
 
 

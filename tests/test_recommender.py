@@ -219,7 +219,7 @@ def test_a_shortage_is_stated(fitted):
 
 
 def test_weights_multiply_the_scores_of_an_interest(X, fitted):
-    weights = np.array([0.5, 2.0, 0.0, 1.0])
+    weights = np.array([1.5, 2.0, 0.0, 1.5])
     interests, users = fitted.interests(fitted.users_), fitted.users_
     in_use = (np.abs(interests).sum(2) > 0) & (weights > 0)
     products = interests @ fitted.item_embeddings_.T * weights[:, None]

@@ -36,10 +36,7 @@ from harness import (
 )
 from processes import clocks, in_processes, peak_memory
 
-RETAIL_SETTINGS = (
-    "embedding_dim=128 item_dropout=0.4 negative_sampling=popularity n_encoder_layers=1 "
-    "encoder_dropout=0.4 init=cooccurrence"
-)
+RETAIL_SETTINGS = "embedding_dim=128 item_dropout=0.4 n_encoder_layers=1 encoder_dropout=0.4"
 LONG_HISTORY_SETTINGS = (
     "embedding_dim=128 max_history=200 n_encoder_layers=2 encoder_dropout=0 max_epochs=16"
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from sklearn.linear_model import Ridge
 from sklearn.utils.extmath import randomized_svd
 
 from .interactions import Interactions
 
 WINDOW_EVENTS = 5  # events between which items count as near each other
 CONTEXT_POWER = 0.75  # of the counts of the context, so that rare items count less
+RIDGE_PENALTY = 1.0  # of the vectors of feature values, so that rare values have short vectors
 MAX_COUNTED_EVENTS = 5_000_000  # of users drawn at random; more add time but little accuracy
 
 
@@ -45,6 +47,33 @@ def cooccurrence_vectors(
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     is_zero = norms < np.finfo(np.float32).eps * norms.max(initial=0)
     return np.where(is_zero, 0, vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+
+def feature_vectors(
+    features: sparse.csr_matrix, share: np.ndarray, vectors: np.ndarray, is_placed: np.ndarray
+) -> np.ndarray:
+    """Return vectors of feature values that predict the vectors of the items, by ridge regression.
+
+    Parameters
+    ----------
+    features : csr_matrix of shape (n_items, n_values)
+        Multiplied by their weight in the item vector, ``1 - share`` in total.
+    share : ndarray of shape (n_items,)
+        Weight of the item's own embedding, 1 for items without features.
+    vectors : ndarray of shape (n_items, n_dims)
+    is_placed : ndarray of shape (n_items,), bool
+        Items to learn from.
+
+    Returns
+    -------
+    ndarray of shape (n_values, n_dims), float32
+    """
+    rows = np.flatnonzero(is_placed & (share < 1))
+    if not len(rows):
+        return np.zeros((features.shape[1], vectors.shape[1]), dtype=np.float32)
+    known = sparse.diags(1 / (1 - share[rows])) @ features[rows]
+    model = Ridge(RIDGE_PENALTY, fit_intercept=False, solver="sparse_cg").fit(known, vectors[rows])
+    return model.coef_.T.astype(np.float32)
 
 
 def count_pairs(interactions: Interactions, n_items: int) -> sparse.csr_matrix:

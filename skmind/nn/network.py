@@ -19,7 +19,7 @@ from ..exceptions import InvalidInputError
 from .device import to_device, torch_defaults
 from .encoder import SelfAttention, max_heads
 from .optim import is_large
-from .routing import interest_mask, route, squash, unit
+from .routing import initial_logits, interest_mask, route, squash, unit
 
 MAX_PAIRS = 2**28  # 1 GiB
 TENSOR_ALIGNMENT = 64  # bytes; the memory of torch's own tensors starts at a multiple of it
@@ -230,8 +230,7 @@ class MINDNet(nn.Module):
         self.item_embedding = _normal_parameter((config.n_items, D), std, generator)
         self.bilinear = nn.Parameter(torch.eye(D, dtype=torch.float32))
         self.recency = nn.Parameter(torch.zeros(K, L, dtype=torch.float32))
-        logits = torch.randn(K, L, dtype=torch.float32, generator=generator)
-        self.register_buffer("logits", logits)
+        self.register_buffer("logits", initial_logits(K, L, generator))
         self.layers = nn.ModuleList(
             SelfAttention(D, L, generator) for _ in range(config.n_encoder_layers)
         )

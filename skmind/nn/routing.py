@@ -12,6 +12,8 @@ from torch import Tensor
 from .fused import scale_by_length
 
 SQUASH_EPSILON = 1e-7  # ONNX removes smaller values; then empty histories give nan
+AGE_LOGIT = 2.0  # of an interest for the items of its ages, before routing
+LOGIT_NOISE = 0.3  # standard deviation; interests that start with the same ages must differ
 MIN_SQUARED_LENGTH = 1e-12  # shorter vectors are not scaled to length 1
 
 
@@ -78,6 +80,27 @@ def interest_mask(lengths: Tensor, n_interests: int, adaptive: bool) -> Tensor:
     ranks = torch.arange(n_interests, device=lengths.device)
     # no logarithm: onnxruntime computes log2(32768) as 14.99…
     return (ranks == 0) | (lengths[..., None] >= 2 ** (ranks + 1).clamp(max=62))
+
+
+def initial_logits(n_interests: int, max_history: int, generator: torch.Generator) -> Tensor:
+    """Return routing logits per interest and age of the item, shape (K, L), the same for all users.
+
+    Interest k starts with the items of the ages ``2^k - 1`` to ``2^(k + 1) - 2``: the newest item,
+    the two before it, the four before these and so on, the last interest with all older items. So
+    the interests in use (see `interest_mask`) share every history. With random logits, as in the
+    paper, it is left to chance which items start together, and the next item is found less often.
+
+    Parameters
+    ----------
+    n_interests, max_history : int
+        K and L.
+    generator : torch.Generator
+    """
+    first = torch.log2(torch.arange(max_history, dtype=torch.float32) + 1).floor()  # (L,)
+    owner = first.clamp(max=n_interests - 1)
+    is_owner = torch.arange(n_interests)[:, None] == owner  # (K, L)
+    noise = torch.randn(n_interests, max_history, dtype=torch.float32, generator=generator)
+    return AGE_LOGIT * is_owner.float() + LOGIT_NOISE * noise
 
 
 def route(

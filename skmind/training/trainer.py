@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .._checks import warn
 from ..data.batches import Batch, BatchSampler
-from ..data.cooccurrence import cooccurrence_vectors
+from ..data.cooccurrence import cooccurrence_vectors, feature_vectors
 from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
 from ..data.ragged import count
@@ -364,15 +364,23 @@ class Trainer:
     def _start_from_cooccurrence(self, interactions: Interactions) -> None:
         """Add the vectors of `cooccurrence_vectors` to the weakened random embeddings.
 
-        Items that occur near no other item keep their random embedding.
+        Items that occur near no other item keep their random embedding. Features start from the
+        vectors of the items that have them, so that items with features alone share their space.
         """
         if not self.settings.has_row_order:  # the order of the rows must not be learned
             interactions = draw_tie_order(interactions, find_ties(interactions), self.rng)
-        table = self.net.item_embedding.data
+        net = self.net
+        table = net.item_embedding.data
         n_items, D = table.shape
-        vectors = self._to_device(cooccurrence_vectors(interactions, n_items, D, self.rng))
-        is_placed = vectors.any(1, keepdim=True)  # (n_items, 1)
-        table.copy_(torch.where(is_placed, vectors + NOISE_SHARE * table, table))
+        vectors = cooccurrence_vectors(interactions, n_items, D, self.rng)
+        is_placed = vectors.any(1)
+        if net.item_values is not None and is_placed.any():
+            share = net.item_share.cpu().numpy()[:, 0]
+            values = net.item_values.weight.data
+            start = feature_vectors(net.item_features, share, vectors, is_placed)
+            values.mul_(NOISE_SHARE).add_(self._to_device(start))
+        placed = self._to_device(is_placed)[:, None]  # (n_items, 1)
+        table.copy_(torch.where(placed, self._to_device(vectors) + NOISE_SHARE * table, table))
 
     def _dropout(self, x: Tensor) -> Tensor:
         """Set random entries to zero and scale the others up, for the encoder."""

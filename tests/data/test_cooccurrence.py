@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
+from scipy import sparse
 
 from skmind.data import cooccurrence
-from skmind.data.cooccurrence import cooccurrence_vectors, count_pairs, positive_information
+from skmind.data.cooccurrence import (
+    RIDGE_PENALTY,
+    cooccurrence_vectors,
+    count_pairs,
+    feature_vectors,
+    positive_information,
+)
 from skmind.data.interactions import Interactions
 
 
@@ -101,3 +108,29 @@ def test_many_events_are_sampled_by_user(monkeypatch):
     assert n_counted == [800]
     cosines = vectors @ vectors.T
     assert cosines[group[:, None] == group].min() > 0.7
+
+
+def test_feature_vectors_predict_the_vectors_of_items():
+    rng = np.random.default_rng(8)
+    n_items = 60
+    true = rng.standard_normal((4, 5))
+    features = sparse.random(n_items, 4, 0.6, "csr", rng=rng)
+    share = np.where(np.diff(features.indptr) > 0, 0.25, 1.0)
+    weighted = sparse.csr_matrix(features.multiply((1 - share)[:, None]))
+    is_placed = rng.random(n_items) < 0.7
+    vectors = features @ true
+    vectors[~is_placed] = 1e6  # not read
+    found = feature_vectors(weighted, share, vectors, is_placed)
+    known = features[is_placed & (share < 1)].toarray()
+    target = vectors[is_placed & (share < 1)]
+    expected = np.linalg.solve(known.T @ known + RIDGE_PENALTY * np.eye(4), known.T @ target)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_feature_vectors_are_zero_if_no_item_with_features_is_placed():
+    features = sparse.csr_matrix(np.eye(3) / 2)
+    vectors = np.ones((3, 2), dtype=np.float32)
+    for share, is_placed in ((0.5, False), (1.0, True)):
+        found = feature_vectors(features, np.full(3, share), vectors, np.full(3, is_placed))
+        assert found.shape == (3, 2)
+        assert not found.any()

@@ -65,7 +65,7 @@ def test_what_is_not_known_before_fit_is_not_counted():
 @pytest.mark.parametrize(
     ("parameters", "layer", "text"),
     [
-        ({}, "Loss", "mixture loss,\n1,024 uniform negatives"),
+        ({}, "Loss", "mixture loss,\n1,024 popularity negatives"),
         ({"loss": "label_aware", "n_negatives": "all"}, "Loss", "label-aware loss,\nall items as"),
         (
             {"label_attention": 2.0, "negative_sampling": "in_batch"},

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from skmind.nn.routing import SQUASH_EPSILON, interest_mask, route, squash, unit
+from skmind.nn.routing import (
+    AGE_LOGIT,
+    LOGIT_NOISE,
+    SQUASH_EPSILON,
+    initial_logits,
+    interest_mask,
+    route,
+    squash,
+    unit,
+)
 
 
 def looped_squash(z):
@@ -396,3 +405,32 @@ def test_interest_mask_is_exact_around_every_power_of_two():
     expected = [max(1, min(16, int(n).bit_length() - 1)) for n in lengths]
     assert mask.sum(1).tolist() == expected
     assert (mask.int().diff(dim=1) <= 0).all()  # used interests come first
+
+
+# ------------------------------------------------------------------ initial logits
+
+
+@pytest.mark.parametrize("K", [1, 2, 4, 9])
+def test_each_interest_starts_with_its_ages(K):
+    L = 40
+    logits = initial_logits(K, L, torch.Generator().manual_seed(0))
+    noise = torch.randn(K, L, generator=torch.Generator().manual_seed(0)) * LOGIT_NOISE
+    for k in range(K):
+        last = L if k == K - 1 else min(2 ** (k + 1) - 1, L)
+        expected = np.zeros(L)
+        expected[2**k - 1 : last] = AGE_LOGIT
+        np.testing.assert_allclose((logits - noise)[k].numpy(), expected, atol=1e-6)
+
+
+def test_interests_in_use_start_with_items_of_every_history():
+    K = 4
+    logits = initial_logits(K, 40, torch.Generator().manual_seed(1))
+    for n in range(1, 41):
+        n_used = int(interest_mask(torch.tensor(n), K, True).sum())
+        owners = logits[:, :n].argmax(0)
+        assert set(range(n_used)) <= set(owners.tolist())
+
+
+def test_interests_that_start_without_ages_differ():
+    logits = initial_logits(12, 8, torch.Generator().manual_seed(2))
+    assert len(torch.unique(logits, dim=0)) == 12

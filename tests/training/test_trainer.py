@@ -916,6 +916,19 @@ def test_items_without_a_neighbour_keep_their_random_vector():
     assert moved.tolist() == [True, True, False, False, False]
 
 
+def test_features_start_near_the_items_that_have_them():
+    topics = np.arange(N_ITEMS) % 8
+    features = sparse.csr_matrix(np.eye(8)[topics] / 2)
+    net = MINDNet(network(layers=0).config, features, np.full(N_ITEMS, 0.5), 0, 0)
+    rng = np.random.default_rng(0)
+    one = trainer(net, init="cooccurrence", max_epochs=1, learning_rate=1e-10)
+    one.fit(lists(*(rng.choice(N_ITEMS // 8, 8) * 8 + rng.integers(8) for _ in range(300))))
+    own = F.normalize(net.item_embedding.detach(), dim=1)
+    values = F.normalize(net.item_values.weight.detach(), dim=1)
+    cosines = (own @ values.T).numpy()
+    assert (cosines.argmax(1) == topics).all()
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """Return a list that fills up with the items whose co-occurrence is counted."""
