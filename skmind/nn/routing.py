@@ -96,8 +96,8 @@ def initial_logits(n_interests: int, max_history: int, generator: torch.Generato
         K and L.
     generator : torch.Generator
     """
-    first = torch.log2(torch.arange(max_history, dtype=torch.float32) + 1).floor()  # (L,)
-    owner = first.clamp(max=n_interests - 1)
+    octave = torch.log2(torch.arange(max_history, dtype=torch.float32) + 1).floor()  # (L,)
+    owner = octave.clamp(max=n_interests - 1)
     is_owner = torch.arange(n_interests)[:, None] == owner  # (K, L)
     noise = torch.randn(n_interests, max_history, dtype=torch.float32, generator=generator)
     return AGE_LOGIT * is_owner.float() + LOGIT_NOISE * noise
