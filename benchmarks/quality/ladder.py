@@ -121,9 +121,16 @@ def learned_logits(self: network.MINDNet, *a: Any) -> None:
     self.logits = nn.Parameter(start)
 
 
-def random_map(self: network.MINDNet, *a: Any) -> None:
-    """Start the bilinear map from random values, as the paper does, instead of the identity."""
+def random_logits(self: network.MINDNet, *a: Any) -> None:
+    """Start the routing from random logits, as the paper does, instead of from ages."""
     initialise(self, *a)
+    generator = torch.Generator().manual_seed(SEED)
+    self.logits.normal_(generator=generator)
+
+
+def random_start(self: network.MINDNet, *a: Any) -> None:
+    """Start the bilinear map and the routing logits from random values, as the paper does."""
+    random_logits(self, *a)
     with torch.no_grad():
         self.bilinear.normal_(std=len(self.bilinear) ** -0.5)
 
@@ -239,7 +246,8 @@ PATCHES = {
     "through_routing": (network, "route", through_routing),
     "farthest_point": (network, "route", farthest_point),
     "learned_logits": (network.MINDNet, "__init__", learned_logits),
-    "random_map": (network.MINDNet, "__init__", random_map),
+    "random_start": (network.MINDNet, "__init__", random_start),
+    "random_logits": (network.MINDNet, "__init__", random_logits),
     "newest_only": (network.MINDNet, "_encoder_states", newest_only),
     "with_positions": (network.MINDNet, "__init__", with_positions),
     "positions": (network, "route", positions),
@@ -249,28 +257,33 @@ PATCHES = {
     "uncorrected": (NegativeSampler, "draw", uncorrected),
     "score_by_sum": (ExactIndex, "_score", score_by_sum),
 }
-PAPER_SETTINGS = "label_attention=hard n_encoder_layers=0 item_dropout=0.0"
+NETWORK_SETTINGS = "init=random n_encoder_layers=0 negative_sampling=uniform"
+PAPER_SETTINGS = f"{NETWORK_SETTINGS} label_attention=hard item_dropout=0.0"
 # label, parameters, patches
 RUNGS: list[tuple[str, str, tuple[str, ...]]] = [
     ("defaults", "", ()),
     (
         "paper's network and loss, 20 negatives",
         f"{PAPER_SETTINGS} n_negatives=20",
-        ("no_recency", "random_map"),
+        ("no_recency", "random_start"),
     ),
-    ("+ 1,024 negatives", PAPER_SETTINGS, ("no_recency", "random_map")),
-    ("+ recency weights", PAPER_SETTINGS, ("random_map",)),
-    ("+ item dropout", "label_attention=hard n_encoder_layers=0", ("random_map",)),
-    ("+ mixture", "n_encoder_layers=0", ("random_map",)),
-    ("+ bilinear map from the identity", "n_encoder_layers=0", ()),
-    ("items from co-occurrence", "init=cooccurrence", ()),
+    ("+ 1,024 negatives", PAPER_SETTINGS, ("no_recency", "random_start")),
+    ("+ recency weights", PAPER_SETTINGS, ("random_start",)),
+    ("+ item dropout", f"{NETWORK_SETTINGS} label_attention=hard", ("random_start",)),
+    ("+ mixture", NETWORK_SETTINGS, ("random_start",)),
+    ("+ bilinear map from the identity", NETWORK_SETTINGS, ("random_logits",)),
+    ("+ routing logits by age", NETWORK_SETTINGS, ()),
+    ("+ items from co-occurrence", "n_encoder_layers=0 negative_sampling=uniform", ()),
+    ("+ negatives by popularity", "n_encoder_layers=0", ()),
     ("soft label attention, power 5", "label_attention=5.0", ()),
     ("hard label attention", "label_attention=hard", ()),
     ("negatives 256", "n_negatives=256", ()),
     ("negatives 4,096", "n_negatives=4096", ()),
     ("full softmax", "n_negatives=all", ()),
-    ("negatives by popularity", "negative_sampling=popularity", ()),
-    ("negatives by popularity without log-Q", "negative_sampling=popularity", ("uncorrected",)),
+    ("uniform negatives", "negative_sampling=uniform", ()),
+    ("negatives by popularity without log-Q", "", ("uncorrected",)),
+    ("random item vectors", "init=random", ()),
+    ("random routing logits", "", ("random_logits",)),
     ("REMI's hard negatives", "", ("hard_negatives",)),
     ("mixed negatives", "negative_sampling=mixed", ()),
     ("in-batch negatives", "negative_sampling=in_batch", ()),

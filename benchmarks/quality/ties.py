@@ -51,7 +51,7 @@ def main() -> None:
     """Fit every table with every seed, and write the table of results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="../shared/data", help="folder that holds ml-100k/")
-    parser.add_argument("--max-epochs", type=int, default=12, help="epochs of each fit")
+    parser.add_argument("--max-epochs", type=int, default=10, help="epochs of each fit")
     options = parser.parse_args()
     warnings.simplefilter("ignore", TiedTimesWarning)
     log = fetch_movielens("100k", data_home=options.data).interactions

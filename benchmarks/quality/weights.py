@@ -67,7 +67,7 @@ def main() -> None:
     """Fit every row of the table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--max-epochs", type=int, default=12)
+    parser.add_argument("--max-epochs", type=int, default=10)
     parser.add_argument("--validation", action="store_true", help="find the last event but one")
     arguments = parser.parse_args()
     task = make_task("ml-100k", arguments.data)
@@ -93,7 +93,7 @@ def main() -> None:
     n_liked = int((task.test["rating"] >= LIKED).sum())
     head = (
         "# Ratings as weights\n\n`python benchmarks/quality/weights.py --data DIR`"
-        f"{'' if arguments.max_epochs == 12 else f' with --max-epochs {arguments.max_epochs}'}, "
+        f"{'' if arguments.max_epochs == 10 else f' with --max-epochs {arguments.max_epochs}'}, "
         f"{datetime.date.today()}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"numpy {version('numpy')}, one thread. MovieLens 100K, leave last out, all items ranked, "
         f"{len(task.test)} users, of whom {n_liked} like the item to be found (rating of {LIKED} "
