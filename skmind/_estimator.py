@@ -45,7 +45,7 @@ from .training.extend import extend_model, with_replay
 from .training.trainer import Trainer, TrainingSettings
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
-SAMPLES_PER_WEIGHT = 3  # from which on the encoder pays; its dropout prevents overfitting
+SAMPLES_PER_WEIGHT = 4  # from which on the encoder pays; its dropout prevents overfitting
 
 DEPRECATED_VALUE = "deprecated"  # default value of a parameter that was renamed
 LOSSES = "mixture", "label_aware"
@@ -160,7 +160,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     n_encoder_layers : int or "auto", default="auto"
         Number of self-attention layers, from 0 to 64, that read the order of the history. Higher:
         slower, but better where the next item depends on the items just before it. "auto": 1 if
-        there are three samples for each of the ``6 * embedding_dim**2`` weights of a layer, else 0,
+        there are four samples for each of the ``6 * embedding_dim**2`` weights of a layer, else 0,
         because the layer overfits with fewer samples.
     loss : {"auto", "mixture", "label_aware"}, default="auto"
         How interests are trained on a target. "mixture": all of them, as a mixture in which they

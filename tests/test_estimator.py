@@ -1338,8 +1338,8 @@ def test_movielens():
 # ------------------------------------------------------------------ sequence encoder
 
 
-@pytest.mark.parametrize(("n_samples", "n_layers"), [(71, 0), (72, 1)])
-def test_the_encoder_needs_three_samples_a_weight(n_samples, n_layers):
+@pytest.mark.parametrize(("n_samples", "n_layers"), [(95, 0), (96, 1)])
+def test_the_encoder_needs_four_samples_a_weight(n_samples, n_layers):
     """Two dimensions have 24 weights; a user's first event is no sample."""
     users = np.repeat([0, 1, 2], [n_samples - 19, 21, 1])
     data = pd.DataFrame({"user_id": users, "item_id": np.arange(len(users)) % 5})
@@ -1351,9 +1351,9 @@ def test_the_encoder_needs_three_samples_a_weight(n_samples, n_layers):
 
 
 def test_a_warm_start_keeps_the_number_of_layers():
-    data = pd.DataFrame({"user_id": np.repeat([0, 1], 37), "item_id": np.arange(74) % 5})
+    data = pd.DataFrame({"user_id": np.repeat([0, 1], 49), "item_id": np.arange(98) % 5})
     options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "warm_start": True}
-    rec = MINDRecommender(**options).fit(data[:60])
+    rec = MINDRecommender(**options).fit(data[:80])
     assert len(rec.fit(data).history_) == 1  # a new fit would have one
 
 
