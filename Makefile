@@ -114,6 +114,7 @@ bench: install-dev
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build $(SPHINXOPTS) -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist skmind.egg-info docs/_build docs/_extra docs/api/generated docs/auto_examples docs/results htmlcov .coverage .coverage.* coverage.xml

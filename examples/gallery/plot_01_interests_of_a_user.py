@@ -30,7 +30,7 @@ display.figure_.set_size_inches(9, 5.5)
 
 # %%
 # The same history in the order of time: which interest does each item feed?
-RoutingDisplay.from_estimator(rec, user, titles=data.item_table, n_items=15)
+display = RoutingDisplay.from_estimator(rec, user, titles=data.item_table, n_items=15)
 
 # %%
 # And in words:

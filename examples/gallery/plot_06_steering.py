@@ -35,4 +35,4 @@ for interest, color in enumerate(["#0082C8", "#E69F00", "#009E73"]):
     left = [a + b for a, b in zip(left, shares, strict=True)]
 ax.invert_yaxis()
 ax.set_xlabel("items in a list of twelve")
-ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+legend = ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -33,4 +33,4 @@ ax.bar(np.arange(1, 21), by_rank, color="#0082C8", label="ranked by the features
 ax.axhline(relevant.mean(), color="#D55E00", label="by chance")
 ax.set(xlabel="rank among the hidden items", ylabel="share of users who follow its topic")
 ax.set_xticks(range(1, 21))
-ax.legend()
+legend = ax.legend()

@@ -32,4 +32,4 @@ ax.set_yticks(range(3), grid["embedding_dim"])
 ax.set(xlabel="n_interests", ylabel="embedding_dim")
 for (i, j), score in zip([(i, j) for i in range(3) for j in range(3)], scores.flat, strict=True):
     ax.text(j, i, f"{score:.3f}", ha="center", va="center", color="white", weight="bold")
-figure.colorbar(image, label="NDCG@10")
+bar = figure.colorbar(image, label="NDCG@10")

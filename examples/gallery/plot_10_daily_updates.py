@@ -36,4 +36,4 @@ for (name, values), color in zip(scores.items(), ["#8C8C8C", "#E69F00", "#0082C8
     ax.plot(range(1, len(values) + 1), values, marker="o", color=color, label=name)
 ax.set(xlabel="day", ylabel="NDCG@10 of the day's events", xticks=range(1, len(slices) + 1))
 ax.set_ylim(bottom=0)
-ax.legend()
+legend = ax.legend()

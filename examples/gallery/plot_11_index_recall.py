@@ -18,4 +18,4 @@ rec = MINDRecommender(embedding_dim=32, max_epochs=2, random_state=0).fit(X)
 display = IndexRecallDisplay.from_estimator(
     rec, index="annoy", search_k=(50, 200, 800, 3200), n_users=128
 )
-display.ax_.legend(loc="upper center")
+legend = display.ax_.legend(loc="upper center")

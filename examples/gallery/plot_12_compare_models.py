@@ -33,4 +33,4 @@ ax.errorbar(middle, range(len(table)), xerr=errors, fmt="o", color="#0082C8", ca
 ax.axvline(0, color="#8C8C8C", linestyle="--")
 ax.set_yticks(range(len(table)), labels)
 ax.invert_yaxis()
-ax.set_xlabel("NDCG@10 of four interests minus that of one")
+label = ax.set_xlabel("NDCG@10 of four interests minus that of one")
