@@ -100,10 +100,14 @@ def link_results(app, docname, source):
     source[0] = re.sub(r"\]\((\.\./)+benchmarks/results/(\w+\.md)", rf"]({up}results/\2", source[0])
 
 
+def make_extra(app, config):
+    """Create the folder of the explorer's page before sphinx looks for it."""
+    (HERE / "_extra").mkdir(exist_ok=True)
+
+
 def write_explorer(app):
     """Write the page of the explorer for generated data."""
     page = HERE / "_extra" / "explorer.html"
-    page.parent.mkdir(exist_ok=True)
     if page.exists():
         return
     from skmind import MINDRecommender
@@ -116,6 +120,7 @@ def write_explorer(app):
 
 def setup(app):
     warnings.filterwarnings("ignore", message=".*agg.*", category=UserWarning)
+    app.connect("config-inited", make_extra)
     app.connect("builder-inited", copy_results)
     app.connect("builder-inited", write_explorer)
     app.connect("source-read", link_results)

@@ -135,3 +135,24 @@ def test_pictures_have_alternative_text(page):
         picture = found.group()
         alternatives = found.group(1) or re.search(r'alt="[^"]+"|:alt: \S', picture)
         assert alternatives, picture
+
+
+def anchors(page):
+    """Names of the headings of a page, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings]
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
+)
+def test_links_of_the_repository_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r'\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"', text)
+    for link in map("".join, links):
+        if link.startswith("http"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
