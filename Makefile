@@ -9,7 +9,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
-CHECKED := $(wildcard skmind tests examples benchmarks docs explorer/src explorer/*.mjs *.md */README.md)
+CHECKED := $(wildcard skmind tests examples benchmarks docs/*.* docs/guide docs/coming_from explorer/src explorer/*.mjs *.md */README.md)
 DATA ?= ../shared/data
 SPEED := $(filter-out peers,$(basename $(notdir $(wildcard benchmarks/speed/*.py))))
 PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
@@ -18,6 +18,11 @@ SPHINXOPTS ?= -W --keep-going
 # Threads that wait for each other sleep rather than spin: where other work shares the cores, spinning
 # makes training many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
+
+# Where the folder of the data sets is there, examples use it rather than download MovieLens.
+ifneq ($(wildcard $(DATA)/ml-100k),)
+export SKMIND_DATA ?= $(abspath $(DATA))
+endif
 
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev demo test test-oldest lint format explorer browser bench docs clean
@@ -111,8 +116,9 @@ bench: install-dev
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build $(SPHINXOPTS) -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist skmind.egg-info docs/_build htmlcov .coverage .coverage.* coverage.xml
+	rm -rf $(VENV) $(OLDEST) build dist skmind.egg-info docs/_build docs/_extra docs/api/generated docs/auto_examples docs/results htmlcov .coverage .coverage.* coverage.xml
 	rm -rf .mypy_cache .pytest_cache .ruff_cache explorer/node_modules explorer/browser
 	find $(wildcard skmind tests examples benchmarks docs) -name __pycache__ -type d -prune -exec rm -rf {} +

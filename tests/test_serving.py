@@ -1,4 +1,4 @@
-"""The HTTP service of examples/ answers as the recommender does; docs/serving.md runs."""
+"""The HTTP service of examples/ answers as the recommender does; docs/guide/serving.md runs."""
 
 import importlib.util
 import json
@@ -184,12 +184,12 @@ def test_the_service_starts_from_a_saved_model(
 
 
 def test_the_guide_to_tables_runs(monkeypatch, tmp_path, rec):
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    write_table, read_table, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    page = (ROOT / "docs" / "guide" / "serving.md").read_text(encoding="utf-8")
+    _, write_table, read_table, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {"rec": rec}
     exec(write_table, names)
     stored = pd.read_parquet("recommendations")
     pd.testing.assert_frame_equal(stored, rec.recommend(k=50))
-    exec(read_table.replace("196", "7"), names)
+    exec(read_table.replace("19", "7"), names)
     assert names["items"] == rec.recommend([7], k=50)["item_id"].tolist()

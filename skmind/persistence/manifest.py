@@ -42,7 +42,7 @@ from .store import (
     check_files,
 )
 
-MODEL_FORMAT = 1  # docs/persistence.md says when it changes
+MODEL_FORMAT = 1  # docs/guide/persistence.md says when it changes
 RECORDED_LIBRARIES = ("skmind", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 SIDES = ("user", "item")
 LATER_WEIGHTS = ("state_others",)  # earlier models lack them; see `FittedModel.from_arrays`

@@ -158,7 +158,7 @@ def through_skops(estimator, path):
     skops.dump(estimator, path / "model.skops")
     trusted = skops.get_untrusted_types(file=path / "model.skops")
     foreign = [name for name in trusted if not name.startswith("skmind.")]
-    assert foreign == ["scipy.sparse._csr.csr_matrix"]  # docs/persistence.md says so
+    assert foreign == ["scipy.sparse._csr.csr_matrix"]  # docs/guide/persistence.md says so
     return skops.load(path / "model.skops", trusted=trusted)
 
 
