@@ -373,7 +373,7 @@ class Trainer:
         table = net.item_embedding.data
         n_items, D = table.shape
         vectors = cooccurrence_vectors(interactions, n_items, D, self.rng)
-        is_placed = vectors.any(1)
+        is_placed = np.count_nonzero(vectors, axis=1) > 0
         if net.item_values is not None and is_placed.any():
             share = net.item_share.cpu().numpy()[:, 0]
             values = net.item_values.weight.data
