@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
@@ -70,6 +70,27 @@ def arrow_table(X: Any, name: str) -> Any:
             f"{name} is a {type(X).__name__} that can't be read ({type(error).__name__}: {error}); "
             "read it into a table first"
         ) from error
+
+
+def arrow_schema(dtypes: Mapping[str, Any]) -> Any:
+    """Return a `pyarrow.Schema` of columns with these types of pandas: numbers, times and text.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is not installed.
+    """
+    pa = _import_pyarrow("a schema of Arrow")
+    return pa.schema(
+        [
+            (name, pa.from_numpy_dtype(dtype) if _is_plain(dtype) else pa.string())
+            for name, dtype in dtypes.items()
+        ]
+    )
+
+
+def _is_plain(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind != "O"
 
 
 def _import_pyarrow(what: str) -> Any:
