@@ -23,6 +23,11 @@ def start():
     ray.init(num_cpus=N_WORKERS, include_dashboard=False, log_to_driver=False)
 
 
+def in_blocks(frame):
+    """Return a dataset with a block per worker."""
+    return ray.data.from_pandas([frame[i::N_WORKERS] for i in range(N_WORKERS)])
+
+
 def recommend(path, users, k=10):
     """Return recommendations for the column ``user_id`` of a dataset."""
     return run(users, path, k, batch_size=10_000)
@@ -57,9 +62,9 @@ def main():
     start()
     with TemporaryDirectory() as path:
         MINDRecommender(max_epochs=2, random_state=0).fit(X[~is_new]).save(path)
-        users = ray.data.from_pandas(X.loc[~is_new, ["user_id"]].drop_duplicates())
-        print(recommend(path, users).to_pandas())
-        print(recommend_from_history(path, ray.data.from_pandas(X[is_new])).to_pandas())
+        users = X.loc[~is_new, ["user_id"]].drop_duplicates()
+        print(recommend(path, in_blocks(users)).to_pandas())
+        print(recommend_from_history(path, in_blocks(X[is_new])).to_pandas())
     ray.shutdown()
 
 

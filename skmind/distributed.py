@@ -337,15 +337,16 @@ class BatchRecommender:
         The half of the rows that fails is halved again, so that all of it costs less than one more
         call for the frame.
         """
+        schema = rec._model.schema
+        read = schema[:3] if self.histories else [result_name(schema.user, "user_id")]
+        read = [name for name in read if name is not None]
+        if not len(frame) or not set(read) <= set(column_names(frame)):
+            return None
         while len(frame) > 1:
             first_half = frame.iloc[: len(frame) // 2]
             fails = self._fails(rec, first_half)
             frame = first_half if fails else frame.iloc[len(first_half) :]
-        if not len(frame) or not self._fails(rec, frame) or self._fails(rec, frame.iloc[:0]):
-            return None
-        schema = rec._model.schema
-        read = schema[:3] if self.histories else [result_name(schema.user, "user_id")]
-        return frame[[name for name in read if name in frame]].to_dict("records")[0]
+        return frame[read].to_dict("records")[0] if self._fails(rec, frame) else None
 
     def _fails(self, rec: FittedRecommender, frame: pd.DataFrame) -> bool:
         with warnings.catch_warnings(), one_thread():
