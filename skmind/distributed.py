@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -42,6 +43,8 @@ SPARK_TYPES = {
     "f8": "double", "M8": "timestamp_ntz",
 }  # fmt: skip
 TEXT = pd.Series(["text"]).dtype  # what a column of text becomes: depends on the version of pandas
+
+MAX_LOADED_MODELS = 4  # of one process; the model that was used least recently makes room
 
 _load_lock = Lock()
 
@@ -234,16 +237,22 @@ class BatchRecommender:
     def _read_schema(self, user_dtype: Any) -> ResultSchema:
         """Return the types of results; checks the arguments as the method itself does."""
         rec = self._model()
+        columns = rec._model.schema[:3]
+        if self.histories and any(isinstance(column, Integral) for column in columns):
+            raise InvalidInputError(
+                f"fit read the columns {columns} by position, but frames of an engine have names; "
+                "fit on a DataFrame"
+            )
         nobody: Any = pd.Series(dtype=object) if self.histories else rec.users_[:0]
         with warnings.catch_warnings(), one_thread():
             warnings.simplefilter("ignore", IgnoredDataWarning)  # nobody has features
             table = self._method(rec)(nobody, self.k, **self.recommend_arguments)
-        columns = table.columns
-        table = table.astype({name: TEXT for name in columns[2:] if table[name].dtype == object})
-        table[columns[0]] = np.empty(0, dtype=object)
+        user, item, *others = table.columns
+        table = table.astype({name: TEXT for name in others if table[name].dtype == object})
+        table[user] = np.empty(0, dtype=object)
         users = _column_type(rec.users_, "the users of fit") if user_dtype is None else user_dtype
         items = _column_type(rec.items_, "the items of fit")
-        return ResultSchema(table.astype({columns[0]: _known_type(users), columns[1]: items}))
+        return ResultSchema(table.astype({user: _known_type(users), item: items}))
 
     # the work
 
@@ -358,7 +367,7 @@ class BatchRecommender:
         return False
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=MAX_LOADED_MODELS)
 def _load(path: Path, digest: str, manifest_sha256: str | None) -> FittedRecommender:
     """Load a model; ``digest`` tells models apart that were saved to the same path."""
     rec = MINDRecommender.load(path, manifest_sha256=manifest_sha256, mmap=True)

@@ -112,6 +112,28 @@ def test_rows_of_a_person_must_follow_each_other(path, histories, second):
         list(BatchRecommender(path, K, histories=True)(iter(frames)))
 
 
+def test_features_of_visitors_count(X, histories, tmp_path):
+    profile = pd.DataFrame({"user_id": X["user_id"].unique()})
+    profile["group"] = np.where(profile["user_id"] % 2, "odd", "even")
+    rec = MINDRecommender(embedding_dim=8, max_epochs=1, random_state=0).fit(X, users=profile)
+    rec.save(tmp_path)
+    profile["user_id"] += 1000
+    found = BatchRecommender(tmp_path, K, histories=True, users=profile)(histories)
+    pd.testing.assert_frame_equal(found, rec.recommend_from_history(histories, K, users=profile))
+
+
+def test_a_model_without_names_maps_users_but_no_histories(X, tmp_path):
+    rec = MINDRecommender(
+        user_col=0, item_col=1, time_col=2, embedding_dim=8, max_epochs=1, random_state=0
+    ).fit(X.to_numpy())
+    rec.save(tmp_path)
+    pd.testing.assert_frame_equal(
+        BatchRecommender(tmp_path, K)(users(1, 2)), rec.recommend([1, 2], K)
+    )
+    with pytest.raises(InvalidInputError, match="by position, but frames .* fit on a DataFrame"):
+        BatchRecommender(tmp_path, K, histories=True)
+
+
 # ------------------------------------------------------------------ types
 
 
