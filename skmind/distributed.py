@@ -299,8 +299,9 @@ class BatchRecommender:
             changed = _changed_id(ids, dtypes[user])
             if changed is not None:
                 raise IdTypeError(
-                    f"the user {changed!r} doesn't fit the column of type {dtypes[user]}; name "
-                    "another type of the users in results: user_dtype='str', 'int64' or 'float64'"
+                    f"the user {changed!r} doesn't fit the column of type {_name(dtypes[user])}; "
+                    "name another type of the users in results: user_dtype='str', 'int64' or "
+                    "'float64'"
                 )
         return table.astype(dtypes.to_dict())
 
@@ -397,6 +398,10 @@ def _check_frame(frame: Any, place: str) -> None:
         )
 
 
+def _name(dtype: Any) -> str:
+    return "str" if dtype == TEXT else str(dtype)
+
+
 def _key(dtype: Any) -> str:
     return f"{dtype.kind}{dtype.itemsize}"
 
@@ -430,6 +435,8 @@ def _known_type(dtype: Any) -> Any:
 
 def _changed_id(ids: pd.Series, dtype: Any) -> Any:
     """Return the first id that a conversion would change; None if all stay the same."""
+    if dtype == TEXT:
+        return next((value for value in ids.tolist() if not isinstance(value, str)), None)
     try:
         converted = ids.astype(dtype)
     except (TypeError, ValueError, OverflowError):
