@@ -1,4 +1,4 @@
-# make install | demo | test | test-oldest | lint | format | explorer | bench | docs | clean
+# make install | demo | test | test-oldest | engines | lint | format | explorer | bench | docs | clean
 #
 # Everything is installed into .venv. The stamps in there make repeated calls quick, and a change of
 # the dependencies installs again. Another interpreter: make PYTHON=python3.12 install
@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
+ENGINES := .venv-engines
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
@@ -25,13 +26,14 @@ export SKMIND_DATA ?= $(abspath $(DATA))
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo test test-oldest lint format explorer browser bench docs clean
+.PHONY: help install install-dev demo test test-oldest engines lint format explorer browser bench docs clean
 
 help:
 	@echo "make install   create .venv and install skmind into it"
 	@echo "make demo      run examples/quickstart.py"
 	@echo "make test      lint, then run the tests and doctests with coverage"
 	@echo "make test-oldest  run the tests on the lowest versions that setup.cfg allows"
+	@echo "make engines   run the tests on Spark (needs Java), Ray, Dask and PostgreSQL"
 	@echo "make lint      ruff, mypy, import-linter, codespell"
 	@echo "make format    let ruff fix and format the code"
 	@echo "make explorer  build the page of MINDRecommender.explore (needs Node.js)"
@@ -80,6 +82,18 @@ test: lint browser
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest $(PARALLEL)
 
+# Engines are large, and pgserver, which has a PostgreSQL with pgvector, needs Python 3.12 or older.
+$(ENGINES)/.installed: $(REQUIREMENTS)
+	$(PYTHON) -m venv --clear $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+		-c constraints.txt annoy
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[dask,datasets,ray,spark]' pytest 'psycopg[binary]' "pgserver; python_version < '3.13'"
+	@touch $@
+
+engines: $(ENGINES)/.installed
+	$(ENGINES)/bin/python -m pytest tests/engines docs/engines.md
+
 lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -119,6 +133,6 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/check_links.py docs/_build/html
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist skmind.egg-info docs/_build docs/_extra docs/api/generated docs/auto_examples docs/results htmlcov .coverage .coverage.* coverage.xml
+	rm -rf $(VENV) $(OLDEST) $(ENGINES) build dist skmind.egg-info docs/_build docs/_extra docs/api/generated docs/auto_examples docs/results htmlcov .coverage .coverage.* coverage.xml
 	rm -rf .mypy_cache .pytest_cache .ruff_cache explorer/node_modules explorer/browser
 	find $(wildcard skmind tests examples benchmarks docs) -name __pycache__ -type d -prune -exec rm -rf {} +

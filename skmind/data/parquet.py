@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
@@ -62,7 +62,7 @@ def arrow_table(X: Any, name: str) -> Any:
     InvalidInputError
         If reading fails.
     """
-    pa = _import_pyarrow(f"a {type(X).__name__}")
+    pa = _import_pyarrow(f"reading a {type(X).__name__}")
     try:
         return pa.table(X)
     except (OSError, pa.ArrowException) as error:
@@ -72,13 +72,34 @@ def arrow_table(X: Any, name: str) -> Any:
         ) from error
 
 
+def arrow_schema(dtypes: Mapping[str, Any]) -> Any:
+    """Return a `pyarrow.Schema` of columns with these types of pandas: numbers, times and text.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is not installed.
+    """
+    pa = _import_pyarrow("an Arrow schema")
+    return pa.schema(
+        [
+            (name, pa.from_numpy_dtype(dtype) if _is_plain(dtype) else pa.string())
+            for name, dtype in dtypes.items()
+        ]
+    )
+
+
+def _is_plain(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind != "O"
+
+
 def _import_pyarrow(what: str) -> Any:
     try:
         import pyarrow as pa
         import pyarrow.dataset
     except ImportError as error:
         raise ImportError(
-            f"reading {what} needs pyarrow, which can't be imported: pip install skmind[parquet]"
+            f"{what} needs pyarrow, which can't be imported: pip install skmind[parquet]"
         ) from error
     return pa
 
@@ -129,7 +150,7 @@ class ParquetTable:
                 f"X={source!r} can't be read as Parquet files; give the path of Parquet files, or "
                 f"read it first: {reader_call(source)}"
             )
-        pa = _import_pyarrow("Parquet files")
+        pa = _import_pyarrow("reading Parquet files")
         try:
             self._data, self._names = _open(pa, source) if is_path(source) else (source, {})
             self._n_rows = self._data.count_rows()

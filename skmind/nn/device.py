@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -173,3 +173,20 @@ def drop_forked_threads() -> None:
             "or with joblib's loky",
             ForkedThreadsWarning,
         )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run a block with one thread of torch and of numpy; the numbers of threads return after it.
+
+    Where an engine runs a process per processor, more threads than that would only wait for each
+    other.
+    """
+    drop_forked_threads()
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpoolctl.threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)

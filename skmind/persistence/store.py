@@ -351,12 +351,7 @@ def read_manifest(path: Path, sha256: str | None = None) -> dict[str, Any]:
     ModelFileError
         If the manifest is missing or too large, or differs from its own hash or from ``sha256``.
     """
-    with _open(path, MANIFEST_FILE) as file:
-        raw = file.read(MAX_MANIFEST_BYTES + 1)
-    if len(raw) > MAX_MANIFEST_BYTES:
-        raise ModelFileError(
-            f"{MANIFEST_FILE} has more than {MAX_MANIFEST_BYTES} bytes, the largest valid size"
-        )
+    raw = _manifest_bytes(path)
     if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
         raise ModelFileError(
             f"the sha256 of {MANIFEST_FILE} is {hashlib.sha256(raw).hexdigest()}, not "
@@ -369,6 +364,27 @@ def read_manifest(path: Path, sha256: str | None = None) -> dict[str, Any]:
             f"{MANIFEST_FILE} is damaged: its content differs from the hash in its first line"
         )
     return parse(b"{" + body, MANIFEST_FILE)
+
+
+def manifest_digest(path: Path) -> str:
+    """Return the sha256 of the manifest, which differs if any file of the model does.
+
+    Raises
+    ------
+    ModelFileError
+        If the manifest is missing or too large.
+    """
+    return hashlib.sha256(_manifest_bytes(path)).hexdigest()
+
+
+def _manifest_bytes(path: Path) -> bytes:
+    with _open(path, MANIFEST_FILE) as file:
+        raw = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise ModelFileError(
+            f"{MANIFEST_FILE} has more than {MAX_MANIFEST_BYTES} bytes, the largest valid size"
+        )
+    return raw
 
 
 def parse(raw: Any, name: str) -> Any:

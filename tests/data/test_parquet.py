@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import clone
 
 from skmind import MINDRecommender
-from skmind.data.parquet import ParquetTable, is_path
+from skmind.data.parquet import ParquetTable, arrow_schema, is_path
 from skmind.data.prepare import Schema, prepare
 from skmind.data.tables import id_parts, take_cells, take_column
 from skmind.exceptions import IdTypeError, InvalidInputError
@@ -274,6 +274,8 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"needs pyarrow.*pip install skmind\[parquet\]"):
         ParquetTable(tmp_path)
+    with pytest.raises(ImportError, match=r"an Arrow schema needs pyarrow"):
+        arrow_schema({})
 
 
 def test_is_path():

@@ -10,7 +10,13 @@ import torch
 
 from skmind.exceptions import DeviceFallbackWarning, ForkedThreadsWarning, InvalidInputError
 from skmind.nn import device
-from skmind.nn.device import drop_forked_threads, resolve_device, to_device, torch_defaults
+from skmind.nn.device import (
+    drop_forked_threads,
+    one_thread,
+    resolve_device,
+    to_device,
+    torch_defaults,
+)
 
 
 def test_auto_is_cuda_if_available(monkeypatch):
@@ -232,3 +238,17 @@ def test_a_cuda_device_that_is_not_there_is_named(monkeypatch):
         resolve_device("cuda:2")
     with pytest.warns(DeviceFallbackWarning, match="finds 2 CUDA devices.*runs on the CPU"):
         assert resolve_device("cuda:2", fall_back=True) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_thread_restores_the_number_of_threads(fails):
+    torch.set_num_threads(2)
+    try:
+        with contextlib.suppress(KeyError), one_thread():
+            assert torch.get_num_threads() == 1
+            assert {library["num_threads"] for library in threadpoolctl.threadpool_info()} == {1}
+            if fails:
+                raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
