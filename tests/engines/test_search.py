@@ -1,4 +1,4 @@
-"""A search on joblib's engines, as docs/engines.md starts it, gives the numbers of one process."""
+"""A search on joblib's engines, as docs/guide/distributed.md starts it, gives the numbers of one process."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from skmind.datasets import make_interactions
 from skmind.model_selection import LeaveLastOut
 from skmind.scoring import make_ranking_scorer
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "engines.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "distributed.md"
 N_FITS = 8  # 4 points of the grid, 2 splits
 N_METRICS = 4
 
@@ -49,7 +49,7 @@ def test_scores_are_those_of_one_process(backend, monkeypatch):
         refit="ndcg@10",
         error_score="raise",
     )
-    snippets = re.findall(r"```python\n(import.*?)```", PAGE.read_text(), re.DOTALL)
+    snippets = re.findall(r"```py\n(import.*?)```", PAGE.read_text(), re.DOTALL)
     (snippet,) = [text for text in snippets if f'parallel_config("{backend}"' in text]
     exec(snippet, {"X": X, "search": search})
     found = scores(search)

@@ -207,7 +207,7 @@ def test_item_vectors_are_stored_once(movielens):
     sizes = {path.name: path.stat().st_size for path in movielens.folder.iterdir()}
     names = ["about.json", *(f"item_{x}.npy" for x in ("counts", "ids", "vectors"))]
     assert sorted(sizes) == [*names, "user_tower.onnx"]
-    assert sizes["user_tower.onnx"] < vectors.nbytes / 4
+    assert sizes["user_tower.onnx"] < 0.6 * vectors.nbytes  # the encoder and the routing, no item
     assert sizes["item_vectors.npy"] < vectors.nbytes + 1000
 
 
