@@ -92,7 +92,7 @@ $(ENGINES)/.installed: $(REQUIREMENTS)
 	@touch $@
 
 engines: $(ENGINES)/.installed
-	$(ENGINES)/bin/python -m pytest tests/engines docs/engines.md
+	$(ENGINES)/bin/python -m pytest tests/engines docs/guide/distributed.md
 
 lint: install-dev
 	$(BIN)/ruff check .

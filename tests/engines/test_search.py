@@ -1,4 +1,4 @@
-"""A search on joblib's engines, as docs/guide/distributed.md starts it, gives the numbers of one process."""
+"""A search on joblib's engines, as the page on them starts it, gives the numbers of one process."""
 
 import os
 import re
