@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..data.ragged import Ragged
-from .base import TopK, run_in_threads
+from .base import TopK, multiply, run_in_threads
 from .exact import ExactIndex
 
 MAX_BUDGET = 2**31 - 1  # Annoy counts in 32 bits
@@ -92,7 +92,7 @@ class ApproximateIndex:
                 used = np.flatnonzero(mask[row])
                 banned = excluded.values[excluded.offsets[row] : excluded.offsets[row + 1]]
                 codes = self._candidates(queries[row, used], k, banned)
-                products = self.vectors[codes] @ queries[row, used].T
+                products = multiply(self.vectors[codes], queries[row, used].T)
                 scores = products.max(1, initial=-np.inf)
                 best = np.argsort(-scores, kind="stable")[:k]  # ties: lower code first
                 n = len(best)

@@ -89,6 +89,16 @@ class Index(Protocol):
         ...
 
 
+def multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return ``left @ right`` of finite vectors, without numpy's warning about the result.
+
+    On some processors BLAS computes with what lies beyond the matrices, and numpy then warns of an
+    "invalid value" though the product is right (numpy issue 24067).
+    """
+    with np.errstate(all="ignore"):
+        return np.matmul(left, right, out=out)
+
+
 def run_in_threads(
     function: Callable[[np.ndarray], None], parts: list[np.ndarray], n_jobs: int | None
 ) -> None:

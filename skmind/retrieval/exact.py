@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.ragged import Ragged
-from .base import TopK, run_in_threads
+from .base import TopK, multiply, run_in_threads
 
 BLOCK_SCORES = 2**23  # scores held at once: 32 MiB
 TILE_PRODUCTS = 2**20  # products held at once, before the maximum over the interests: 4 MiB
@@ -121,12 +121,12 @@ class ExactIndex:
         b, K, D = queries.shape
         flat = queries.reshape(b * K, D)
         width = max(1, TILE_PRODUCTS // len(flat))
-        tile = np.empty(len(flat) * width, dtype=np.float32)
+        tile = np.zeros(len(flat) * width, dtype=np.float32)
         for first in range(0, out.shape[1], width):
             scores = out[:, first : first + width]
             products = tile[: K * scores.size].reshape(len(flat), -1)
             items = self.vectors[start + first : start + first + scores.shape[1]]
-            np.matmul(flat, items.T, out=products)
+            multiply(flat, items.T, out=products)
             products.reshape(b, K, -1).max(axis=1, out=scores)
 
 
@@ -195,7 +195,7 @@ def search_lists(
         missing = columns >= lengths[rows, None]  # (b, M)
         places = np.where(missing, 0, lists.offsets[rows, None] + columns)
         codes = lists.values[places]
-        products = vectors[codes] @ queries[rows].transpose(0, 2, 1)  # (b, M, K)
+        products = multiply(vectors[codes], queries[rows].transpose(0, 2, 1))  # (b, M, K)
         products[np.broadcast_to(~mask[rows, None], products.shape)] = -np.inf
         scores = np.where(missing, -np.inf, products.max(2))
         best = top_k(scores, k)[0]
@@ -263,4 +263,4 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
 
 def winners(vectors: np.ndarray, queries: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Return the interest that is nearest to each item, int64 of shape (B, k)."""
-    return (vectors[codes] @ queries.transpose(0, 2, 1)).argmax(2)
+    return multiply(vectors[codes], queries.transpose(0, 2, 1)).argmax(2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.features import FeatureValues
 from ..data.ragged import pair_keys
-from .base import TopK
+from .base import TopK, multiply
 
 BLOCK_NUMBERS = 2**18  # numbers held at once: 1 MiB stays in the cache
 PADDING_VALUE = -1e37  # less than any weighted sum of a score and a distance
@@ -124,7 +124,7 @@ def _vector_cosines(vectors: np.ndarray, codes: np.ndarray) -> Cosines:
     """Return the cosines of the vectors of the candidates ``codes`` (b, M)."""
     rows = np.arange(len(codes))
     items = vectors[codes]  # (b, M, D)
-    return lambda best: (items @ items[rows, best][:, :, None]).squeeze(2)  # (b, M)
+    return lambda best: multiply(items, items[rows, best][:, :, None]).squeeze(2)  # (b, M)
 
 
 def _value_cosines(values: FeatureValues, codes: np.ndarray) -> Cosines:
