@@ -31,6 +31,10 @@ class TrainingDivergedError(SkmindError, ArithmeticError):
     """The loss or a weight is not finite; the message says in which epoch and what to change."""
 
 
+class ProcessLostError(SkmindError, RuntimeError):
+    """Another process of a fit failed or was lost."""
+
+
 class ModelFileError(SkmindError, ValueError):
     """A saved model or checkpoint is missing, damaged, manipulated or of an unknown version."""
 
