@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from types import FrameType
 from typing import Any
@@ -75,6 +76,17 @@ def warn(message: str, category: type[Warning] = SkmindWarning) -> None:
         level += 1
     # A worker thread has no frame of the caller; then `warnings` uses the outermost frame.
     warnings.warn(message, category, stacklevel=level - 1 if frame is None else level)
+
+
+@contextmanager
+def quiet_unless(flag: bool) -> Iterator[None]:
+    """Hide skmind's warnings in the block, which another process issues, unless ``flag``."""
+    if flag:  # without a change of the filters, which all threads share
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkmindWarning)
+        yield
 
 
 def _package(names: dict[str, Any]) -> str:

@@ -19,23 +19,32 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from ._checks import check_count, machine_memory, warn
+from ._checks import check_count, machine_memory, quiet_unless, warn
 from ._model import FittedModel, Snapshot
 from ._recommender import FittedRecommender
 from .data.extend import append, grow
 from .data.interactions import Interactions
 from .data.negatives import STRATEGIES
-from .data.prepare import Prepared, Schema, check_distinct_roles, fitted_schema, prepare
+from .data.prepare import (
+    Prepared,
+    Schema,
+    check_distinct_roles,
+    check_roles,
+    fitted_schema,
+    prepare,
+)
+from .data.shard import Shard, join_titles, own_rows
 from .data.tables import is_frame
 from .data.ties import TIE_ORDERS
 from .data.titles import learn_titles
-from .data.weights import check_aligned, read_weights
+from .data.weights import check_aligned, check_weights, read_weights
 from .exceptions import InvalidInputError, NothingToLearnWarning
 from .nn.device import resolve_device, torch_defaults
 from .nn.encoder import SelfAttention
 from .nn.inference import unit_items
 from .nn.network import MINDNet, NetConfig, check_sizes
 from .nn.optim import grow_moments
+from .nn.processes import Processes
 from .retrieval.approximate import ApproximateIndex
 from .retrieval.base import Index
 from .retrieval.calibration import CALIBRATION_USERS, Plan
@@ -572,6 +581,19 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         tasks.end()
 
     def _learn(self, X: Any, users: Any, items: Any, sample_weight: Any, tasks: FitTasks) -> None:
+        processes = Processes.started(resolve_device(self.device))
+        with processes.reporting(), quiet_unless(processes.is_first):
+            self._learn_together(X, users, items, sample_weight, tasks, processes)
+
+    def _learn_together(
+        self,
+        X: Any,
+        users: Any,
+        items: Any,
+        sample_weight: Any,
+        tasks: FitTasks,
+        processes: Processes,
+    ) -> None:
         previous: FittedModel | None = getattr(self, "_model", None)
         settings = self._settings()
         device = resolve_device(self.device)
@@ -582,6 +604,11 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         schema = self._schema()
         check_aligned(sample_weight, X)
         X = self._check_table(X, reset=True)
+        if processes.size > 1:
+            check_roles(X, schema)
+            X, is_own = own_rows(X, schema.for_table(X).user, processes)
+            if sample_weight is not None and is_own is not None:
+                sample_weight = check_weights(sample_weight, len(is_own))[is_own]
         weights = read_weights(X, schema, sample_weight)
         prepared = prepare(
             X,
@@ -590,37 +617,54 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             items=items,
             min_item_count=self.min_item_count,
             weights=weights,
+            processes=processes,
         )
-        prepared = replace(prepared, item_titles=learn_titles(X, items, schema, prepared.items))
+        shard = Shard.of(processes, prepared.users)
+        titles = join_titles(processes, learn_titles(X, items, schema, prepared.items))
+        prepared = replace(prepared, item_titles=titles)
         schema = fitted_schema(X, schema, prepared.interactions.times)
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
-            sizes["n_encoder_layers"] = self._auto_layers(prepared.interactions, previous)
+            n_samples = processes.sum(prepared.interactions.n_samples.sum(keepdims=True))[0]
+            sizes["n_encoder_layers"] = self._auto_layers(n_samples, previous)
         config = NetConfig(n_items=len(prepared.items), **sizes)
         check_sizes(config)
         _check_memory(config)
-        seed = _entropy(self.random_state)
-        with self._checkpoint(prepared, config, previous, seed) as checkpoint:
-            if checkpoint is not None:
-                seed = checkpoint.seed
+        seed = processes.broadcast(_entropy(self.random_state))
+        with self._checkpoint(prepared, config, previous, seed, processes) as checkpoint:
+            seed = processes.broadcast(seed if checkpoint is None else checkpoint.seed)
             rng = np.random.default_rng(seed)
             model = FittedModel.untrained(prepared, schema, config, int(rng.integers(2**31)))
             if self.warm_start and previous is not None:
                 model.inherit_weights(previous)
             net = model.network().to(device)
             history, moments = self._train(
-                net, model, settings, rng, tasks=tasks, checkpoint=checkpoint
+                net,
+                model,
+                settings,
+                rng,
+                tasks=tasks,
+                checkpoint=checkpoint,
+                processes=processes,
+                shard=shard,
             )
-            self._keep(model, net, history, moments)
+            self._keep(model, net, history, moments, processes)
 
     def _keep(
-        self, model: FittedModel, net: MINDNet, history: list[dict[str, Any]], moments: dict
+        self,
+        model: FittedModel,
+        net: MINDNet,
+        history: list[dict[str, Any]],
+        moments: dict[str, Any],
+        processes: Processes,
     ) -> None:
         """Store the trained weights and the state of the fit, and build the index."""
         model.store_weights(net)
         model.forget_event_weights()
         snapshot = Snapshot(model, unit_items(net), net)
-        model.plan, snapshot.index = self._plan_index(snapshot)
+        if processes.is_first:
+            model.plan, snapshot.index = self._plan_index(snapshot)
+        model.plan = processes.broadcast(model.plan)
         self.history_ = history
         self.n_epochs_ = len(history)
         self._moments = moments
@@ -645,8 +689,14 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         return plan.calibrated(index, sample, self.n_jobs)
 
     def _checkpoint(
-        self, prepared: Prepared, config: NetConfig, previous: FittedModel | None, seed: int
+        self,
+        prepared: Prepared,
+        config: NetConfig,
+        previous: FittedModel | None,
+        seed: int,
+        processes: Processes,
     ) -> AbstractContextManager[Checkpoint | None]:
+        """Return the checkpoint, which the first process keeps for all."""
         if self.checkpoint_dir is None:
             return nullcontext()
         inputs = self.get_params() | asdict(config) | {"device": resolve_device(self.device)}
@@ -655,7 +705,10 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         if isinstance(self.random_state, Integral):  # a random seed is in the checkpoint
             inputs["seed"] = seed
         weights = previous.weights.values() if self.warm_start and previous is not None else ()
-        return open_checkpoint(self.checkpoint_dir, fingerprint(inputs, prepared, weights), seed)
+        name = fingerprint(inputs, prepared, weights, processes)
+        if not processes.is_first:
+            return nullcontext()
+        return open_checkpoint(self.checkpoint_dir, name, seed)
 
     def _settings(self) -> TrainingSettings:
         names = {f.name for f in fields(TrainingSettings)} - {"has_row_order"}
@@ -819,7 +872,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         new = prepared.interactions.since(marked, model.config.max_history)
         epochs, moments = self._train(net, model, settings, rng, new, tasks=tasks, moments=moments)
         history = self._continued(epochs)
-        self._keep(model, net, history, moments)
+        self._keep(model, net, history, moments, Processes())
 
     def _continued(self, epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return ``history_`` with the epochs of `partial_fit`."""
@@ -862,10 +915,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             self._snapshot = Snapshot(extended, snapshot.item_embeddings, net, snapshot.index)
         return self
 
-    def _auto_layers(self, interactions: Interactions, previous: FittedModel | None) -> int:
+    def _auto_layers(self, n_samples: int, previous: FittedModel | None) -> int:
         if self.warm_start and previous is not None:
             return previous.config.n_encoder_layers
-        n_samples = interactions.n_samples.sum()
         return int(n_samples >= SAMPLES_PER_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 
     def _schema(self) -> Schema:
@@ -898,7 +950,10 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ``part`` holds the codes and the histories of the users to train on; None: all users.
         """
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
-        if not interactions.n_samples.any() or model.config.n_items < 2:
+        is_any = bool(interactions.n_samples.any())
+        if "processes" in start:
+            is_any = start["processes"].any(is_any)
+        if not is_any or model.config.n_items < 2:
             weights = "" if interactions.weights is None else ", a later one with a weight above 0"
             warn(
                 f"nothing to learn: no user has two interactions{weights}, or there is only one "

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .interactions import PADDING, Interactions
+from .shard import Shard
 from .ties import Ties, draw_tie_order
 
 # The chunks of this many batches are sorted by length together. Batches then need little padding,
@@ -27,6 +28,10 @@ class Batch(NamedTuple):
         Item codes, padded with -1.
     lengths, users : ndarray of shape (B,), int64
         Number of samples and user code of each chunk.
+    rows : ndarray of shape (B,), int64
+        Number of each chunk in the batch of all processes.
+    n_chunks, n_samples : int
+        Of the batch of all processes.
     n_before : ndarray of shape (B,), int64
         Number of events of the user before the chunk.
     weights : ndarray of shape (B, L), float32, or None
@@ -39,6 +44,9 @@ class Batch(NamedTuple):
     lengths: np.ndarray
     users: np.ndarray
     n_before: np.ndarray
+    rows: np.ndarray
+    n_chunks: int
+    n_samples: int
     weights: np.ndarray | None = None
 
 
@@ -52,6 +60,8 @@ class BatchSampler:
     gathered when their batch is made, so that memory does not grow with samples × length.
 
     Users without a target, and events of weight 0, are no targets but stay in the histories.
+
+    With several processes, all draw the same batches, and each yields its own users' share of them.
 
     Parameters
     ----------
@@ -69,6 +79,8 @@ class BatchSampler:
         the last one is drawn instead of the missing ones.
     ties : Ties or None, default=None
         Events whose order is drawn anew in every epoch; None: no events.
+    shard : Shard or None, default=None
+        Numbers of the users of ``interactions`` among those of all processes; None: one process.
     """
 
     def __init__(
@@ -80,7 +92,9 @@ class BatchSampler:
         samples_per_epoch: int | None = None,
         horizon: int = 1,
         ties: Ties | None = None,
+        shard: Shard | None = None,
     ) -> None:
+        self.shard = Shard.whole(interactions.n_users) if shard is None else shard
         self.interactions = interactions
         self.ties = ties if ties is not None and len(ties.places) else None
         self.batch_size = batch_size
@@ -88,8 +102,8 @@ class BatchSampler:
         self.rng = rng
         self.samples_per_epoch = samples_per_epoch
         self.horizon = horizon
-        self._samples_per_user = interactions.n_samples
-        self._weight_scale = _weight_scale(interactions)
+        self._samples_per_user = self.shard.of_all(interactions.n_samples)  # of all processes
+        self._weight_scale = _weight_scale(interactions, self.shard)
 
     @property
     def n_samples(self) -> int:
@@ -98,25 +112,40 @@ class BatchSampler:
         return min(n_samples, self.samples_per_epoch or n_samples)
 
     def __iter__(self) -> Iterator[Batch]:
-        users, ends, lengths = self._draw_chunks()
+        all_users, all_stops, all_lengths = self._draw_chunks()
         interactions = self.interactions
         if self.ties is not None:
-            interactions = draw_tie_order(interactions, self.ties, self.rng)
-        for chunks in self._draw_batches(lengths):
-            history = interactions.windows(ends[chunks], lengths[chunks])
-            targets, weights = self._draw_targets(
-                interactions, history, ends[chunks], users[chunks]
+            interactions = draw_tie_order(interactions, self.ties, self.rng, self.shard.numbers)
+        for chunks in self._draw_batches(all_lengths):
+            n_chunks = len(chunks)
+            L = int(all_lengths[chunks].max())
+            n_samples = int(all_lengths[chunks].sum())
+            n_skipped = None
+            if self.horizon > 1:
+                n_skipped = self.rng.integers(self.horizon, size=(n_chunks, L))
+            users = self.shard.own(all_users[chunks])
+            rows = np.flatnonzero(users >= 0)
+            users = users[rows]
+            lengths = all_lengths[chunks[rows]]
+            stops = all_stops[chunks[rows]]
+            ends = interactions.offsets[users] + stops
+            history = interactions.windows(ends, lengths, L)
+            targets, weights = self._targets(
+                interactions, history, ends, users, None if n_skipped is None else n_skipped[rows]
             )
-            n_before = ends[chunks] - lengths[chunks] - self.interactions.offsets[users[chunks]]
-            yield Batch(history, targets, lengths[chunks], users[chunks], n_before, weights)
+            n_before = stops - lengths
+            yield Batch(
+                history, targets, lengths, users, n_before, rows, n_chunks, n_samples, weights
+            )
 
     def _draw_chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cut the histories of the users of an epoch into chunks, and shuffle the chunks.
 
         Returns
         -------
-        users, ends, lengths : ndarray of shape (n_chunks,), int64
-            User, position of the last target in ``interactions.items``, and number of samples.
+        users, stops, lengths : ndarray of shape (n_chunks,), int64
+            Number of the user among all processes', position of the last target in the user's
+            history, and number of samples.
         """
         L = self.max_history
         drawn = self._draw_users()
@@ -139,13 +168,12 @@ class BatchSampler:
         starts = np.where(numbers > 0, first_stops + (numbers - 1) * L, 0)
         stops = np.minimum(first_stops + numbers * L, n_samples[rows])
         users = drawn[rows]
-        ends = self.interactions.offsets[users] + stops
         lengths = stops - starts
         order = self.rng.permutation(len(rows))
-        return users[order], ends[order], lengths[order]
+        return users[order], stops[order], lengths[order]
 
     def _draw_users(self) -> np.ndarray:
-        """Return the users of an epoch."""
+        """Return the numbers of the users of an epoch."""
         if self.samples_per_epoch is None:
             return np.arange(len(self._samples_per_user))
         users = self.rng.permutation(len(self._samples_per_user))
@@ -161,21 +189,26 @@ class BatchSampler:
             batches += [chunks[parts[i]] for i in self.rng.permutation(len(parts))]
         return batches
 
-    def _draw_targets(
-        self, interactions: Interactions, history: np.ndarray, ends: np.ndarray, users: np.ndarray
+    def _targets(
+        self,
+        interactions: Interactions,
+        history: np.ndarray,
+        ends: np.ndarray,
+        users: np.ndarray,
+        n_skipped: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return one of the events that follow each item of the chunks, and its weight.
 
-        Items are -1 and weights 0 where there is no target.
+        ``n_skipped``, of the shape of ``history``, says which one; None: the next. Items are -1 and
+        weights 0 where there is no target.
         """
         items = interactions.items
-        if self.horizon == 1 and interactions.weights is None:
+        if n_skipped is None and interactions.weights is None:
             # The newest item comes first, so the next event is in the column to the left.
             following = np.column_stack([items[ends], history[:, :-1]])
             return np.where(history < 0, history, following), None
         places = ends[:, None] - np.arange(history.shape[1])
-        if self.horizon > 1:
-            n_skipped = self.rng.integers(self.horizon, size=history.shape)
+        if n_skipped is not None:
             last_places = interactions.offsets[users + 1] - 1
             places = np.minimum(places + n_skipped, last_places[:, None])
         places = np.maximum(places, 0)  # only the padding has negative places
@@ -187,12 +220,13 @@ class BatchSampler:
         return targets, weights.astype(np.float32)
 
 
-def _weight_scale(interactions: Interactions) -> float:
-    """Return the factor that makes the mean weight of all samples 1."""
+def _weight_scale(interactions: Interactions, shard: Shard) -> float:
+    """Return the factor that makes the mean weight of all samples of all processes 1."""
     if interactions.weights is None:
         return 1.0
-    total = interactions.weights[interactions.is_target].sum(dtype=np.float64)
-    return float(interactions.n_samples.sum() / total) if total else 1.0
+    own_total = interactions.weights[interactions.is_target].sum(dtype=np.float64)
+    n_samples, total = shard.processes.sum(np.array([interactions.n_samples.sum(), own_total]))
+    return float(n_samples / total) if total else 1.0
 
 
 def _split_by_samples(lengths: np.ndarray, n_samples: int) -> list[np.ndarray]:

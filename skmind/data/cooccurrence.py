@@ -8,15 +8,21 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.extmath import randomized_svd
 
 from .interactions import Interactions
+from .shard import Shard
 
 WINDOW_EVENTS = 5  # events between which items count as near each other
+UNIT = 60  # of counts; all distances divide it
 CONTEXT_POWER = 0.75  # of the counts of the context, so that rare items count less
 RIDGE_PENALTY = 1.0  # of the vectors of feature values, so that rare values have short vectors
 MAX_COUNTED_EVENTS = 5_000_000  # of users drawn at random; more add time but little accuracy
 
 
 def cooccurrence_vectors(
-    interactions: Interactions, n_items: int, n_dims: int, rng: np.random.Generator
+    interactions: Interactions,
+    n_items: int,
+    n_dims: int,
+    rng: np.random.Generator,
+    shard: Shard | None = None,
 ) -> np.ndarray:
     """Return vectors whose products follow the pointwise mutual information of items.
 
@@ -32,13 +38,18 @@ def cooccurrence_vectors(
         Dimensions of the vectors.
     rng : numpy.random.Generator
         Draws the rotation of the vectors, and the users if there are many events.
+    shard : Shard or None, default=None
+        The users of ``interactions`` among those of all processes, whose counts are added. None:
+        one process.
 
     Returns
     -------
     ndarray of shape (n_items, n_dims), float32
         Unit length, in a random rotation; zero for items that do not occur near another item.
     """
-    information = positive_information(count_pairs(_drawn(interactions, rng), n_items))
+    shard = Shard.whole(interactions.n_users) if shard is None else shard
+    first, *others = shard.processes.gather(count_pairs(_drawn(interactions, rng, shard), n_items))
+    information = positive_information(sum(others, start=first))
     rank = min(n_dims, n_items)
     seed = int(rng.integers(2**31))
     left, values, _ = randomized_svd(information, rank, random_state=seed)
@@ -81,17 +92,18 @@ def count_pairs(interactions: Interactions, n_items: int) -> sparse.csr_matrix:
 
     Returns
     -------
-    csr_matrix of shape (n_items, n_items), float32
-        Sum of 1 / distance over the pairs of events.
+    csr_matrix of shape (n_items, n_items), int32
+        Sum of `UNIT` / distance over the pairs of events: exact, so that it does not depend on the
+        order of the users.
     """
     users, items = interactions.pairs()
-    counts = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
+    counts = sparse.csr_matrix((n_items, n_items), dtype=np.int32)
     for distance in range(1, WINDOW_EVENTS + 1):
         firsts = items[:-distance]
         seconds = items[distance:]
         is_pair = (users[:-distance] == users[distance:]) & (firsts != seconds)
         pairs = firsts[is_pair], seconds[is_pair]
-        weights = np.full(len(pairs[0]), 1 / distance, dtype=np.float32)
+        weights = np.full(len(pairs[0]), UNIT // distance, dtype=np.int32)
         counts += sparse.csr_matrix((weights, pairs), shape=counts.shape)
     return (counts + counts.T).tocsr()
 
@@ -106,10 +118,12 @@ def positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
-def _drawn(interactions: Interactions, rng: np.random.Generator) -> Interactions:
-    """Return the histories of random users with about `MAX_COUNTED_EVENTS` events, or of all."""
-    if len(interactions.items) <= MAX_COUNTED_EVENTS:
+def _drawn(interactions: Interactions, rng: np.random.Generator, shard: Shard) -> Interactions:
+    """Return the own ones of random users with about `MAX_COUNTED_EVENTS` events, or of all."""
+    lengths = shard.of_all(interactions.lengths)
+    if lengths.sum() <= MAX_COUNTED_EVENTS:
         return interactions
-    users = rng.permutation(interactions.n_users)
-    n_events = np.cumsum(interactions.lengths[users])
-    return interactions.take(np.sort(users[: np.searchsorted(n_events, MAX_COUNTED_EVENTS) + 1]))
+    numbers = rng.permutation(shard.n_users)
+    n_events = np.cumsum(lengths[numbers])
+    users = shard.own(numbers[: np.searchsorted(n_events, MAX_COUNTED_EVENTS) + 1])
+    return interactions.take(np.sort(users[users >= 0]))

@@ -110,7 +110,9 @@ class Interactions(Ragged):
         is_target[self.offsets[:-1][self.lengths > 0]] = False
         return is_target if self.weights is None else is_target & (self.weights > 0)
 
-    def windows(self, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def windows(
+        self, ends: np.ndarray, lengths: np.ndarray, width: int | None = None
+    ) -> np.ndarray:
         """Return the items before a position, newest first.
 
         Parameters
@@ -119,14 +121,16 @@ class Interactions(Ragged):
             Position in `items` of the first item after the window.
         lengths : ndarray of shape (B,)
             Number of items in each window; they must belong to one user.
+        width : int or None, default=None
+            Columns of the result; None: the longest window, at least 1.
 
         Returns
         -------
         ndarray of shape (B, L), int32
-            Item codes; ``L`` is the longest window, at least 1. Column 0 is the newest item;
+            Item codes; ``L`` is the width. Column 0 is the newest item;
             padding is -1.
         """
-        L = max(int(lengths.max(initial=0)), 1)
+        L = max(int(lengths.max(initial=0)), 1) if width is None else width
         ages = np.arange(L)
         if len(self.items) == 0:
             return np.full((len(ends), L), PADDING, dtype=np.int32)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -161,6 +162,16 @@ class ParquetTable:
                 "same types, or read other files first, such as with pandas.read_csv"
             ) from error
         self.column_names = list(self._data.schema.names)
+        self._taken: np.ndarray | None = None  # of the rows in the files; None: all
+
+    def where(self, is_taken: np.ndarray) -> Self:
+        """Return the table of these of its rows, bool of shape (n_rows,); nothing is read."""
+        table = copy(self)
+        rows = slice(None) if self._taken is None else self._taken
+        table._taken = np.zeros(self._data.count_rows(), dtype=bool)
+        table._taken[rows] = is_taken
+        table._n_rows = int(np.count_nonzero(is_taken))
+        return table
 
     def check_in_all_files(self, columns: Iterable) -> None:
         """Raise if some of the files have a column, and others don't.
@@ -183,6 +194,8 @@ class ParquetTable:
 
     def __getitem__(self, position: int) -> Any:
         """Return a whole column as a ChunkedArray."""
+        if self._taken is not None:
+            return self.take(position, np.arange(len(self)))
         with self._lossless(position):
             return self._data.to_table(columns=self._only(position)).column(0)
 
@@ -198,18 +211,29 @@ class ParquetTable:
             fragment_readahead=0,
             use_threads=False,
         )
+        stop = 0
         with self._lossless(position):
-            yield from (batch.column(0) for batch in batches if batch.num_rows)
+            for batch in batches:
+                start, stop = stop, stop + batch.num_rows
+                part = batch.column(0)
+                if self._taken is not None:
+                    part = part.filter(pa.array(self._taken[start:stop]))
+                if len(part):
+                    yield part
         pa.default_memory_pool().release_unused()  # else it keeps the memory for later reads
 
     def take(self, position: int, rows: np.ndarray) -> Any:
         """Return these cells of a column as a ChunkedArray without holding the whole column."""
         with self._lossless(position):
-            return self._data.take(rows, columns=self._only(position)).column(0)
+            return self._data.take(self._in_files(rows), columns=self._only(position)).column(0)
 
     def take_rows(self, rows: np.ndarray) -> Any:
         """Return these rows as a pyarrow table."""
-        return self._data.take(rows)
+        return self._data.take(self._in_files(rows))
+
+    def _in_files(self, rows: np.ndarray) -> np.ndarray:
+        """Return the positions in the files of rows of the table."""
+        return rows if self._taken is None else np.flatnonzero(self._taken)[rows]
 
     def head(self) -> Any:
         """Return a pyarrow table with all columns and no rows."""

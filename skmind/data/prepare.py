@@ -19,6 +19,14 @@ from .formats import check_columns, check_log, feature_table
 from .ids import IdEncoder, join_ids
 from .interactions import Interactions
 from .ragged import count, group_rows
+from .shard import (
+    ALONE,
+    Collectives,
+    check_same_table,
+    join_columns,
+    join_encoders,
+    own_table,
+)
 from .tables import (
     column_names,
     float_spacing,
@@ -173,6 +181,7 @@ def prepare(
     items: Any = None,
     min_item_count: int = 1,
     weights: np.ndarray | None = None,
+    processes: Collectives = ALONE,
 ) -> Prepared:
     """Encode interactions and features.
 
@@ -186,12 +195,20 @@ def prepare(
         Items with fewer rows in ``X`` are left out.
     weights : ndarray of shape (n_rows,), float32, or None, default=None
         Weights of the rows of ``X`` as targets.
+    processes : Collectives, default=ALONE
+        The processes of the fit; ``X`` has the rows of the users of this one, see `own_rows`.
+
+    Returns
+    -------
+    Prepared
+        The items of all processes, and the users of this one.
 
     Raises
     ------
     InvalidInputError
         If a column is missing or a value is not valid, if an id occurs more than once in a feature
-        table, or if ``min_item_count`` leaves no item.
+        table, if ``min_item_count`` leaves no item, or if the tables of several processes don't fit
+        together.
     IdTypeError
         If ids are not scalars, or a feature table has ids of another kind than ``X``.
 
@@ -213,18 +230,26 @@ def prepare(
     _check_distinct_columns(X, schema)
     times = read_times(X, schema)
     user_ids, user_codes = read_codes(X, schema, "user")
-    item_ids, item_codes = read_codes(X, schema, "item")
-    rows = _rows_of_frequent_items(item_ids, item_codes, min_item_count)
-    if rows is not None:
+    own_item_ids, item_codes = read_codes(X, schema, "item")
+    item_ids = join_encoders(processes, own_item_ids)
+    if item_ids is not own_item_ids:
+        item_codes = item_ids.encode(own_item_ids.ids)[item_codes]
+    counts = processes.sum(count(item_codes, len(item_ids)))
+    is_kept = _frequent_items(counts, min_item_count)
+    rows = None
+    if is_kept is not None:
+        rows = np.flatnonzero(is_kept[item_codes])
         times = None if times is None else times[rows]
         weights = None if weights is None else weights[rows]
         user_ids, user_codes = _encode_again(user_ids, user_codes[rows])
-        item_ids, item_codes = _encode_again(item_ids, item_codes[rows])
+        item_ids = IdEncoder(item_ids.ids[is_kept], "item")
+        item_codes = (np.cumsum(is_kept, dtype=np.int32) - 1)[item_codes[rows]]
+        counts = counts[is_kept]
     user_ids, user_codes, user_features = _prepare_side(
-        user_ids, user_codes, users, schema, X=X, rows=rows, times=times
+        user_ids, user_codes, users, schema, X=X, rows=rows, times=times, processes=processes
     )
     item_ids, item_codes, item_features = _prepare_side(
-        item_ids, item_codes, items, schema, X=X, rows=rows, times=times
+        item_ids, item_codes, items, schema, X=X, rows=rows, times=times, processes=processes
     )
     if times is not None and is_unnamed(X) and isinstance(schema.time, str):
         warn_of_ratings(user_codes, times, f"column {schema.for_table(X).time}")
@@ -238,7 +263,7 @@ def prepare(
         if schema.tie_order == "auto":
             warn_of_ties(interactions)
         interactions = mix_ties(interactions)
-    counts = count(item_codes, len(item_ids))
+    counts = processes.sum(count(item_codes, len(item_ids)))
     return Prepared(user_ids, item_ids, interactions, counts, user_features, item_features)
 
 
@@ -422,13 +447,8 @@ def _warn_of_unread_columns(X: Any, schema: Schema) -> None:
         )
 
 
-def _rows_of_frequent_items(
-    encoder: IdEncoder, codes: np.ndarray, min_count: int
-) -> np.ndarray | None:
-    """Return the rows whose item has at least ``min_count`` rows; None for all rows."""
-    if min_count <= 1:
-        return None
-    counts = count(codes, len(encoder))
+def _frequent_items(counts: np.ndarray, min_count: int) -> np.ndarray | None:
+    """Return which items have at least ``min_count`` rows; None for all items."""
     is_frequent = counts >= min_count
     if is_frequent.all():
         return None
@@ -437,7 +457,7 @@ def _rows_of_frequent_items(
             f"min_item_count={min_count} leaves no item: the most frequent one has "
             f"{counts.max(initial=0)} interactions; lower min_item_count"
         )
-    return np.flatnonzero(is_frequent[codes])
+    return is_frequent
 
 
 def _encode_again(encoder: IdEncoder, codes: np.ndarray) -> tuple[IdEncoder, np.ndarray]:
@@ -496,11 +516,14 @@ def _prepare_side(
     X: Any,
     rows: np.ndarray | None,
     times: np.ndarray | None,
+    processes: Collectives,
 ) -> tuple[IdEncoder, np.ndarray, Features]:
     """Add the ids and features of a feature table to one side, the users or the items.
 
     A feature is read from the feature table. If the table lacks the column, it is read from the
     newest row per id of the interactions.
+
+    With several processes, each adds its own users, and all add all items.
     """
     role = encoder.name
     key = getattr(schema, role)
@@ -508,8 +531,14 @@ def _prepare_side(
     names = getattr(schema, parameter)
     in_table = []
     table_codes = codes[:0]
-    if table is not None:
-        ids = table_ids(table, key, role)
+    table_rows = None
+    ids = None if table is None else table_ids(table, key, role)
+    if role == "item":
+        check_same_table(processes, ids)
+    if ids is not None:
+        if role == "user":
+            table_rows = own_table(ids, encoder, processes)
+            ids = ids if table_rows is None else ids[table_rows]
         encoder, codes, table_codes = _add_ids(encoder, codes, ids, table_label(table, key, role))
         in_table = column_names(table)
     if names is None:
@@ -524,27 +553,54 @@ def _prepare_side(
     columns = {}
     for name in names:
         if name in in_table:
-            is_chosen = getattr(schema, parameter) is not None
-            if is_chosen and isinstance(name, Integral) and is_unnamed(X) and has_column(X, name):
-                raise InvalidInputError(
-                    f"{parameter} names {name!r}, which is both a column of the {role}s table and "
-                    "a position of X; name the columns of the table by text"
-                )
+            _check_unambiguous(name, X, schema, role)
             values = take_column(table, name, parameter, may_be_position=False)
+            values = values if table_rows is None else values[table_rows]
             columns[name] = Column(values, table_codes)
-            continue
-        if table is None and is_frame(X) and name not in column_names(X):
+        else:
+            _check_in_interactions(name, X, key, role, table is not None, in_table, processes)
+            columns[name] = newest_rows.take(name, parameter)
+    learned = join_columns(processes, columns) if role == "user" else columns
+    return encoder, codes, FeatureEncoder.fit(learned).transform(columns, len(encoder))
+
+
+def _check_unambiguous(name: Any, X: Any, schema: Schema, role: str) -> None:
+    """Raise if a chosen feature of the feature table may also be a position of ``X``."""
+    parameter = f"{role}_features"
+    is_chosen = getattr(schema, parameter) is not None
+    if is_chosen and isinstance(name, Integral) and is_unnamed(X) and has_column(X, name):
+        raise InvalidInputError(
+            f"{parameter} names {name!r}, which is both a column of the {role}s table and "
+            "a position of X; name the columns of the table by text"
+        )
+
+
+def _check_in_interactions(
+    name: Any,
+    X: Any,
+    key: Any,
+    role: str,
+    has_table: bool,
+    in_table: list,
+    processes: Collectives,
+) -> None:
+    """Raise if a feature that the feature table lacks can't be read from ``X``."""
+    parameter = f"{role}_features"
+    if is_frame(X) and name not in column_names(X):
+        if not has_table:
             raise InvalidInputError(
                 f"{parameter} names {name!r}, which is not in X, which has {column_names(X)}; give "
                 f"the table that has it ({role}s=), or set {parameter}= to some of these"
             )
-        if is_frame(X) and name not in column_names(X):
-            raise InvalidInputError(
-                f"{parameter} names {name!r}, which is neither in the {role}s table, which "
-                f"has {in_table}, nor in X, which has {column_names(X)}"
-            )
-        columns[name] = newest_rows.take(name, parameter)
-    return encoder, codes, FeatureEncoder.fit(columns).transform(columns, len(encoder))
+        raise InvalidInputError(
+            f"{parameter} names {name!r}, which is neither in the {role}s table, which "
+            f"has {in_table}, nor in X, which has {column_names(X)}"
+        )
+    if role == "item" and processes.size > 1:  # its newest row may be in another process
+        raise InvalidInputError(
+            f"{parameter} names {name!r}, a column of X, but with several processes it must be in "
+            f"the table of the items: items=X[[{key!r}, {name!r}]].drop_duplicates({key!r})"
+        )
 
 
 def _warn_of_other_ids(names: tuple, schema: Schema, role: str) -> None:

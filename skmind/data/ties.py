@@ -68,7 +68,7 @@ def mix_ties(interactions: Interactions, kinds: np.ndarray | None = None) -> Int
     places, groups = find_ties(interactions, kinds)
     if not len(places):
         return interactions
-    keys = [_hash(interactions.items[places]), groups]
+    keys = [hash_codes(interactions.items[places]), groups]
     if interactions.weights is not None:  # an item may be there twice, with different weights
         keys.insert(0, interactions.weights[places])
     return interactions.moved(places, places[np.lexsort(keys)])
@@ -76,18 +76,34 @@ def mix_ties(interactions: Interactions, kinds: np.ndarray | None = None) -> Int
 
 def mixed_order(codes: np.ndarray) -> np.ndarray:
     """Return the positions of these item codes in the order of their hashes."""
-    return np.argsort(_hash(codes), kind="stable")
+    return np.argsort(hash_codes(codes), kind="stable")
 
 
 def draw_tie_order(
-    interactions: Interactions, ties: Ties, rng: np.random.Generator
+    interactions: Interactions, ties: Ties, rng: np.random.Generator, users: np.ndarray
 ) -> Interactions:
-    """Draw a new order of the tied events."""
-    order = np.argsort(ties.groups + rng.random(len(ties.groups)))
+    """Draw a new order of the tied events.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    ties : Ties
+        Of `find_ties`.
+    rng : numpy.random.Generator
+        Draws one number, so that users may be added or left out without a change for the others.
+    users : ndarray of shape (n_users,), int
+        Numbers that stand for the users.
+    """
+    seed = rng.integers(2**63)
+    rows = interactions.rows_at(ties.places)
+    places = (ties.places - interactions.offsets[rows]).astype(np.uint64)
+    hashes = hash_codes(hash_codes(users ^ seed)[rows] + places)
+    shares = (hashes >> np.uint64(11)) * 2.0**-53  # uniform in [0, 1)
+    order = np.argsort(ties.groups + shares)
     return interactions.moved(ties.places, ties.places[order])
 
 
-def _hash(codes: np.ndarray) -> np.ndarray:
+def hash_codes(codes: np.ndarray) -> np.ndarray:
     """Return a 64-bit hash of each code: the finaliser of splitmix64 (Steele et al., 2014)."""
     x = codes.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.1
 
 
 class Processes:
-    """This process and the others of a fit; with one process, every method returns its argument.
+    """The processes of a fit; if there is one, every method returns its argument.
 
     All processes must call the same methods in the same order.
 

@@ -18,9 +18,11 @@ import pandas as pd
 import torch
 
 from ..data.prepare import Prepared
+from ..data.ties import hash_codes
 from ..exceptions import ModelFileError, ModelWriteError
 from ..nn.network import MINDNet
 from ..nn.optim import get_moments, set_moments
+from ..nn.processes import Processes
 from ..persistence.manifest import EPOCH
 from ..persistence.schema import anything, integer, list_of, mapping_of, record
 from ..persistence.store import (
@@ -35,6 +37,7 @@ from ..persistence.store import (
 
 logger = logging.getLogger("skmind")
 
+HASHED_USERS = 2**16  # at a time
 EPOCH_FOLDERS = ("even", "odd")  # each epoch replaces the second to last
 MANIFEST = record(
     {
@@ -235,7 +238,10 @@ def open_checkpoint(path: str | Path, fingerprint: str, seed: int) -> Iterator[C
 
 
 def fingerprint(
-    parameters: Mapping[str, Any], prepared: Prepared, weights: Iterable[np.ndarray]
+    parameters: Mapping[str, Any],
+    prepared: Prepared,
+    weights: Iterable[np.ndarray],
+    processes: Processes,
 ) -> str:
     """Return a hash of everything a fit depends on; fits with the same hash train the same weights.
 
@@ -246,24 +252,62 @@ def fingerprint(
     prepared : Prepared
     weights : iterable of ndarray
         Initial weights, if they are not drawn from the seed.
+    processes : Processes
+        Each hashes its own users; the result does not depend on their number.
 
     Returns
     -------
     str
         The hash in hexadecimal digits.
     """
-    events = prepared.interactions
-    arrays = [events.items, events.offsets]
-    arrays += [] if events.weights is None else [events.weights]
-    arrays += [pd.util.hash_array(side.ids) for side in (prepared.users, prepared.items)]
-    for side in (prepared.user_features, prepared.item_features):
-        arrays += [side.matrix.data, side.matrix.indices, side.matrix.indptr, side.presence]
+    items = prepared.item_features
+    arrays = [processes.sum(_hash_users(prepared)), pd.util.hash_array(prepared.items.ids)]
+    arrays += [items.matrix.data, items.matrix.indices, items.matrix.indptr, items.presence]
     texts = {name: str(value) for name, value in parameters.items()}
     sha = hashlib.sha256(json.dumps([version("skmind"), texts]).encode())
     for array in (*arrays, *weights):
         sha.update(f"{array.dtype.str}{array.shape}".encode())
         sha.update(np.ascontiguousarray(array).reshape(-1).data)
     return sha.hexdigest()
+
+
+def share_state(state: State, processes: Processes) -> None:
+    """Set the state of all processes to that of the first, if it has resumed a fit."""
+    content: tuple[dict[str, Any], dict[str, Any]] | None = None
+    if processes.is_first and processes.size > 1 and state.history:
+        manifest = {"history": state.history, "rng": state.rng.bit_generator.state}
+        content = manifest, _state_arrays(state)
+    content = processes.broadcast(content)
+    if content is not None and not processes.is_first:
+        manifest, arrays = content
+        _restore_state(state, manifest, arrays)
+
+
+def _hash_users(prepared: Prepared) -> np.ndarray:
+    """Return two sums of hashes of the users, int64, which don't depend on their order."""
+    total = np.zeros(2, dtype=np.int64)
+    ids = pd.util.hash_array(prepared.users.ids)
+    events = prepared.interactions
+    features = prepared.user_features.matrix
+    for start in range(0, len(ids), HASHED_USERS):
+        part = slice(start, start + HASHED_USERS)
+        own = events.slice_rows(start, min(start + HASHED_USERS, len(ids)))
+        rows = features[part]
+        hashes = hash_codes(ids[part] ^ _hash_rows(own.items, own.offsets, own.weights))
+        hashes = hash_codes(hashes ^ _hash_rows(rows.indices, rows.indptr, rows.data))
+        total += [hashes.sum().view(np.int64), hash_codes(hashes).sum().view(np.int64)]
+    return total
+
+
+def _hash_rows(codes: np.ndarray, offsets: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+    """Return a hash of the codes of each row and their values, uint64 of shape (n_rows,)."""
+    offsets = offsets.astype(np.int64)
+    places = np.arange(len(codes)) - np.repeat(offsets[:-1], np.diff(offsets))
+    hashes = hash_codes(hash_codes(codes) + places.astype(np.uint64))
+    if values is not None:
+        hashes = hash_codes(hashes ^ values.astype(np.float32).view(np.uint32))
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(hashes)])
+    return sums[offsets[1:]] - sums[offsets[:-1]]
 
 
 # ------------------------------------------------------------------ state ↔ arrays

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from ..data.cooccurrence import cooccurrence_vectors, feature_vectors
 from ..data.interactions import Interactions
 from ..data.negatives import NegativeSampler
 from ..data.ragged import count
-from ..data.ties import draw_tie_order, find_ties
+from ..data.shard import Shard
+from ..data.ties import draw_tie_order, find_ties, hash_codes
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
 from ..metrics._core import ndcg
 from ..nn.device import to_device
@@ -33,9 +35,10 @@ from ..nn.label_attention import label_aware
 from ..nn.losses import assign_groups, sampled_softmax
 from ..nn.network import MINDNet
 from ..nn.optim import RowAdam, get_moments, is_large, set_moments
+from ..nn.processes import Processes
 from ..nn.routing import unit
 from ..retrieval.exact import ExactIndex
-from .checkpoint import Checkpoint, State
+from .checkpoint import Checkpoint, State, share_state
 from .progress import Progress
 
 logger = logging.getLogger("skmind")
@@ -96,6 +99,12 @@ class Trainer:
     begin_epoch : callable or None, default=None
         Called with the number of an epoch when it begins. What it returns is called with the
         `State` at the end of the epoch, and returns whether to stop.
+    processes : Processes or None, default=None
+        The processes of the fit, each of which calls `fit` with its own users. All train the same
+        weights: they draw the same batches, compute their share of the loss, and add up the
+        gradients. None: one process.
+    shard : Shard or None, default=None
+        The users of this process among those of all.
 
     Attributes
     ----------
@@ -114,8 +123,12 @@ class Trainer:
         checkpoint: Checkpoint | None = None,
         moments: dict[str, dict[str, Any]] | None = None,
         begin_epoch: Callable[[int], Callable[[State], bool]] | None = None,
+        processes: Processes | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.begin_epoch = begin_epoch
+        self.processes = Processes() if processes is None else processes
+        self.shard = shard
         self.net = net
         self.user_features = user_features
         self.settings = settings
@@ -128,6 +141,10 @@ class Trainer:
         self.optimizers = make_optimizers(net, settings.learning_rate, settings.weight_decay)
         self.first_learning_rate_share = 1.0 if moments is None else FINAL_LEARNING_RATE_SHARE
         set_moments(net, self.optimizers, moments or {})
+        tables = list(net.large_tables())
+        is_table = {id(table) for table in tables}
+        dense = [parameter for parameter in net.parameters() if id(parameter) not in is_table]
+        self._parameters = dense, tables
 
     def moments(self) -> dict[str, dict[str, Any]]:
         """Return the state of the optimisers by parameter name."""
@@ -161,9 +178,13 @@ class Trainer:
             If early stopping has no event to hold out; all epochs run.
         """
         settings = self.settings
+        if self.shard is None:
+            self.shard = Shard.whole(interactions.n_users)
         held_out = None
         if settings.early_stopping:
-            held_out, interactions = hold_out(interactions, settings.validation_fraction, self.rng)
+            held_out, interactions = hold_out(
+                interactions, settings.validation_fraction, self.rng, self.shard
+            )
         if settings.init == "cooccurrence":
             self._start_from_cooccurrence(interactions)
         batches = self.batch_sampler(interactions)
@@ -171,9 +192,11 @@ class Trainer:
         state = State(self.net, self.optimizers, self.rng, self.generator)
         if self.checkpoint is not None:
             self.checkpoint.read(state)
+        share_state(state, self.processes)
         n_done = len(state.history)
         is_stopped = False
-        with Progress(batches.n_samples, settings.max_epochs, n_done, settings.verbose) as progress:
+        verbose = settings.verbose if self.processes.is_first else 0
+        with Progress(batches.n_samples, settings.max_epochs, n_done, verbose) as progress:
             while not is_stopped and not self._is_finished(state.history):
                 epoch = len(state.history) + 1
                 end_epoch = None if self.begin_epoch is None else self.begin_epoch(epoch)
@@ -187,6 +210,7 @@ class Trainer:
                         *held_out,
                         self.user_features,
                         settings.exclude_seen,
+                        self.shard,
                     )
                     record["validation_ndcg"] = ndcg
                     progress.show({f"NDCG@{VALIDATION_K}": ndcg})
@@ -196,7 +220,7 @@ class Trainer:
                 progress.end_epoch(record["samples_per_second"])
                 if self.checkpoint is not None:
                     self.checkpoint.write(state)
-                is_stopped = end_epoch is not None and end_epoch(state)
+                is_stopped = self.processes.any(end_epoch is not None and end_epoch(state))
         if state.best:
             self.net.set_weights(state.best)
         return state.history
@@ -218,12 +242,12 @@ class Trainer:
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches:
             n_epochs_done = epoch - 1 + min(n_seen / batches.n_samples, 1)
-            n_samples = int(batch.lengths.sum())
-            loss_sum += self._run_batch(batch, sampler, n_epochs_done) * n_samples
-            n_seen += n_samples
-            if progress.advance(n_samples):
+            loss_sum += self._run_batch(batch, sampler, n_epochs_done) * batch.n_samples
+            n_seen += batch.n_samples
+            if progress.advance(batch.n_samples) and self.processes.size == 1:
                 progress.show({"loss": self._check_loss(loss_sum.item() / n_seen, epoch)})
-        loss = self._check_loss(loss_sum.item() / n_seen, epoch)
+        total = self.processes.sum(np.array(loss_sum.item()))
+        loss = self._check_loss(float(total) / n_seen, epoch)
         seconds = time.perf_counter() - start
         if not all(parameter.isfinite().all() for parameter in self.net.parameters()):
             self._check_loss(math.nan, epoch)  # no later loss shows what the last step did
@@ -266,28 +290,55 @@ class Trainer:
         Returns
         -------
         Tensor, a scalar, float32
-            Mean loss of the samples before the step; without a target, 0, and no step is taken.
+            Sum of the loss of this process's samples before the step, divided by the number of
+            samples of all processes; without a target, 0, and no step is taken.
         """
-        if (batch.targets < 0).all():  # all weights are 0
-            return torch.zeros((), device=self.device)
-        is_bfloat16 = self.settings.precision == "bfloat16"
-        # A block inside of another one would keep its copies of the weights, which a step changes.
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=is_bfloat16, cache_enabled=False
-        ):
-            loss = self._loss(batch, sampler)
+        negatives = sampler.draw(self._all_targets(batch))
+        seed = int(self.rng.integers(2**63))
+        loss = torch.zeros((), device=self.device)
         self.net.zero_grad()
-        loss.backward()
-        for optimizer in self.optimizers:
-            optimizer.step()
+        if (batch.targets >= 0).any():  # else all weights are 0, or all users are elsewhere
+            self.generator.manual_seed(seed)
+            is_bfloat16 = self.settings.precision == "bfloat16"
+            # A block inside of another one would keep its copies of the weights, which a step
+            # changes.
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=is_bfloat16, cache_enabled=False
+            ):
+                share = float(batch.lengths.sum() / batch.n_samples)
+                loss = self._loss(batch, *negatives, seed) * share
+            loss.backward()
+        dense, tables = self._parameters
+        self.processes.sum_gradients(dense, tables)
+        if any(parameter.grad is not None for parameter in (*dense, *tables)):
+            for optimizer in self.optimizers:
+                optimizer.step()
         return loss.detach()
 
-    def _loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
-        """Return the mean loss of the samples of a batch, a scalar.
+    def _all_targets(self, batch: Batch) -> np.ndarray:
+        """Return the targets of the batch of all processes, if the negatives depend on them."""
+        targets = batch.targets
+        if self.processes.size > 1 and self.settings.negative_sampling in ("in_batch", "mixed"):
+            shifted = np.zeros((batch.n_chunks, targets.shape[1]), dtype=targets.dtype)
+            shifted[batch.rows] = targets + 1  # 0 for padding, and for chunks of other processes
+            targets = self.processes.sum(shifted) - 1
+        return targets[targets >= 0]
+
+    def _loss(
+        self,
+        batch: Batch,
+        negatives: np.ndarray,
+        log_expected: np.ndarray,
+        seed: int,
+    ) -> Tensor:
+        """Return the mean loss of this process's samples of a batch, a scalar.
 
         With weights, it is the sum of weight times loss, divided by the number of samples. Weights
         have the mean 1 over all samples, so that steps stay as large as without weights, and
         batches of light events move the network less.
+
+        Random numbers are drawn for the batch of all processes, so that each sample gets the same
+        ones whichever process has it.
         """
         settings = self.settings
         net = self.net
@@ -299,7 +350,6 @@ class Trainer:
         if batch.weights is not None:  # samples without a target count in the mean, too
             share = np.float32(len(targets) / batch.lengths.sum())
             weights = batch.weights[is_sample] * share  # (n,)
-        negatives, log_expected = sampler.draw(targets)  # (N,)
 
         # Below, items are rows of `items`, which may hold only the items of the batch.
         codes, history, targets, negatives = needed_rows(
@@ -307,21 +357,21 @@ class Trainer:
         )
         features_only = None
         if net.item_values is not None:
-            n_rows = net.config.n_items if codes is None else len(codes)
-            features_only = self._random_mask(FEATURES_ONLY_ITEM_SHARE, n_rows)
+            drawn = hash_codes((np.arange(net.config.n_items) if codes is None else codes) ^ seed)
+            features_only = self._to_device(drawn < np.uint64(FEATURES_ONLY_ITEM_SHARE * 2**64))
         items = net.item_vectors(codes, features_only)  # (n_rows, D)
         unit_vectors = unit(items)
 
         dropped = None
         if settings.item_dropout:
-            dropped = self._random_mask(settings.item_dropout, B, L, L)  # drawn for each sample
+            dropped = self._random_mask(batch, settings.item_dropout, L, L)  # for each sample
         profile = None
         profile_only = None
         if self.user_features is not None:
             features = self.user_features[batch.users]
             profile = net.profiles(features)  # (B, D)
             probability = profile_only_probability(batch, features)
-            profile_only = self._random_mask(self._to_device(probability), B, L)
+            profile_only = self._random_mask(batch, self._to_device(probability), L)
 
         lengths = self._to_device(batch.lengths)
         interests = net(
@@ -332,7 +382,7 @@ class Trainer:
             dropped,
             profile_only,
             all_queries=True,
-            encoder_dropout=self._dropout if settings.encoder_dropout else None,
+            encoder_dropout=partial(self._dropout, batch) if settings.encoder_dropout else None,
         )
         mask = interests.mask.flatten(0, 1)  # (B · L, K)
         if settings.label_attention is None:
@@ -367,12 +417,16 @@ class Trainer:
         Items that occur near no other item keep their random embedding. Features start from the
         vectors of the items that have them, so that items with features alone share their space.
         """
+        assert self.shard is not None
         if not self.settings.has_row_order:  # the order of the rows must not be learned
-            interactions = draw_tie_order(interactions, find_ties(interactions), self.rng)
+            interactions = draw_tie_order(
+                interactions, find_ties(interactions), self.rng, self.shard.numbers
+            )
         net = self.net
         table = net.item_embedding.data
         n_items, D = table.shape
-        vectors = cooccurrence_vectors(interactions, n_items, D, self.rng)
+        vectors = cooccurrence_vectors(interactions, n_items, D, self.rng, self.shard)
+        vectors = self.processes.broadcast(vectors)  # of another machine they may differ a little
         is_placed = np.count_nonzero(vectors, axis=1) > 0
         if net.item_values is not None and is_placed.any():
             share = net.item_share.cpu().numpy()[:, 0]
@@ -382,16 +436,16 @@ class Trainer:
         placed = self._to_device(is_placed)[:, None]  # (n_items, 1)
         table.copy_(torch.where(placed, self._to_device(vectors) + NOISE_SHARE * table, table))
 
-    def _dropout(self, x: Tensor) -> Tensor:
+    def _dropout(self, batch: Batch, x: Tensor) -> Tensor:
         """Set random entries to zero and scale the others up, for the encoder."""
         probability = self.settings.encoder_dropout
-        kept = ~self._random_mask(probability, *x.shape)
+        kept = ~self._random_mask(batch, probability, *x.shape[1:])
         return x * kept / (1 - probability)
 
     def batch_sampler(self, interactions: Interactions) -> BatchSampler:
         """Return an iterable of the batches of an epoch; each iteration draws new batches."""
         settings = self.settings
-        n_samples = int(interactions.n_samples.sum())
+        n_samples = int(self.processes.sum(interactions.n_samples.sum(keepdims=True))[0])
         if settings.samples_per_epoch is not None:
             n_samples = min(n_samples, settings.samples_per_epoch)
         return BatchSampler(
@@ -402,6 +456,7 @@ class Trainer:
             settings.samples_per_epoch,
             settings.horizon,
             None if settings.has_row_order else find_ties(interactions),
+            self.shard,
         )
 
     def negative_sampler(self, interactions: Interactions) -> NegativeSampler:
@@ -415,6 +470,7 @@ class Trainer:
         config = self.net.config
         counts = count(interactions.items, config.n_items)
         counts -= count(interactions.items[~interactions.is_target], config.n_items)
+        counts = self.processes.sum(counts)
         items = np.flatnonzero(self.net.item_share.cpu().numpy()[:, 0])
         return NegativeSampler(
             counts, settings.n_negatives, settings.negative_sampling, self.rng, self.n_groups, items
@@ -444,9 +500,16 @@ class Trainer:
             f"learning_rate or raise temperature. {advice}"
         )
 
-    def _random_mask(self, probability: float | Tensor, *shape: int) -> Tensor:
-        """Return a bool Tensor of this shape that is true with this probability."""
-        drawn = torch.rand(shape, dtype=torch.float32, generator=self.generator, device=self.device)
+    def _random_mask(self, batch: Batch, probability: float | Tensor, *shape: int) -> Tensor:
+        """Return a bool Tensor (B, *shape) that is true with this probability."""
+        drawn = torch.rand(
+            (batch.n_chunks, *shape),
+            dtype=torch.float32,
+            generator=self.generator,
+            device=self.device,
+        )
+        if len(batch.rows) < batch.n_chunks:
+            drawn = drawn[self._to_device(batch.rows)]
         return drawn < probability
 
     def _to_device(self, values: np.ndarray) -> Tensor:
@@ -556,7 +619,10 @@ def profile_only_probability(batch: Batch, user_features: sparse.csr_matrix) -> 
 
 
 def hold_out(
-    interactions: Interactions, fraction: float, rng: np.random.Generator
+    interactions: Interactions,
+    fraction: float,
+    rng: np.random.Generator,
+    shard: Shard | None = None,
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Interactions]:
     """Hold out the last event of users with at least three events, who are drawn at random.
 
@@ -568,11 +634,15 @@ def hold_out(
     fraction : float in (0, 1)
         Share of the users with at least three events; at least one user is drawn.
     rng : numpy.random.Generator
+    shard : Shard or None, default=None
+        The users of ``interactions`` among those of all processes, who are drawn together. None:
+        one process.
 
     Returns
     -------
     held_out : tuple of two ndarrays of shape (n,), int, or None
-        Users, ascending, and their last items; None if no user has three events.
+        Own users, ascending, and their last items; None if no user of any process has three
+        events.
     rest : Interactions
         The other events.
 
@@ -581,17 +651,22 @@ def hold_out(
     NothingToScoreWarning
         If no user has three events.
     """
+    shard = Shard.whole(interactions.n_users) if shard is None else shard
     users = np.flatnonzero(interactions.lengths >= MIN_VALIDATION_EVENTS)
     users = users[interactions.is_target[interactions.offsets[users + 1] - 1]]
-    if not len(users):
+    is_possible = np.zeros(interactions.n_users, dtype=np.int32)
+    is_possible[users] = 1
+    numbers = np.flatnonzero(shard.of_all(is_possible))
+    if not len(numbers):
         warn(
             "early_stopping=True holds out the last interaction of users with at least three "
             "interactions, but there are none; training runs for all max_epochs epochs",
             NothingToScoreWarning,
         )
         return None, interactions
-    n_drawn = max(1, round(fraction * len(users)))
-    users = np.sort(rng.choice(users, n_drawn, replace=False))
+    n_drawn = max(1, round(fraction * len(numbers)))
+    users = shard.own(rng.choice(numbers, n_drawn, replace=False))
+    users = np.sort(users[users >= 0])
     last_places = interactions.offsets[users + 1] - 1
     return (users, interactions.items[last_places]), interactions.drop(last_places)
 
@@ -603,6 +678,7 @@ def validation_ndcg(
     targets: np.ndarray,
     user_features: sparse.csr_matrix | None,
     exclude_seen: bool = True,
+    shard: Shard | None = None,
 ) -> float:
     """Return the mean NDCG@`VALIDATION_K` of held-out items, as `MINDRecommender.score` does.
 
@@ -616,10 +692,13 @@ def validation_ndcg(
     user_features : csr_matrix of shape (n_users, n_user_values) or None
     exclude_seen : bool, default=True
         Whether each item is ranked among all items except the other items of the history.
+    shard : Shard or None, default=None
+        The users of ``interactions`` among those of all processes; None: one process.
     """
+    shard = Shard.whole(interactions.n_users) if shard is None else shard
     index = ExactIndex(unit_items(net))
     max_history = net.config.max_history
-    scores = []
+    scores = [np.empty(0)]
     for rows in blocks(len(users), max_history):
         block_users = users[rows]
         block_targets = targets[rows]
@@ -632,7 +711,9 @@ def validation_ndcg(
         top = index.search(encoded.interests, encoded.mask, VALIDATION_K, excluded)
         is_target = top.codes == block_targets[:, None]  # (b, VALIDATION_K)
         scores.append(ndcg(is_target, np.ones(len(block_users))))
-    return float(np.concatenate(scores).mean())
+    gathered = shard.processes.gather((shard.numbers[users], np.concatenate(scores)))
+    numbers, all_scores = map(np.concatenate, zip(*gathered, strict=True))
+    return float(all_scores[np.argsort(numbers)].mean())
 
 
 def _n_epochs_since_best(history: list[dict[str, Any]]) -> int:

@@ -90,7 +90,7 @@ def test_a_drawn_order_moves_events_within_their_ties_only(with_times):
     ties = find_ties(log)
     rng = np.random.default_rng(0)
     before = log.items.copy()
-    drawn = [draw_tie_order(log, ties, rng) for _ in range(200)]
+    drawn = [draw_tie_order(log, ties, rng, np.arange(log.n_users)) for _ in range(200)]
     assert (log.items == before).all()
     for one in drawn[:5]:
         for group in groups_of(log):

@@ -185,7 +185,7 @@ def test_weights_move_with_their_events(seed, with_times):
     for change in (
         lambda log: log,
         mix_ties,
-        lambda log: draw_tie_order(log, ties, np.random.default_rng(1)),
+        lambda log: draw_tie_order(log, ties, np.random.default_rng(1), np.arange(log.n_users)),
         lambda log: log.take(np.array([3, 1, -1, 5])),
         lambda log: log.slice_rows(2, 6),
         lambda log: log.drop(np.arange(0, N, 7)),

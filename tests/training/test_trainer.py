@@ -508,7 +508,8 @@ def test_each_sample_leaves_out_this_share_of_its_history(monkeypatch, dropout):
 def test_the_earlier_an_event_the_more_often_features_alone_foretell_it():
     nothing = np.empty((3, 3), dtype=np.int32)
     lengths = np.array([3, 1, 3])
-    batch = Batch(nothing, nothing, lengths, np.arange(3), n_before=np.array([0, 4, 0]))
+    n_before = np.array([0, 4, 0])
+    batch = Batch(nothing, nothing, lengths, np.arange(3), n_before, np.arange(3), 3, 7)
     features = sparse.csr_matrix([[1.0], [1.0], [0.0]])
     probability = profile_only_probability(batch, features)
     np.testing.assert_allclose(probability[0], [1 / 4, 1 / 3, 1 / 2])  # newest first
@@ -797,7 +798,7 @@ def test_held_out_events_are_never_trained_on(monkeypatch, fraction):
     batches, _ = watch(monkeypatch, one)
     held_out = []
 
-    def validate(net, interactions, users, targets, user_features, exclude_seen):
+    def validate(net, interactions, users, targets, *_):
         held_out.append((users, targets))
         return 0.5
 
@@ -837,6 +838,7 @@ def test_the_loss_is_weighted_by_the_mean_of_all_samples():
     one = trainer(network(6), item_dropout=0.0, batch_size=9)
     sampler = one.negative_sampler(data)
     (batch,) = one.batch_sampler(data)
+    negatives = sampler.draw(batch.targets[batch.targets >= 0])
     losses = []
     for user, position in ((0, 0), (1, 1)):
         row = int(np.flatnonzero(batch.users == user)[0])
@@ -844,9 +846,9 @@ def test_the_loss_is_weighted_by_the_mean_of_all_samples():
         targets[row, position] = batch.targets[row, position]
         weights = np.full_like(batch.weights, 3)  # of 3 samples, so that the mean is the loss
         single = batch._replace(targets=targets, weights=weights)
-        losses.append(one._loss(single, sampler).item())
+        losses.append(one._loss(single, *negatives, seed=0).item())
     expected = (3 * losses[0] + 1 * losses[1]) / 4
-    assert one._loss(batch, sampler).item() == pytest.approx(expected, rel=1e-5)
+    assert one._loss(batch, *negatives, seed=0).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_too_short_histories_can_not_stop_early():
@@ -934,7 +936,7 @@ def counted(monkeypatch):
     """Return a list that fills up with the items whose co-occurrence is counted."""
     counted = []
 
-    def count(interactions, n_items, n_dims, rng):
+    def count(interactions, n_items, n_dims, rng, shard):
         counted.append(interactions.items)
         return np.zeros((n_items, n_dims), dtype=np.float32)
 
@@ -972,11 +974,12 @@ def test_the_encoder_drops_this_share_of_entries_in_training(monkeypatch, share)
         return forward(*args, encoder_dropout=encoder_dropout, **options)
 
     monkeypatch.setattr(one.net, "forward", spy)
-    one.step(*first_batch(one, planted(n_users=20)))
+    batch, sampler = first_batch(one, planted(n_users=20))
+    one.step(batch, sampler)
     (dropout,) = dropouts
     assert (dropout is None) == (share == 0)
     if dropout is not None:
-        x = torch.full((50, 40, 16), 3.0)
+        x = torch.full((batch.n_chunks, 40, 16), 3.0)
         dropped = dropout(x)
         assert (dropped == 0).float().mean().item() == pytest.approx(share, abs=0.01)
         torch.testing.assert_close(dropped[dropped != 0].unique(), torch.tensor([3 / (1 - share)]))

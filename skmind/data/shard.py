@@ -1,0 +1,228 @@
+"""One table for all processes of a fit, or one for each → the rows of this process's users.
+
+Users are divided between the processes, items are not: each process keeps the histories of its own
+users, and learns the ids of all items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from ..exceptions import InvalidInputError
+from .ids import IdEncoder, join_ids
+from .parquet import ParquetTable
+from .tables import id_parts
+
+T = TypeVar("T")
+
+
+class Collectives(Protocol):
+    """What this module needs of `skmind.nn.processes.Processes`."""
+
+    rank: int
+    size: int
+
+    def gather(self, value: T) -> list[T]:
+        """Return the value of each process."""
+        ...
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Return the sum over the processes."""
+        ...
+
+
+class Alone:
+    """One process."""
+
+    rank = 0
+    size = 1
+
+    def gather(self, value: T) -> list[T]:
+        """Return the value in a list."""
+        return [value]
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Return the argument."""
+        return values
+
+
+ALONE = Alone()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The users of this process among the users of all processes, who are numbered alike in each.
+
+    Attributes
+    ----------
+    processes : Collectives
+    numbers : ndarray of shape (n_own_users,), int
+        Number of each own user.
+    n_users : int
+        Users of all processes.
+    """
+
+    processes: Collectives
+    numbers: np.ndarray
+    n_users: int
+
+    @classmethod
+    def whole(cls, n_users: int) -> Shard:
+        """Return the shard of one process that has all users."""
+        return cls(ALONE, np.arange(n_users), n_users)
+
+    @classmethod
+    def of(cls, processes: Collectives, users: IdEncoder) -> Shard:
+        """Number the users of all processes in the order that `IdEncoder.fit` gives their ids.
+
+        Raises
+        ------
+        InvalidInputError
+            If a user is in two processes.
+        """
+        if processes.size == 1:
+            return cls.whole(len(users))
+        joint = join_encoders(processes, users)
+        shard = cls(processes, joint.encode(users.ids), len(joint))
+        is_shared = shard.of_all(np.ones(len(users), dtype=np.int64)) > 1
+        if is_shared.any():
+            raise InvalidInputError(
+                f"the user {joint.ids[is_shared].tolist()[0]!r} is in the tables of two processes, "
+                "which differ; give all processes the same table, and each keeps its own users, or "
+                "give each the whole histories of other users"
+            )
+        return shard
+
+    @cached_property
+    def _own(self) -> np.ndarray:
+        own = np.full(self.n_users, -1, dtype=np.int32)
+        own[self.numbers] = np.arange(len(self.numbers))
+        return own
+
+    def own(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the own code of users with these numbers; -1 for users of other processes."""
+        return self._own[numbers].astype(np.int64)
+
+    def of_all(self, values: np.ndarray) -> np.ndarray:
+        """Return the values of the users of all processes, given those of the own users."""
+        if self.processes.size == 1:
+            return values
+        all_values = np.zeros(self.n_users, dtype=values.dtype)
+        all_values[self.numbers] = values
+        return self.processes.sum(all_values)
+
+
+def own_rows(X: Any, user: Any, processes: Collectives) -> tuple[Any, np.ndarray | None]:
+    """Return the rows of the users of this process, and which rows these are; None for all.
+
+    If all processes have the same table, a hash of the id decides which of them keeps a user. If
+    the tables differ, each process keeps its own.
+
+    Parameters
+    ----------
+    X : frame, 2-D array or ParquetTable
+    user : str or int
+        The column of the users.
+    processes : Collectives
+
+    Returns
+    -------
+    X : as the parameter
+        A `ParquetTable` reads only these rows from now on; other tables are copied.
+    is_own : ndarray of shape (n_rows,), bool, or None
+
+    Raises
+    ------
+    InvalidInputError
+        If a process has no row.
+    """
+    if processes.size == 1:
+        return X, None
+    is_own = np.empty(len(X), dtype=bool)
+    stop = 0
+    total = np.uint64(len(X))
+    for codes, ids in id_parts(X, user, "user_col"):
+        start, stop = stop, stop + len(codes)
+        hashes = pd.util.hash_array(np.asarray(ids))
+        is_own[start:stop] = (hashes % np.uint64(processes.size) == processes.rank)[codes]
+        total += (hashes * np.bincount(codes, minlength=len(ids)).astype(np.uint64)).sum()
+    if len(set(processes.gather(int(total)))) > 1:
+        return X, None
+    n_rows = processes.gather(int(np.count_nonzero(is_own)))
+    if 0 in n_rows:
+        raise InvalidInputError(
+            f"no user of the table falls to process {n_rows.index(0)} of {processes.size}; fit "
+            "with fewer processes"
+        )
+    return take_rows(X, is_own), is_own
+
+
+def take_rows(X: Any, is_taken: np.ndarray) -> Any:
+    """Return these rows of a table."""
+    if isinstance(X, ParquetTable):
+        return X.where(is_taken)
+    if isinstance(X, pd.DataFrame | np.ndarray):
+        return X[is_taken]
+    return X.filter(is_taken.tolist() if hasattr(X, "with_columns") else is_taken)
+
+
+def own_table(ids: np.ndarray, users: IdEncoder, processes: Collectives) -> np.ndarray | None:
+    """Return which rows of a feature table of the users are those of this process; None: all.
+
+    If all processes have the same table, users whom no process has events of are divided evenly.
+    """
+    if processes.size == 1:
+        return None
+    hashes = pd.util.hash_array(ids)
+    if len(set(processes.gather((len(ids), int(hashes.sum()))))) > 1:
+        return None
+    is_known = users.encode(ids, "the ids of the users table") >= 0
+    is_known_anywhere = processes.sum(is_known.astype(np.int32)) > 0
+    is_next = np.arange(len(ids)) % processes.size == processes.rank
+    return np.where(is_known_anywhere, is_known, is_next)
+
+
+def join_encoders(processes: Collectives, encoder: IdEncoder) -> IdEncoder:
+    """Return the encoder of the ids of all processes."""
+    if processes.size == 1:
+        return encoder
+    first, *others = processes.gather(encoder.ids)
+    for ids in others:
+        first = join_ids(first, ids, f"{encoder.name} ids")
+    return IdEncoder.fit(first, encoder.name)[0]
+
+
+def join_columns(processes: Collectives, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return feature columns with the cells of all processes, for learning their values."""
+    if processes.size == 1:
+        return dict(columns)
+    joined = {}
+    for name, column in columns.items():
+        values = pd.concat(processes.gather(column.values), ignore_index=True)
+        joined[name] = column._replace(values=values)
+    return joined
+
+
+def check_same_table(processes: Collectives, ids: np.ndarray | None) -> None:
+    """Raise `InvalidInputError` unless the table of the items has the same ids in all processes."""
+    digest = None if ids is None else (len(ids), int(pd.util.hash_array(ids).sum()))
+    if len(set(processes.gather(digest))) > 1:
+        raise InvalidInputError(
+            "items= differs between the processes; give all of them the same table"
+        )
+
+
+def join_titles(processes: Collectives, titles: np.ndarray | None) -> np.ndarray | None:
+    """Return the title of each item in the first process that has one."""
+    if processes.size == 1 or titles is None:
+        return titles
+    first, *others = processes.gather(titles)
+    for other in others:
+        first = np.where(first == "", other, first)
+    return first
