@@ -269,7 +269,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         `joblib.parallel_config`. -1: one per processor. 0 is invalid. Threads of torch and BLAS are
         not changed.
     device : str, default="auto"
-        "cpu", "cuda" or "cuda:1" and so on. "auto": a CUDA device if there is one.
+        "cpu", "cuda" or "cuda:1" and so on. "auto": a CUDA device if there is one; under
+        `torchrun`, the one of this process.
     precision : {"float32", "bfloat16"}, default="float32"
         Precision of the matrix products in `fit`. "bfloat16" (automatic mixed precision) is faster
         on hardware that supports it, such as GPUs and newer CPUs. Weights, sums and everything
@@ -512,6 +513,15 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         -------
         self
 
+        Notes
+        -----
+        Under `torchrun`, or with an initialised process group of torch, all processes must call
+        `fit`. They train one model: if all have the same table, each keeps the users that a hash
+        gives it; if the tables differ, each must have the whole histories of other users. Then
+        each process has all items and its own users, `save` writes them as one model, and
+        warnings and progress come from the first process. Features of items must be in ``items``,
+        not in ``X``.
+
         Raises
         ------
         InvalidInputError
@@ -530,6 +540,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             If the loss or a weight is not finite.
         ModelFileError, ModelWriteError
             If ``checkpoint_dir`` can't be written to, or all epochs of this fit in it are damaged.
+        ProcessLostError
+            If another process of the same fit failed or was lost; the message names it.
 
         Warns
         -----
@@ -609,7 +621,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             X, is_own = own_rows(X, schema.for_table(X).user, processes)
             if sample_weight is not None and is_own is not None:
                 sample_weight = check_weights(sample_weight, len(is_own))[is_own]
-        weights = read_weights(X, schema, sample_weight)
+        weights = read_weights(X, schema, sample_weight, processes)
         prepared = prepare(
             X,
             schema,
@@ -847,6 +859,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         n_epochs: int,
         tasks: FitTasks,
     ) -> None:
+        Processes.check_alone("partial_fit")
         snapshot = self._fitted()
         previous = snapshot.model
         settings = replace(

@@ -96,7 +96,7 @@ class BatchSampler:
     ) -> None:
         self.shard = Shard.whole(interactions.n_users) if shard is None else shard
         self.interactions = interactions
-        self.ties = ties if ties is not None and len(ties.places) else None
+        self.ties = ties
         self.batch_size = batch_size
         self.max_history = max_history
         self.rng = rng

@@ -364,7 +364,7 @@ def _fit_feature(name: str, column: pd.Series) -> Feature:
 
 def _mean_and_scale(numbers: np.ndarray) -> np.ndarray:
     """Return the mean and the standard deviation of the numbers that are not nan."""
-    numbers = numbers[~np.isnan(numbers)]
+    numbers = np.sort(numbers[~np.isnan(numbers)])  # sums don't depend on the order of the rows
     if not len(numbers):
         return np.array([0.0, 1.0])
     mean = numbers.mean()

@@ -94,7 +94,9 @@ def draw_tie_order(
     users : ndarray of shape (n_users,), int
         Numbers that stand for the users.
     """
-    seed = rng.integers(2**63)
+    seed = rng.integers(2**63)  # even without ties, since another process may have some
+    if not len(ties.places):
+        return interactions
     rows = interactions.rows_at(ties.places)
     places = (ties.places - interactions.offsets[rows]).astype(np.uint64)
     hashes = hash_codes(hash_codes(users ^ seed)[rows] + places)

@@ -9,10 +9,13 @@ import pandas as pd
 
 from ..exceptions import InvalidInputError
 from .prepare import Schema, check_roles
+from .shard import ALONE, Collectives
 from .tables import column_names, is_frame, scalar_array, take_column
 
 
-def read_weights(X: Any, schema: Schema, sample_weight: Any) -> np.ndarray | None:
+def read_weights(
+    X: Any, schema: Schema, sample_weight: Any, processes: Collectives = ALONE
+) -> np.ndarray | None:
     """Return the weights of the rows of a table of interactions, relative to their mean.
 
     Parameters
@@ -21,6 +24,8 @@ def read_weights(X: Any, schema: Schema, sample_weight: Any) -> np.ndarray | Non
     schema : Schema
         Its ``weight`` names the column of the weights, if there is one.
     sample_weight : array of shape (n_rows,) or None
+    processes : Collectives, default=ALONE
+        The mean is that of the rows of all of them.
 
     Returns
     -------
@@ -47,16 +52,18 @@ def read_weights(X: Any, schema: Schema, sample_weight: Any) -> np.ndarray | Non
         return None
     check_aligned(sample_weight, X)
     weights = check_weights(sample_weight, len(X), name)
-    largest = weights.max(initial=0)
+    extremes = processes.gather((weights.max(initial=0), weights.min(initial=np.inf)))
+    largest = max(high for high, _ in extremes)
     if largest == 0 and len(weights):
         raise InvalidInputError(
             f"{name}: the weight is zero in every row of X, so that there is nothing to learn; "
             "give a row a positive weight, or extend histories without training (add_interactions)"
         )
-    if weights.min(initial=largest) == largest:
+    if min(low for _, low in extremes) >= largest:
         return None
     weights = weights / largest  # the mean of large numbers would overflow
-    return (weights / weights.mean()).astype(np.float32)
+    total, n_rows = processes.sum(np.array([weights.sum(), len(weights)]))
+    return (weights / (total / n_rows)).astype(np.float32)
 
 
 def check_aligned(sample_weight: Any, X: Any) -> None:

@@ -32,7 +32,7 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
     ----------
     device : str
         "cpu", "cuda", or "cuda:" and a number; "auto" is "cuda" if torch finds a CUDA device, else
-        "cpu".
+        "cpu". Under `torchrun`, it is the GPU of this process, by `LOCAL_RANK`.
     fall_back : bool, default=False
         Whether to return the CPU if ``device`` is a CUDA device but torch finds none.
 
@@ -52,7 +52,10 @@ def resolve_device(device: str, *, fall_back: bool = False) -> torch.device:
     """
     drop_forked_threads()
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        rank = int(os.environ.get("LOCAL_RANK", "-1"))
+        return torch.device("cuda" if rank < 0 else f"cuda:{rank % torch.cuda.device_count()}")
     try:
         resolved = torch.device(device)
     except RuntimeError:

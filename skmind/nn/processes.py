@@ -79,6 +79,18 @@ class Processes:
             processes._key = f"{STORE_PREFIX}/{number}"
         return processes
 
+    @staticmethod
+    def check_alone(method: str) -> None:
+        """Raise `InvalidInputError` if this process has others, with which ``method`` can't work."""
+        if os.environ.get("WORLD_SIZE", "1") != "1" or (
+            dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        ):
+            raise InvalidInputError(
+                f"{method} works in one process, but there are several (torchrun); save the model "
+                f"that they have fitted, load it in one process without WORLD_SIZE, and call "
+                f"{method} there"
+            )
+
     @property
     def is_first(self) -> bool:
         """Whether this process writes files and shows progress."""

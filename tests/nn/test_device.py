@@ -19,6 +19,14 @@ from skmind.nn.device import (
 )
 
 
+def test_auto_is_the_gpu_of_the_process(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for rank, index in ((0, 0), (1, 1), (2, 0)):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert resolve_device("auto") == torch.device("cuda", index)
+
+
 def test_auto_is_cuda_if_available(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == torch.device("cuda")
