@@ -336,7 +336,8 @@ class _Update:
                     finally:
                         self._sweep()
                         if is_new and not os.listdir(self.path):
-                            self.path.rmdir()
+                            with suppress(OSError):  # another process may have begun a file
+                                self.path.rmdir()
 
     def write_manifest(self, manifest: dict[str, Any], entries: list[dict[str, Any]]) -> str:
         """Switch to the new model, whose files each process has written; return the sha256."""
@@ -369,7 +370,8 @@ class _Update:
             self._kept_names = self._new_names
         for name in os.listdir(self.path):
             if _OWN_FILE_PATTERN.fullmatch(name) and name not in self._kept_names:
-                os.unlink(self.path / name)
+                with suppress(FileNotFoundError):  # another process may have renamed or removed it
+                    os.unlink(self.path / name)
 
 
 def _manifest_is(path: Path, raw: bytes) -> bool:
