@@ -122,13 +122,19 @@ def models(folder: Path) -> list[Any]:
 
 
 def bases(folder: Path) -> list[Base]:
-    """Save the models below ``folder``, and return them."""
+    """Save the models below ``folder``, whole and with their users in parts, and return them."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    from tests.persistence.divided import save_parts, threads_as_processes
+
     made = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threads_as_processes():
         warnings.simplefilter("ignore")
+        paths = []
         for i, rec in enumerate(models(folder)):
-            path = folder / f"base{i}"
-            rec.save(path, index=rec.index_ == "annoy")
+            paths += [folder / f"base{2 * i}", folder / f"base{2 * i + 1}"]
+            rec.save(paths[-2], index=rec.index_ == "annoy")
+            save_parts(rec, paths[-1], 2 + i % 2)
+        for path in paths:
             manifest = json.loads((path / DOCUMENT).read_bytes())
             del manifest["sha256"]
             entries = manifest["files"].items()

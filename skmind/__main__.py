@@ -32,7 +32,7 @@ from .inspection._explore import check_page_path
 from .metrics import evaluate
 from .metrics._inputs import parse_metrics
 from .model_selection import LeaveLastOut
-from .persistence.store import MANIFEST_FILE
+from .persistence.store import MANIFEST_FILE, read_manifest
 
 PROGRAM = "python -m skmind"
 USERS_PER_BLOCK = 5_000  # of recommendations, which are written as they are computed
@@ -367,7 +367,11 @@ def _info(args: argparse.Namespace) -> None:
     changed = {
         name: repr(value) for name, value in rec.get_params().items() if value != defaults[name]
     }
-    for title, rows in (("Model", rec._summary_rows()), ("Parameters, if not default", changed)):
+    facts = dict(rec._summary_rows())
+    parts = read_manifest(Path(args.model)).get("parts")
+    if parts is not None:
+        facts["parts of the users"] = str(len(parts))
+    for title, rows in (("Model", facts), ("Parameters, if not default", changed)):
         _say(title)
         width = max(map(len, rows), default=0)
         for name, value in rows.items():

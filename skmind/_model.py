@@ -47,6 +47,9 @@ class FittedModel:
         Weights of the network by name; empty before training.
     plan : Plan
         Settings of the index.
+    part : tuple of int, or None
+        Rank and number of the processes of a fit that divided the users among them: the model has
+        all items, but the users of this process only. None: it has all users.
     """
 
     schema: Schema
@@ -57,6 +60,7 @@ class FittedModel:
     seed: int
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     plan: Plan = Plan()
+    part: tuple[int, int] | None = None
 
     @classmethod
     def untrained(
@@ -134,7 +138,8 @@ class FittedModel:
         ----------
         arrays : mapping of str to ndarray
             Not copied. They must be consistent with each other and with ``config``; this method
-            only checks that no id is repeated.
+            only checks that no id is repeated. ``item_counts`` may be among them, if it counts
+            interactions of users whom the model does not have.
         schema : Schema
         config : NetConfig
         seed : int
@@ -158,7 +163,7 @@ class FittedModel:
             users,
             items,
             interactions,
-            count(interactions.items, len(items)),
+            arrays.get("item_counts", count(interactions.items, len(items))),
             _features_from_arrays(arrays, "user_features", user_features, len(users)),
             _features_from_arrays(arrays, "item_features", item_features, len(items)),
             arrays.get("item_titles"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
 from numbers import Integral
 from os import PathLike
@@ -285,6 +285,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         is killed. If another thread or process saves to the directory, this call waits for it; on
         Windows, and on network file systems without locks, only one at a time may save there.
 
+        After a fit in several processes, each of which has a part of the users, all of them must
+        call this method with the same path on a file system that they share, before the process
+        group is destroyed. They write one model.
+
         Parameters
         ----------
         path : str or Path
@@ -296,23 +300,33 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Returns
         -------
         str
-            The sha256 of the manifest. Pass it to `load` to check that no file has changed.
+            The sha256 of the manifest, the same in all processes. Pass it to `load` to check that
+            no file has changed.
 
         Raises
         ------
         ModelWriteError
-            If the directory can't be written to or holds other files, or the disk is full.
+            If the directory can't be written to or holds other files, or the disk is full. If that
+            happens in one process of several, the error is raised in all and names the process.
+        ProcessLostError
+            If another process was killed.
         InvalidInputError
             If ids, feature values or parameters are of a type that is not stored (dates in object
             columns, a RandomState), if a parameter was set to an invalid value after `fit`, if
-            ``path`` is no path, or ``index=True`` and the model has no Annoy index.
+            ``path`` is no path, or ``index=True`` and the model has no Annoy index. If the model
+            has a part of the users, and other processes run than those of its fit.
         """
         check_is_fitted(self, "items_")
         return persistence.save(self, path, index)
 
     @classmethod
     def load(
-        cls, path: str | Path, *, manifest_sha256: str | None = None, mmap: bool = False
+        cls,
+        path: str | Path,
+        *,
+        manifest_sha256: str | None = None,
+        mmap: bool = False,
+        users: int | Sequence[int] | None = None,
     ) -> Self:
         """Load a model that `save` wrote, without executing any code from it.
 
@@ -325,7 +339,12 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         mmap : bool, default=False
             Whether to map the arrays from the files, copy-on-write, so that processes share the
             memory. If another program shortens a mapped file, the process is killed; `save` never
-            shortens a file.
+            shortens a file. The users of several parts are copied all the same.
+        users : int or list of int or None, default=None
+            Parts of the users to load, from 0, if several processes saved the model; files of
+            other parts are not read and may be missing. None: all users. A model with some of the
+            parts gives its users the answers of the whole model. But `partial_fit` would count the
+            interactions of its own users only.
 
         Returns
         -------
@@ -338,14 +357,14 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If ``path`` has no model, or the model is damaged, manipulated, or of another format or
             class.
         InvalidInputError
-            If ``path`` is no path.
+            If ``path`` is no path, or the model has no such part of the users.
 
         Warns
         -----
         DeviceFallbackWarning
             If ``device`` names a CUDA device that is not available; the CPU is used.
         """
-        return persistence.load(cls, path, manifest_sha256, mmap)
+        return persistence.load(cls, path, manifest_sha256, mmap, users)
 
     @from_one_state
     def export_onnx(self, path: Any) -> None:

@@ -57,12 +57,8 @@ class Processes:
         InvalidInputError
             If `WORLD_SIZE` is above 1 but the processes can't connect.
         """
-        processes = cls()
-        if not dist.is_available():
-            return processes
-        if not dist.is_initialized():
-            if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
-                return processes
+        is_alone = int(os.environ.get("WORLD_SIZE", "1")) <= 1
+        if dist.is_available() and not dist.is_initialized() and not is_alone:
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             try:
                 dist.init_process_group(backend)
@@ -71,7 +67,13 @@ class Processes:
                     f"WORLD_SIZE={os.environ['WORLD_SIZE']}, but the processes can't connect: "
                     f"{error}; start them with torchrun, or unset WORLD_SIZE to fit in one process"
                 ) from error
-        if dist.get_world_size() > 1:
+        return cls.running()
+
+    @classmethod
+    def running(cls) -> Processes:
+        """Return the processes of the group that exists; this one alone if there is no group."""
+        processes = cls()
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             processes.rank = dist.get_rank()
             processes.size = dist.get_world_size()
             processes._group = dist.new_group(backend="gloo")
@@ -205,6 +207,10 @@ class Processes:
                 self._store().set(self._failed(self.rank), f"{type(error).__name__}: {error}")
                 self._leave()
             raise
+
+    def close(self) -> None:
+        """Release the connections; no other method may be called after this one."""
+        self._leave()
 
     def _leave(self) -> None:
         if self._group is not None:

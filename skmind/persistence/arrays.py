@@ -14,12 +14,13 @@ import pandas as pd
 
 from ..data.features import MAX_NUMBER
 from ..data.ids import IdEncoder
-from ..data.ragged import are_offsets
+from ..data.ragged import are_offsets, count
 from ..exceptions import ModelFileError
-from .manifest import SIDES
+from .manifest import SIDES, part_sizes
 
 MAX_WEIGHT = 1e10  # as `learning_rate`; a network that learned has weights below 1,000
 MAX_LENGTH = 1.001  # of item vectors, which are scaled to 1 in float32; zeros stay zero
+MAX_COUNT = 2**31 - 1  # of interactions of one item; so sums over the items fit into 64 bits
 MAX_EQUAL_HASHES = 256  # random ids have up to four
 
 
@@ -31,7 +32,8 @@ def check_arrays(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
     manifest : mapping
         Checked by `check_manifest`.
     arrays : mapping of str to ndarray
-        The arrays that `array_specs` names, of its types. Only those of ids and vocabularies, which
+        The arrays that `array_specs` names, of its types, for all parts of the users or for some.
+        Only those of ids and vocabularies, which
         may be stored as lists, are checked for their shape here.
 
     Raises
@@ -40,13 +42,19 @@ def check_arrays(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         If a value is missing, infinite or out of range.
     """
     n_items = manifest["config"]["n_items"]
-    _check_ids(arrays["users"], manifest["sizes"]["n_users"], "users")
-    _check_ids(arrays["items"], n_items, "items")
-    _check_interactions(arrays, n_items)
+    check_ids(arrays["items"], n_items, "items")
     if "item_titles" in arrays:
         _check_titles(arrays["item_titles"], n_items)
+    if "item_counts" in arrays:
+        _check_range(arrays["item_counts"], "item_counts", 0, MAX_COUNT)
     for side in SIDES:
-        _check_features(arrays, f"{side}_features", manifest[f"{side}_features"])
+        _check_vocabularies(arrays, f"{side}_features", manifest[f"{side}_features"])
+    _check_matrix(arrays, "item_features", manifest["item_features"])
+    for prefix, sizes in part_sizes(manifest).items():
+        if f"{prefix}users" in arrays:
+            check_ids(arrays[f"{prefix}users"], sizes["n_users"], f"{prefix}users")
+            _check_interactions(arrays, n_items, prefix)
+            _check_matrix(arrays, f"{prefix}user_features", manifest["user_features"])
     for name, array in arrays.items():
         if name.startswith("weights."):
             _check_range(array, name, -MAX_WEIGHT, MAX_WEIGHT)
@@ -67,7 +75,7 @@ def _check_range(array: np.ndarray, name: str, minimum: float, maximum: float) -
         )
 
 
-def _check_ids(ids: np.ndarray, n_ids: int, name: str) -> None:
+def check_ids(ids: np.ndarray, n_ids: int, name: str) -> None:
     """Check the number of ids or categories, that none is missing, and that look-ups are quick."""
     if ids.shape != (n_ids,):
         raise ModelFileError(f"{name} has {len(ids)} values, but the manifest says {n_ids}")
@@ -83,6 +91,24 @@ def _check_ids(ids: np.ndarray, n_ids: int, name: str) -> None:
             f"{name} holds more than {MAX_EQUAL_HASHES} values of the same hash, which would make "
             "look-ups slow; no real ids are like this"
         )
+
+
+def check_counts(arrays: Mapping[str, np.ndarray], has_all_users: bool) -> None:
+    """Check that the counts of the items, if stored, are possible for the interactions.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Checked by `check_arrays`, with the users as one part.
+    has_all_users : bool
+        Whether the counts must be those of the interactions, and not more.
+    """
+    counts = arrays.get("item_counts")
+    if counts is None:
+        return
+    own = count(arrays["interactions.items"], len(counts))
+    if (own > counts).any() or (has_all_users and (own < counts).any()):
+        raise ModelFileError("item_counts differs from the number of interactions of an item")
 
 
 def _check_titles(titles: np.ndarray, n_items: int) -> None:
@@ -128,17 +154,18 @@ def _murmur2(bits: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def _check_interactions(arrays: Mapping[str, np.ndarray], n_items: int) -> None:
+def _check_interactions(arrays: Mapping[str, np.ndarray], n_items: int, prefix: str) -> None:
     """Check that the offsets divide the interactions among the users, and item codes exist."""
-    items = arrays["interactions.items"]
-    if not are_offsets(arrays["interactions.offsets"], len(items)):
-        raise ModelFileError(f"interactions.offsets must ascend from 0 to {len(items)}")
-    _check_codes(items, n_items, "interactions.items")
-    times = arrays.get("interactions.times")
+    prefix = f"{prefix}interactions"
+    items = arrays[f"{prefix}.items"]
+    if not are_offsets(arrays[f"{prefix}.offsets"], len(items)):
+        raise ModelFileError(f"{prefix}.offsets must ascend from 0 to {len(items)}")
+    _check_codes(items, n_items, f"{prefix}.items")
+    times = arrays.get(f"{prefix}.times")
     if times is not None and times.dtype.kind == "f":
-        _check_range(times, "interactions.times", *_limits(times.dtype))
+        _check_range(times, f"{prefix}.times", *_limits(times.dtype))
     elif times is not None and times.dtype.kind == "M" and np.isnat(times).any():
-        raise ModelFileError("interactions.times holds missing values")
+        raise ModelFileError(f"{prefix}.times holds missing values")
 
 
 def _check_codes(codes: np.ndarray, n_codes: int, name: str) -> None:
@@ -146,13 +173,10 @@ def _check_codes(codes: np.ndarray, n_codes: int, name: str) -> None:
         raise ModelFileError(f"{name} has codes outside [0, {n_codes})")
 
 
-def _check_features(
+def _check_vocabularies(
     arrays: Mapping[str, np.ndarray], prefix: str, features: list[dict[str, Any]]
 ) -> None:
-    """Check the vocabularies, the sparse matrix and the presence of the features of one side."""
-    if not features:
-        return
-    max_presence = 0
+    """Check the vocabularies, means and standard deviations of the features of one side."""
     for i, feature in enumerate(features):
         name = f"{prefix}.vocabulary.{i}"
         values = arrays[name]
@@ -160,15 +184,25 @@ def _check_features(
             _check_range(values, name, -MAX_NUMBER, MAX_NUMBER)
             if values[1::2].min(initial=1) <= 0:
                 raise ModelFileError(f"{name} needs means and positive standard deviations")
-            max_presence += len(values) // 2
         else:
-            _check_ids(values, feature["width"], name)
+            check_ids(values, feature["width"], name)
             IdEncoder(values, f"value of {feature['name']!r},")  # raises for repeated values
-            max_presence += 1
+
+
+def _check_matrix(
+    arrays: Mapping[str, np.ndarray], prefix: str, features: list[dict[str, Any]]
+) -> None:
+    """Check the sparse matrix and the presence of the features of one side or part."""
+    if not features:
+        return
     indices = arrays[f"{prefix}.indices"]
     if not are_offsets(arrays[f"{prefix}.indptr"], len(indices)):
         raise ModelFileError(f"{prefix}.indptr must ascend from 0 to {len(indices)}")
     width = sum(feature["width"] for feature in features)
+    max_presence = sum(
+        feature["width"] // 2 if feature["kind"] in ("number", "vector") else 1
+        for feature in features
+    )
     _check_codes(indices, width, f"{prefix}.indices")
     _check_range(arrays[f"{prefix}.data"], f"{prefix}.data", -MAX_NUMBER, MAX_NUMBER)
     _check_range(arrays[f"{prefix}.presence"], f"{prefix}.presence", 0, max_presence)

@@ -54,6 +54,8 @@ MAX_EFFORT = 1e6
 MAX_CARD_BYTES = 2 * MAX_MANIFEST_BYTES  # it repeats parts of the manifest
 INDEX_FILE = "index.ann"
 CARD_FILE = "README.md"
+MAX_PARTS = 1024  # processes of a fit that divided the users
+PART_TYPES = {"users": "n_users", "interactions.times": "n_interactions"}  # equal in all parts
 
 # The kinds of all values of the manifest. `check_manifest` also compares sizes with the legal
 # values of the estimator's parameters.
@@ -72,6 +74,11 @@ ATTRIBUTES = {  # attributes of the estimator, stored unchanged
     "n_epochs_": integer(0, SIZE_LIMIT - 1),
     "n_features_in_": COUNT,
     "feature_names_in_": optional(list_of(text)),
+}
+USER_SIZES = {
+    "n_users": integer(0, SIZE_LIMIT - 1),
+    "n_interactions": integer(0, MAX_FILE_BYTES),
+    "n_user_values": integer(0, MAX_FILE_BYTES),
 }
 FEATURES = list_of(
     record(
@@ -119,14 +126,8 @@ MANIFEST = record(
                 "effort": optional(number(MIN_EFFORT, MAX_EFFORT)),
             }
         ),
-        "sizes": record(
-            {
-                "n_users": integer(0, SIZE_LIMIT - 1),
-                "n_interactions": integer(0, MAX_FILE_BYTES),
-                "n_user_values": integer(0, MAX_FILE_BYTES),
-                "n_item_values": integer(0, MAX_FILE_BYTES),
-            }
-        ),
+        "sizes": record(USER_SIZES | {"n_item_values": integer(0, MAX_FILE_BYTES)}),
+        "parts": optional(list_of(record(USER_SIZES))),
         "user_features": FEATURES,
         "item_features": FEATURES,
         "files": FILES,
@@ -162,33 +163,51 @@ class ArraySpec(NamedTuple):
 # ------------------------------------------------------------------ the arrays of a model
 
 
+def part_sizes(manifest: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return the sizes of each part of the users, by the prefix of the names of its arrays.
+
+    The users of most models are one part, without a prefix.
+    """
+    parts = manifest.get("parts")
+    if parts is None:
+        return {"": manifest["sizes"]}
+    return {f"part.{i}.": sizes for i, sizes in enumerate(parts)}
+
+
 def array_specs(manifest: Mapping[str, Any]) -> dict[str, ArraySpec]:
     """Return the specification of every array of the model that a manifest describes.
 
-    The names are the names in `FittedModel.to_arrays`, and ``item_embeddings``.
+    The names are the names in `FittedModel.to_arrays`, with the prefix of the part for the arrays
+    that have a row per user, and ``item_embeddings``.
     """
     config = NetConfig(**manifest["config"])
-    sizes = manifest["sizes"]
-    n_users = sizes["n_users"]
     n_items = config.n_items
-    n_events = sizes["n_interactions"]
     specs = {
-        "users": ArraySpec(STORABLE_DTYPES, (n_users,), may_be_objects=True),
+        f"{prefix}{name}": spec
+        for prefix, sizes in part_sizes(manifest).items()
+        for name, spec in user_specs(manifest, sizes).items()
+    }
+    specs |= {
         "items": ArraySpec(STORABLE_DTYPES, (n_items,), may_be_objects=True),
-        "interactions.items": ArraySpec(INT32, (n_events,)),
-        "interactions.offsets": ArraySpec(INT64, (n_users + 1,)),
-        "interactions.times": ArraySpec(TIME_DTYPES, (n_events,), is_optional=True),
+        "item_counts": ArraySpec(INT64, (n_items,), is_optional=manifest.get("parts") is None),
         "item_embeddings": ArraySpec(FLOAT32, (n_items, config.embedding_dim)),
     }
     if manifest["schema"].get("title") is not None:
         specs["item_titles"] = ArraySpec(frozenset(), (n_items,), may_be_objects=True)
     widths = {}
-    for side, n_rows in zip(SIDES, (n_users, n_items), strict=True):
+    for side in SIDES:
         features = manifest[f"{side}_features"]
         widths[side] = sum(feature["width"] for feature in features)
-        if features:
-            n_values = sizes[f"n_{side}_values"]
-            specs |= _feature_specs(f"{side}_features", features, n_rows, n_values)
+        for i, feature in enumerate(features):
+            is_number = feature["kind"] in ("number", "vector")
+            specs[f"{side}_features.vocabulary.{i}"] = ArraySpec(
+                FLOAT64 if is_number else STORABLE_DTYPES,
+                (feature["width"],),
+                may_be_objects=not is_number,
+            )
+    if manifest["item_features"]:
+        n_values = manifest["sizes"]["n_item_values"]
+        specs |= _feature_specs("item_features", n_items, n_values)
     shapes = MINDNet.weight_shapes(config, widths["item"], widths["user"])
     for name, shape in shapes.items():
         is_optional = name in LATER_WEIGHTS
@@ -196,23 +215,28 @@ def array_specs(manifest: Mapping[str, Any]) -> dict[str, ArraySpec]:
     return specs
 
 
-def _feature_specs(
-    prefix: str, features: list[dict[str, Any]], n_rows: int, n_values: int
-) -> dict[str, ArraySpec]:
+def user_specs(manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, ArraySpec]:
+    """Return the specification of the arrays that have a row per user, for users of these sizes."""
+    n_users = sizes["n_users"]
+    n_events = sizes["n_interactions"]
     specs = {
+        "users": ArraySpec(STORABLE_DTYPES, (n_users,), may_be_objects=True),
+        "interactions.items": ArraySpec(INT32, (n_events,)),
+        "interactions.offsets": ArraySpec(INT64, (n_users + 1,)),
+        "interactions.times": ArraySpec(TIME_DTYPES, (n_events,), is_optional=True),
+    }
+    if manifest["user_features"]:
+        specs |= _feature_specs("user_features", n_users, sizes["n_user_values"])
+    return specs
+
+
+def _feature_specs(prefix: str, n_rows: int, n_values: int) -> dict[str, ArraySpec]:
+    return {
         f"{prefix}.indptr": ArraySpec(INT32 | INT64, (n_rows + 1,)),
         f"{prefix}.indices": ArraySpec(INT32 | INT64, (n_values,)),
         f"{prefix}.data": ArraySpec(FLOAT32, (n_values,)),
         f"{prefix}.presence": ArraySpec(FLOAT32, (n_rows,)),
     }
-    for i, feature in enumerate(features):
-        is_number = feature["kind"] in ("number", "vector")
-        specs[f"{prefix}.vocabulary.{i}"] = ArraySpec(
-            FLOAT64 if is_number else STORABLE_DTYPES,
-            (feature["width"],),
-            may_be_objects=not is_number,
-        )
-    return specs
 
 
 # ------------------------------------------------------------------ manifest and model card
@@ -257,6 +281,13 @@ def manifest_of(estimator: Any) -> dict[str, Any]:
     return {key: _to_json_value(value, key) for key, value in manifest.items()}
 
 
+def join_manifests(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the manifest of a model from those of its parts, which differ in their users."""
+    parts = [{key: manifest["sizes"][key] for key in USER_SIZES} for manifest in manifests]
+    totals = {key: sum(sizes[key] for sizes in parts) for key in USER_SIZES}
+    return manifests[0] | {"sizes": manifests[0]["sizes"] | totals, "parts": parts}
+
+
 def _to_json_value(value: Any, name: str) -> Any:
     """Convert ``value`` to types that JSON can hold; ``name`` is for the error message."""
     if isinstance(value, np.ndarray | np.generic):
@@ -285,11 +316,13 @@ def model_card(manifest: Mapping[str, Any]) -> str:
     config = manifest["config"]
     sizes = manifest["sizes"]
     epoch = kept_epoch(manifest["attributes"]["history_"])
-    rows = [
+    rows: list[tuple[str, Any]] = [
         ("users", sizes["n_users"]),
         ("items", config["n_items"]),
         ("interactions", sizes["n_interactions"]),
     ]
+    if manifest.get("parts") is not None:
+        rows.insert(1, ("parts of the users", len(manifest["parts"])))
     for side in SIDES:
         names = [str(feature["name"]) for feature in manifest[f"{side}_features"]]
         rows.append((f"{side} features", ", ".join(names) or "none"))
@@ -368,6 +401,8 @@ def check_manifest(manifest: dict[str, Any], cls: Any) -> None:
         raise ModelFileError(f"{MANIFEST_FILE} is invalid: {error}") from error
     for side in SIDES:
         _check_features(manifest[f"{side}_features"], side)
+    if manifest.get("parts") is not None:
+        _check_parts(manifest["parts"], manifest["sizes"])
     names = manifest["attributes"].get("feature_names_in_")
     if names is not None and len(names) != manifest["attributes"]["n_features_in_"]:
         raise ModelFileError(
@@ -423,6 +458,21 @@ def _check_features(features: list[dict[str, Any]], side: str) -> None:
             )
     if sum(feature["width"] for feature in features) >= SIZE_LIMIT:
         raise ModelFileError(f"the widths in {where} add up to {SIZE_LIMIT} or more")
+
+
+def _check_parts(parts: list[dict[str, int]], sizes: Mapping[str, int]) -> None:
+    """Check that there are not too many parts, and that their sizes add up to those of all."""
+    if not 1 <= len(parts) <= MAX_PARTS:
+        raise ModelFileError(
+            f"{MANIFEST_FILE} divides the users into {len(parts)} parts, but 1 to {MAX_PARTS} are "
+            "valid"
+        )
+    for key in USER_SIZES:
+        total = sum(part[key] for part in parts)
+        if total != sizes[key]:
+            raise ModelFileError(
+                f"{key} of the parts in {MANIFEST_FILE} add up to {total}, not to {sizes[key]}"
+            )
 
 
 def schema_of(manifest: Mapping[str, Any]) -> Schema:
@@ -482,12 +532,8 @@ def array_files(manifest: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> 
             f"{MANIFEST_FILE} lacks the files {sorted(required - files.keys())} and has the "
             f"unknown ones {sorted(files.keys() - required - optional)}"
         )
-    has_times = "interactions.times" in names
-    if has_times != _needs_times(manifest):
-        raise ModelFileError(
-            f"{MANIFEST_FILE} has the time column {shown(manifest['schema'].get('time'))}, but "
-            f"{'has' if has_times else 'lacks'} the file interactions.times.npy"
-        )
+    _check_times(manifest, names)
+    _check_part_types(manifest, names)
     for name, max_bytes in {
         CARD_FILE: MAX_CARD_BYTES,
         INDEX_FILE: _max_index_bytes(manifest),
@@ -498,6 +544,32 @@ def array_files(manifest: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> 
                 f"most {max_bytes}"
             )
     return names
+
+
+def _check_times(manifest: Mapping[str, Any], file_of: Mapping[str, str]) -> None:
+    """Check that the interactions of all parts have times if they must, and none otherwise."""
+    for prefix in part_sizes(manifest):
+        has_times = f"{prefix}interactions.times" in file_of
+        if has_times != _needs_times(manifest):
+            raise ModelFileError(
+                f"{MANIFEST_FILE} has the time column {shown(manifest['schema'].get('time'))}, but "
+                f"{'has' if has_times else 'lacks'} the file {prefix}interactions.times.npy"
+            )
+
+
+def _check_part_types(manifest: Mapping[str, Any], file_of: Mapping[str, str]) -> None:
+    """Check that all parts, but for those without rows, have ids and times of one type."""
+    for name, size in PART_TYPES.items():
+        types = {
+            manifest["files"][file_of[f"{prefix}{name}"]]["dtype"] or "a list": prefix
+            for prefix, sizes in part_sizes(manifest).items()
+            if sizes[size] and f"{prefix}{name}" in file_of
+        }
+        if len(types) > 1:
+            shown_types = ", ".join(f"{prefix}{name} {type_}" for type_, prefix in types.items())
+            raise ModelFileError(
+                f"the parts of the users must have values of one type, but have {shown_types}"
+            )
 
 
 def _needs_times(manifest: Mapping[str, Any]) -> bool:

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from .._model import FittedModel, Snapshot
+from ..data.ragged import count
 from ..data.tables import scalar_array
 from ..exceptions import DeviceFallbackWarning, InvalidInputError, ModelFileError
 from ..nn.device import resolve_device
 from ..nn.network import NetConfig
+from ..nn.processes import Processes
 from ..retrieval.annoy import AnnoyIndex
 from ..retrieval.calibration import Plan
-from .arrays import check_arrays
+from .arrays import check_arrays, check_counts
 from .manifest import (
     CARD_FILE,
     INDEX_FILE,
@@ -27,11 +29,25 @@ from .manifest import (
     array_specs,
     check_manifest,
     current_parameters,
+    join_manifests,
     manifest_of,
     model_card,
+    part_sizes,
     schema_of,
 )
-from .store import check_path, file_name, parse, read_files, read_manifest, write
+from .parts import join_parts, name_part
+from .schema import shown
+from .store import (
+    check_memory,
+    check_path,
+    entry_of,
+    file_name,
+    parse,
+    read_files,
+    read_manifest,
+    together,
+    write,
+)
 
 # ------------------------------------------------------------------ saving
 
@@ -39,12 +55,65 @@ from .store import check_path, file_name, parse, read_files, read_manifest, writ
 def save(estimator: Any, path: Any, index: bool) -> str:
     """Write a fitted estimator; see `FittedRecommender.save`."""
     path = check_path(path)
-    manifest = manifest_of(estimator)
-    _check_loadable(lambda: _check_parameters(estimator, manifest))
-    arrays = estimator._model.to_arrays() | {"item_embeddings": estimator.item_embeddings_}
-    contents: dict[str, np.ndarray | bytes] = {CARD_FILE: model_card(manifest).encode()}
+    processes = _processes(estimator._model.part)
+    try:
+        with processes.reporting():
+            return _save(estimator, path, index, processes)
+    finally:
+        processes.close()
+
+
+def _processes(part: tuple[int, int] | None) -> Processes:
+    """Return the processes that write a model with this part of the users."""
+    if part is None:
+        return Processes()
+    processes = Processes.running()
+    rank, size = part
+    if (rank, size) != (processes.rank, processes.size):
+        processes.close()
+        raise InvalidInputError(
+            f"the model has the users of process {rank} of {size} of its fit, but this is process "
+            f"{processes.rank} of {processes.size}; call save in all {size} processes of the fit, "
+            "before the process group is destroyed"
+        )
+    return processes
+
+
+def _save(estimator: Any, path: Path, index: bool, processes: Processes) -> str:
+    model = estimator._model
+    manifests = together(processes, lambda: manifest_of(estimator), InvalidInputError)
+    manifest = manifests[0] if model.part is None else join_manifests(manifests)
+    contents: dict[str, np.ndarray | bytes] = {}
+
+    def prepare() -> dict[str, Any]:
+        _check_loadable(lambda: _check_parameters(estimator, manifest))
+        contents.update(_contents(estimator, manifest))
+        if index and processes.is_first:
+            contents[INDEX_FILE] = _index_bytes(model.plan.build(estimator.item_embeddings_))
+        return {name: entry_of(content) for name, content in contents.items()}
+
+    entries = together(processes, prepare, InvalidInputError)
+    files = {name: entry for own in entries for name, entry in own.items()}
+    _check_loadable(lambda: array_files({**manifest, "files": files}, array_specs(manifest)))
+    return write(path, manifest, contents, processes)
+
+
+def _contents(estimator: Any, manifest: dict[str, Any]) -> dict[str, np.ndarray | bytes]:
+    """Return the content of each file of this process, which has all arrays of one part."""
+    model = estimator._model
+    arrays = model.to_arrays() | {
+        "item_counts": model.prepared.counts,
+        "item_embeddings": estimator.item_embeddings_,
+    }
+    own_arrays = arrays
+    contents: dict[str, np.ndarray | bytes] = {}
+    is_first = model.part is None or model.part[0] == 0
+    if is_first:
+        contents[CARD_FILE] = model_card(manifest).encode()
+    if model.part is not None:
+        arrays = name_part(arrays, manifest, model.part[0])
     for name, spec in array_specs(manifest).items():
-        if spec.is_optional and name not in arrays:
+        if name not in arrays and (spec.is_optional or name.startswith("part.")):
             continue
         array = arrays[name]
         dtype = array.dtype.newbyteorder("<").str
@@ -55,15 +124,18 @@ def save(estimator: Any, path: Any, index: bool) -> str:
                 f"model it has type {', '.join(sorted(spec.dtypes))} and shape {spec.shape}; fit "
                 "again"
             )
+        if not (is_first or name.startswith("part.")):
+            continue
         if is_objects:
             contents[f"{name}.json"] = _to_json_list(array, _label(name, manifest))
         else:
             contents[f"{name}.npy"] = array
     _check_loadable(lambda: check_arrays(manifest, arrays))
-    if index:
-        built_index = estimator._model.plan.build(estimator.item_embeddings_)
-        contents[INDEX_FILE] = _index_bytes(built_index)
-    return write(path, manifest, contents)
+    _check_loadable(lambda: check_counts(own_arrays, has_all_users=False))
+    own_counts = count(model.interactions.items, len(model.items))
+    if model.part is None and (model.prepared.counts == own_counts).all():
+        del contents["item_counts.npy"]
+    return contents
 
 
 def _check_parameters(estimator: Any, manifest: Mapping[str, Any]) -> None:
@@ -75,7 +147,7 @@ def _check_parameters(estimator: Any, manifest: Mapping[str, Any]) -> None:
         resolve_device(manifest["parameters"]["device"], fall_back=True)
 
 
-def _check_loadable(check: Callable[[], None]) -> None:
+def _check_loadable(check: Callable[[], Any]) -> None:
     """Raise if a check of `load` would fail."""
     try:
         check()
@@ -130,21 +202,34 @@ def _index_bytes(index: Any) -> bytes:
 # ------------------------------------------------------------------ loading
 
 
-def load(cls: Any, path: Any, manifest_sha256: str | None, mmap: bool) -> Any:
+def load(cls: Any, path: Any, manifest_sha256: str | None, mmap: bool, users: Any) -> Any:
     """Read a model that `save` wrote; see `FittedRecommender.load`."""
     path = check_path(path)
     manifest = read_manifest(path, manifest_sha256)
     check_manifest(manifest, cls)
-    files = manifest["files"]
+    prefixes = _prefixes(users, manifest)
+    unread = tuple(part_sizes(manifest).keys() - set(prefixes))
+    files = {
+        name: entry for name, entry in manifest["files"].items() if not name.startswith(unread)
+    }
     try:
         specs = array_specs(manifest)
         file_of = array_files(manifest, specs)
+        if len(prefixes) > 1:
+            check_memory(
+                path,
+                {name: files[name] for name in files if name.startswith(tuple(prefixes))},
+                "load some parts of its users, such as users=[0], or load it on a larger machine",
+            )
         contents = read_files(path, files, mmap)
         arrays = {}
         for name, file in file_of.items():
-            content = contents[file]
-            arrays[name] = content if file.endswith(".npy") else _from_json_list(content, file)
+            if file in contents:
+                content = contents.pop(file)
+                arrays[name] = content if file.endswith(".npy") else _from_json_list(content, file)
         check_arrays(manifest, arrays)
+        arrays = join_parts(arrays, prefixes)
+        check_counts(arrays, manifest.get("parts") is not None and not unread)
         estimator = _build_estimator(cls, manifest, arrays)
         if INDEX_FILE in files and manifest_sha256 is not None:
             index_path = path / file_name(INDEX_FILE, files[INDEX_FILE]["sha256"])
@@ -162,6 +247,31 @@ def load(cls: Any, path: Any, manifest_sha256: str | None, mmap: bool) -> Any:
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ModelFileError(f"{str(path)!r} holds no valid model: {error}") from error
     return estimator
+
+
+def _prefixes(users: Any, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the prefixes of the parts of the users that ``users`` selects."""
+    prefixes = list(part_sizes(manifest))
+    if users is None:
+        return prefixes
+    numbers = users if isinstance(users, list | tuple | range) else [users]
+    is_valid = len(numbers) > 0 and all(
+        isinstance(number, int | np.integer)
+        and not isinstance(number, bool)
+        and 0 <= number < len(prefixes)
+        for number in numbers
+    )
+    if is_valid:
+        return [prefixes[number] for number in sorted(set(numbers))]
+    if len(prefixes) == 1:
+        raise InvalidInputError(
+            f"users={shown(users)}, but the users of this model are not divided into parts; leave "
+            "users= out"
+        )
+    raise InvalidInputError(
+        f"users={shown(users)} must be the number of a part of the users, from 0 to "
+        f"{len(prefixes) - 1}, or a list of such numbers; leave users= out to load all"
+    )
 
 
 def _from_json_list(raw: np.ndarray, file: str) -> np.ndarray:

@@ -20,18 +20,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .._checks import machine_memory
 from ..exceptions import InvalidInputError, ModelFileError, ModelWriteError
+from ..nn.processes import Processes
 from .schema import integer, list_of, mapping_of, option, optional, record, shown, text
 
 with suppress(ImportError):  # Windows has no fcntl
     import fcntl
 
 logger = logging.getLogger("skmind")
+
+T = TypeVar("T")
 
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 2**24
@@ -101,6 +104,15 @@ def npy_header(dtype: str, shape: Iterable[int]) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
+def entry_of(value: np.ndarray | bytes) -> dict[str, Any]:
+    """Return the entry of a file in the manifest, without the sha256."""
+    if not isinstance(value, np.ndarray):
+        return {"dtype": None, "shape": None, "bytes": len(value)}
+    dtype = value.dtype.newbyteorder("<").str
+    n_bytes = len(npy_header(dtype, value.shape)) + value.nbytes
+    return {"dtype": dtype, "shape": list(value.shape), "bytes": n_bytes}
+
+
 def check_files(files: dict[str, Any]) -> None:
     """Check that the file names can't leave the directory and that sizes fit dtypes and shapes.
 
@@ -150,7 +162,12 @@ def _check_array_entry(name: str, entry: dict[str, Any]) -> None:
 # ------------------------------------------------------------------ writing
 
 
-def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarray | bytes]) -> str:
+def write(
+    path: Path,
+    manifest: dict[str, Any],
+    contents: Mapping[str, np.ndarray | bytes],
+    processes: Processes | None = None,
+) -> str:
     """Write a model; a previous model in ``path`` stays readable until the new one is complete.
 
     Another call with the same path waits for the end of this one, see `lock`.
@@ -160,10 +177,13 @@ def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarra
     path : Path
         A directory, created if it doesn't exist. It must be empty or hold a model.
     manifest : dict
-        The manifest without its entry ``files``.
+        The manifest without its entry ``files``. That of the first process is written.
     contents : mapping of str to ndarray or bytes
         By file name. Arrays have a dtype of `STORABLE_DTYPES`, in any byte order, and are written
         as ``.npy``.
+    processes : Processes or None, default=None
+        Processes that all call this function with the same path, and each with files of its own,
+        to write one model. None: this one alone.
 
     Returns
     -------
@@ -173,14 +193,28 @@ def write(path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarra
     Raises
     ------
     ModelWriteError
-        If the path can't be written to, or the directory holds other files but no model.
+        If the path can't be written to, or the directory holds other files but no model; in all
+        processes.
     """
+    processes = processes or Processes()
+    update = _Update(path)
     try:
-        while True:
-            is_new = _create(path)
-            with lock(path, wait=True) as is_ours:
-                if is_ours:
-                    return _write_locked(path, manifest, contents, is_new)
+        with ExitStack() as stack:
+
+            def begin() -> None:
+                if processes.is_first:
+                    stack.enter_context(update.locked())
+
+            def finish() -> str:
+                if not processes.is_first:
+                    return ""
+                digest = update.write_manifest(manifest, entries)
+                stack.close()
+                return digest
+
+            together(processes, begin)
+            entries = together(processes, lambda: _write_contents(path, contents))
+            return together(processes, finish)[0]
     except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
         raise ModelWriteError(
             f"the model could not be saved to {str(path)!r}: {error}. A previous model "
@@ -224,6 +258,35 @@ def lock(folder: Path, *, wait: bool) -> Iterator[bool]:
         yield is_ours
 
 
+def together(
+    processes: Processes, action: Callable[[], T], error_class: type[Exception] = OSError
+) -> list[T]:
+    """Run an action in all processes; return their results, or raise in all if one fails.
+
+    Parameters
+    ----------
+    processes : Processes
+        All must call this function.
+    action : callable
+        Returns a small object.
+    error_class : type of Exception, default=OSError
+        Raised for an `OSError` or a `ValueError` in one of several processes, which it names.
+    """
+    if processes.size == 1:
+        return [action()]
+    result: Any = None
+    own_error = None
+    try:
+        result = action()
+    except (OSError, ValueError) as error:
+        own_error = error
+    outcomes = processes.gather((result, own_error and str(own_error)))
+    for rank, (_, message) in enumerate(outcomes):
+        if message is not None:
+            raise error_class(f"process {rank} of {processes.size}: {message}") from own_error
+    return [result for result, _ in outcomes]
+
+
 def _create(path: Path) -> bool:
     """Create the directory; return whether it did not exist."""
     is_new = not path.is_dir()
@@ -231,18 +294,6 @@ def _create(path: Path) -> bool:
     if is_new:
         _sync(path.parent)
     return is_new
-
-
-def _write_locked(
-    path: Path, manifest: dict[str, Any], contents: Mapping[str, np.ndarray | bytes], is_new: bool
-) -> str:
-    """Write a model to a directory that nobody else writes to."""
-    names_before = _claim(path)
-    try:
-        return _write(path, manifest, contents, names_before)
-    finally:
-        if is_new and not os.listdir(path):
-            path.rmdir()
 
 
 def _claim(path: Path) -> set[str]:
@@ -257,33 +308,70 @@ def _claim(path: Path) -> set[str]:
     return names
 
 
-def _write(
-    path: Path,
-    manifest: dict[str, Any],
-    contents: Mapping[str, np.ndarray | bytes],
-    names_before: set[str],
-) -> str:
-    raw = b""
-    kept_names = names_before
-    try:
-        files = {name: _write_content(path, name, value) for name, value in contents.items()}
+class _Update:
+    """The replacement of the model in a directory.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept_names: set[str] = set()
+        self._new_names: set[str] = set()
+        self._raw = b""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create, lock and check the directory; at the end, remove all files but of one model."""
+        is_ours = False
+        while not is_ours:
+            is_new = _create(self.path)
+            with lock(self.path, wait=True) as is_ours:
+                if is_ours:
+                    self._kept_names = _claim(self.path)
+                    try:
+                        yield
+                    finally:
+                        self._sweep()
+                        if is_new and not os.listdir(self.path):
+                            with suppress(OSError):  # another process may have begun a file
+                                self.path.rmdir()
+
+    def write_manifest(self, manifest: dict[str, Any], entries: list[dict[str, Any]]) -> str:
+        """Switch to the new model, whose files each process has written; return the sha256."""
+        files = {name: entry for own in entries for name, entry in own.items()}
         body = json.dumps({**manifest, "files": files}, indent=1)[1:].encode()
         raw = _HASH_LINE % hashlib.sha256(body).hexdigest().encode() + body
         if len(raw) > MAX_MANIFEST_BYTES:
             raise OSError(
                 f"its manifest would have {len(raw)} bytes, more than {MAX_MANIFEST_BYTES}"
             )
-        _sync(path)  # the data files must be on the disk before the manifest refers to them
-        _replace(path, lambda _: MANIFEST_FILE, [raw])
-        _sync(path)
-    finally:
+        self._new_names = {file_name(name, entry["sha256"]) for name, entry in files.items()}
+        for rank, own in enumerate(entries[1:], 1):
+            for name, entry in own.items():
+                self._check_shared(file_name(name, entry["sha256"]), rank)
+        self._raw = raw
+        _replace(self.path, lambda _: MANIFEST_FILE, [raw])
+        _sync(self.path)
+        return hashlib.sha256(raw).hexdigest()
+
+    def _check_shared(self, name: str, rank: int) -> None:
+        if not (self.path / name).exists():
+            raise OSError(
+                f"process 0 does not find the file {name} of process {rank}; all processes need a "
+                "directory on the same file system"
+            )
+
+    def _sweep(self) -> None:
         # An interrupt can come at any time, so read from the disk which version is current.
-        if raw and _manifest_is(path, raw):
-            kept_names = {file_name(name, entry["sha256"]) for name, entry in files.items()}
-        for name in os.listdir(path):
-            if _OWN_FILE_PATTERN.fullmatch(name) and name not in kept_names:
-                os.unlink(path / name)
-    return hashlib.sha256(raw).hexdigest()
+        if self._raw and _manifest_is(self.path, self._raw):
+            self._kept_names = self._new_names
+        for name in os.listdir(self.path):
+            if _OWN_FILE_PATTERN.fullmatch(name) and name not in self._kept_names:
+                with suppress(FileNotFoundError):  # another process may have renamed or removed it
+                    os.unlink(self.path / name)
 
 
 def _manifest_is(path: Path, raw: bytes) -> bool:
@@ -291,14 +379,23 @@ def _manifest_is(path: Path, raw: bytes) -> bool:
     return manifest.exists() and manifest.read_bytes() == raw
 
 
+def _write_contents(
+    path: Path, contents: Mapping[str, np.ndarray | bytes]
+) -> dict[str, dict[str, Any]]:
+    """Write the data files of this process and return their entries in the manifest."""
+    files = {name: _write_content(path, name, value) for name, value in contents.items()}
+    _sync(path)  # the data files must be on the disk before the manifest refers to them
+    return files
+
+
 def _write_content(path: Path, name: str, value: np.ndarray | bytes) -> dict[str, Any]:
     """Write one file and return its entry in the manifest."""
-    entry: dict[str, Any] = {"dtype": None, "shape": None}
+    entry = entry_of(value)
     parts: list[Any] = [value]
     if isinstance(value, np.ndarray):
-        value = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
-        entry = {"dtype": value.dtype.str, "shape": list(value.shape)}
-        parts = [npy_header(**entry), value.reshape(-1).view(np.uint8)]
+        value = np.ascontiguousarray(value, dtype=entry["dtype"])
+        header = npy_header(entry["dtype"], entry["shape"])
+        parts = [header, value.reshape(-1).view(np.uint8)]
     entry["bytes"], entry["sha256"] = _replace(path, lambda sha: file_name(name, sha), parts)
     return entry
 
@@ -430,16 +527,22 @@ def read_files(path: Path, files: dict[str, Any], mmap: bool) -> dict[str, np.nd
         If a file is missing, is a link, or differs from its entry in the manifest; or if the files
         are larger than the memory of the machine and are not mapped.
     """
-    n_bytes = sum(entry["bytes"] for entry in files.values())
-    memory = machine_memory()
-    if not mmap and memory is not None and n_bytes > memory:
-        raise ModelFileError(
-            f"the files of {str(path)!r} have {n_bytes / 1e9:,.1f} GB, but this machine has "
-            f"{memory / 1e9:,.1f} GB of memory; load it with mmap=True or on a larger machine"
-        )
+    if not mmap:
+        check_memory(path, files, "load it with mmap=True or on a larger machine")
     for name, entry in files.items():  # check all sizes first, because hashing takes time
         _open(path, file_name(name, entry["sha256"]), entry["bytes"]).close()
     return {name: _read(path, name, entry, mmap) for name, entry in files.items()}
+
+
+def check_memory(path: Path, files: dict[str, Any], cure: str) -> None:
+    """Raise a `ModelFileError`, which says the cure, if the files don't fit into the memory."""
+    n_bytes = sum(entry["bytes"] for entry in files.values())
+    memory = machine_memory()
+    if memory is not None and n_bytes > memory:
+        raise ModelFileError(
+            f"the files of {str(path)!r} have {n_bytes / 1e9:,.1f} GB, but this machine has "
+            f"{memory / 1e9:,.1f} GB of memory; {cure}"
+        )
 
 
 def _read(path: Path, name: str, entry: dict[str, Any], mmap: bool) -> np.ndarray:
