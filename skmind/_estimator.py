@@ -647,6 +647,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             seed = processes.broadcast(seed if checkpoint is None else checkpoint.seed)
             rng = np.random.default_rng(seed)
             model = FittedModel.untrained(prepared, schema, config, int(rng.integers(2**31)))
+            if processes.size > 1:
+                model.part = processes.rank, processes.size
             if self.warm_start and previous is not None:
                 model.inherit_weights(previous)
             net = model.network().to(device)

@@ -83,7 +83,7 @@ class Processes:
 
     @staticmethod
     def check_alone(method: str) -> None:
-        """Raise `InvalidInputError` if this process has others, with which ``method`` can't work."""
+        """Raise `InvalidInputError` if there are several processes."""
         if os.environ.get("WORLD_SIZE", "1") != "1" or (
             dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         ):

@@ -17,6 +17,7 @@ from skmind.nn import optim
 
 N_USERS = 60
 N_ITEMS = 80
+SAVED = "all features"  # the case whose model is also saved
 SMALL = {"max_epochs": 2, "embedding_dim": 8, "n_interests": 2, "batch_size": 64, "random_state": 3}
 
 
@@ -110,8 +111,8 @@ def write_files(folder):
     table().to_parquet(folder / "log.parquet", row_group_size=100)
 
 
-def fit(name, parameters, arguments):
-    """Return what a fit has learned."""
+def fit(name, parameters, arguments, path=None):
+    """Return what a fit has learned; ``path``: also save the model there."""
     limit = optim.LARGE_TABLE_ROWS
     try:
         if name == "large table":
@@ -122,6 +123,8 @@ def fit(name, parameters, arguments):
     finally:
         optim.LARGE_TABLE_ROWS = limit
     users = rec.users_
+    if path is not None:
+        rec.save(path)
     return {
         "weights": rec._model.weights,
         "users": users.tolist(),
@@ -150,7 +153,10 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
     names = sys.argv[2:] or cases(folder)
-    results = {name: fit(name, *cases(folder, rank)[name]) for name in names}
+    results = {}
+    for name in names:
+        path = folder / f"model of {size}" if name == SAVED else None
+        results[name] = fit(name, *cases(folder, rank)[name], path)
     if size == 2:
         results |= {name: refusal(name, value) for name, value in mistakes(rank).items()}
     (folder / f"{size}.{rank}.pickle").write_bytes(pickle.dumps(results))

@@ -9,9 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-import cases
-
 from skmind.training.trainer import Trainer
+from tests.processes import cases
 
 PARAMETERS = {"max_epochs": 4, "early_stopping": True, "n_encoder_layers": 1}
 

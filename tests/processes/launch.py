@@ -4,10 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 
-def start(size, arguments, **options):
-    """Start ``python *arguments`` in ``size`` processes that know each other."""
+def start(size, module, *arguments):
+    """Start ``python -m module *arguments`` in ``size`` processes that know each other."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -15,25 +18,24 @@ def start(size, arguments, **options):
     common |= {"OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
+            [sys.executable, "-m", module, *map(str, arguments)],
             env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **options,
+            cwd=ROOT,
         )
         for rank in range(size)
     ]
 
 
-def run(size, arguments, timeout=120):
+def run(size, module, *arguments, timeout=240):
     """Run the processes to their end; return the exit code and the output of each."""
-    processes = start(size, arguments)
+    processes = start(size, module, *arguments)
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return [
-        (process.returncode, output) for process, output in zip(processes, outputs, strict=True)
-    ]
+    codes = [process.returncode for process in processes]
+    return list(zip(codes, outputs, strict=True))

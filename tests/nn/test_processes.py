@@ -3,19 +3,18 @@
 import pickle
 import shutil
 import time
-from pathlib import Path
 
-import killed
-import launch
 import numpy as np
 import pytest
 
-WORKER = Path(__file__).with_name("killed.py")
+from tests.processes import killed, launch
+
+WORKER = "tests.processes.killed"
 TWO_AND_A_HALF = 3  # epochs: the kill comes in the middle of the third
 
 
 def finish(folder, size):
-    for code, output in launch.run(size, [WORKER, folder, -1, 0]):
+    for code, output in launch.run(size, WORKER, folder, -1, 0):
         assert code == 0, output
     return [pickle.loads((folder / f"{i}.pickle").read_bytes()) for i in range(size)]
 
@@ -30,7 +29,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_others_and_the_fit_resumes(victim, tmp_path, request):
-    processes = launch.start(2, [WORKER, tmp_path, victim, TWO_AND_A_HALF])
+    processes = launch.start(2, WORKER, tmp_path, victim, TWO_AND_A_HALF)
     processes[victim].wait(timeout=100)
     start = time.monotonic()
     output = processes[1 - victim].communicate(timeout=30)[0]

@@ -3,16 +3,15 @@
 import pickle
 from pathlib import Path
 
-import cases
-import launch
 import numpy as np
+import pandas as pd
 import pytest
 
 from skmind import MINDRecommender
 from skmind.exceptions import InvalidInputError
+from tests.processes import cases, launch
 
 IN_FOUR = ["plain", "encoder", "early stopping", "mixed", "all features", "parquet", "weights"]
-WORKER = Path(__file__).with_name("cases.py")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def folder(tmp_path_factory):
 
 
 def results(folder, size, names):
-    for code, output in launch.run(size, [WORKER, folder, *names]):
+    for code, output in launch.run(size, "tests.processes.cases", folder, *names):
         assert code == 0, output
     return [pickle.loads((folder / f"{size}.{i}.pickle").read_bytes()) for i in range(size)]
 
@@ -72,6 +71,17 @@ def test_two_processes_equal_one(name, folder, two):
 @pytest.mark.parametrize("name", IN_FOUR)
 def test_four_processes_equal_one(name, folder, four):
     check_equal(cases.fit(name, *cases.cases(folder)[name]), [rank[name] for rank in four])
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_the_saved_parts_are_one_model(size, folder, request):
+    ranks = [rank[cases.SAVED] for rank in request.getfixturevalue("two" if size == 2 else "four")]
+    rec = MINDRecommender.load(folder / f"model of {size}")
+    assert rec.users_.tolist() == sorted(sum((rank["users"] for rank in ranks), []))
+    for part, rank in enumerate(ranks):
+        for model in (rec, MINDRecommender.load(folder / f"model of {size}", users=part)):
+            answers = model.recommend(rank["users"], k=5)
+            pd.testing.assert_frame_equal(answers, rank["recommended"], check_exact=True)
 
 
 @pytest.mark.parametrize(
