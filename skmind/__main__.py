@@ -10,6 +10,7 @@ import argparse
 import ast
 import difflib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from tqdm import tqdm
 
 from . import MINDRecommender, __version__
+from ._checks import warn
 from .exceptions import (
     IdTypeError,
     InvalidInputError,
@@ -42,6 +44,12 @@ COMPRESSED_SUFFIXES = ".gz", ".bz2", ".xz", ".zip", ".zst"
 SEPARATORS = ",;\t|"
 DEFAULT_METRICS = "ndcg@10,recall@10,hit_rate@10,coverage@10"
 DEFAULT_PAGE = "explorer.html"
+# How messages of the library name an argument, and what it is on the command line.
+ARGUMENTS_AS_OPTIONS = (
+    (r"\b(user|item|time|weight)_col=None", r"--\1-col none"),
+    (r"\b(user|item|time|weight)_col=", r"--\1-col"),
+    (r"\bsep='(.)'", r"--sep '\1'"),
+)
 NO_COLUMN = "none"  # the value of an option that means that there is no such column
 
 
@@ -91,10 +99,14 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument("--users", metavar="FILE", help="features of users, one row per user")
     tables.add_argument("--items", metavar="FILE", help="features of items, one row per item")
     tables.add_argument(
-        "--user-features", metavar="COLS", help="columns, with commas; default: all; none: no one"
+        "--user-features",
+        metavar="COLS",
+        help="columns, with commas; default: all; none: use no column",
     )
     tables.add_argument(
-        "--item-features", metavar="COLS", help="columns, with commas; default: all; none: no one"
+        "--item-features",
+        metavar="COLS",
+        help="columns, with commas; default: all; none: use no column",
     )
     tables.add_argument("--item-title", metavar="COL", help="column of the titles of the items")
     model = parser.add_argument_group("model")
@@ -113,6 +125,9 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--quiet", action="store_true", help="show no progress")
     _add_separator(parser)
+    parser.add_argument(
+        "--decimal", choices=(".", ","), default=".", help="decimal sign of CSV files; default: ."
+    )
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -133,14 +148,15 @@ def _fit(args: argparse.Namespace) -> None:
     rec.set_params(**_parse_parameters(args.set, rec))
     ids = (args.user_col, args.item_col) if args.text_ids else ()
     tables = {
-        name: None if path is None else read_table(path, args.sep, text_columns=ids)
+        name: None if path is None else read_table(path, args.sep, ids, args.decimal)
         for name, path in {"users": args.users, "items": args.items}.items()
     }
     is_parquet = _suffix(args.log) in PARQUET_SUFFIXES or Path(args.log).is_dir()
     X: Any = args.log
     if not is_parquet or args.time_format or args.test_out or args.text_ids:
-        X = read_table(args.log, args.sep, text_columns=ids)
+        X = read_table(args.log, args.sep, ids, args.decimal)
         X = with_times(X, time_col, args.time_format)
+        _check_weights(X, args.weight_col)
     test = None
     if args.test_out:
         splitter = LeaveLastOut(user_col=args.user_col, time_col=time_col)
@@ -151,6 +167,18 @@ def _fit(args: argparse.Namespace) -> None:
     if test is not None:
         _write(test, args.test_out)
     _say(f"{args.model}: {_numbers(rec)}")
+
+
+def _check_weights(X: pd.DataFrame, column: str | None) -> None:
+    """Raise if a weight is text that is not a number."""
+    if column not in X:
+        return
+    is_bad = pd.to_numeric(X[column], errors="coerce").isna() & X[column].notna()
+    if is_bad.any():
+        raise InvalidInputError(
+            f"column {column!r} has {X[column][is_bad].iloc[0]!r}, which is not a number; numbers "
+            "with a decimal comma need --decimal ,"
+        )
 
 
 def _parse_parameters(settings: Sequence[str], rec: MINDRecommender) -> dict[str, Any]:
@@ -229,6 +257,8 @@ def _recommend(args: argparse.Namespace) -> None:
         _write(rec.recommend_from_history(_in_lists(rec, history), **options), args.out)
         return
     users = _users(rec, args)
+    if args.unknown == "popular":
+        _warn_of_unknown(rec, users)
     blocks = _recommendations(rec, users, options | {"unknown": args.unknown})
     if args.out:
         _write(pd.concat(blocks, ignore_index=True), args.out)
@@ -265,6 +295,17 @@ def _users(rec: MINDRecommender, args: argparse.Namespace) -> np.ndarray:
             f"--user {args.user}: the user ids of the model are such as {rec.users_[0]}, of type "
             f"{rec.users_.dtype}"
         ) from error
+
+
+def _warn_of_unknown(rec: MINDRecommender, users: np.ndarray) -> None:
+    """Warn if users were not in fit: ids that are mistyped look like new people."""
+    unknown = users[~pd.Index(users).isin(rec.users_)]
+    if len(unknown):
+        warn(
+            f"{len(unknown):,} of {len(users):,} users were not in fit, such as "
+            f"{unknown[:1].tolist()[0]!r}; they get the most frequent items. Set --unknown error "
+            "to stop instead, or --unknown drop to leave them out."
+        )
 
 
 def _file_users(rec: MINDRecommender, args: argparse.Namespace) -> np.ndarray:
@@ -385,7 +426,9 @@ def _numbers(rec: MINDRecommender) -> str:
 # ------------------------------------------------------------------ files
 
 
-def read_table(path: str, sep: str | None = None, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: str, sep: str | None = None, text_columns: Sequence[str] = (), decimal: str = "."
+) -> pd.DataFrame:
     """Read a CSV or Parquet file.
 
     Parameters
@@ -395,6 +438,8 @@ def read_table(path: str, sep: str | None = None, text_columns: Sequence[str] = 
         Separator of a CSV file. None: the most frequent one of ``, ; | tab`` in its first line.
     text_columns : sequence of str, default=()
         Columns that are read as text.
+    decimal : str, default="."
+        Decimal sign of a CSV file.
 
     Raises
     ------
@@ -421,7 +466,7 @@ def read_table(path: str, sep: str | None = None, text_columns: Sequence[str] = 
             line = str(pd.read_csv(path, sep="\0", header=None, nrows=1, **options).iloc[0, 0])
             sep = max(SEPARATORS, key=line.count)
         dtypes: Any = dict.fromkeys(text_columns, str)
-        return pd.read_csv(path, sep=sep, dtype=dtypes, **options)
+        return pd.read_csv(path, sep=sep, dtype=dtypes, decimal=decimal, **options)
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{path} is not in UTF-8 ({error}); save it in UTF-8") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -524,7 +569,7 @@ COMMANDS = {
             "fit ratings.csv model",
             "fit log.parquet model --items items.csv --item-title title --set n_interests=8",
             "fit kauf.csv model --user-col kunde --item-col artikel --time-col datum "
-            "--time-format '%d.%m.%Y'",
+            "--time-format '%d.%m.%Y' --decimal ,",
             "fit ratings.csv model --test-out test.csv --seed 0",
         ),
         _add_fit_arguments,
@@ -625,6 +670,8 @@ def _fail(error: BaseException, status: int) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.filename:  # without the number of the error
         text = f"{error.filename}: {error.strerror}"
+    for argument, option in ARGUMENTS_AS_OPTIONS:
+        text = re.sub(argument, option, text)
     sys.stderr.write(f"skmind: error: {_one_line(text)}\n")
     return status
 

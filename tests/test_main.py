@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -104,6 +105,24 @@ def test_separators_dates_and_names_of_another_country(data, tmp_path, capsys):
     assert text.splitlines()[1].startswith(table["Kunde"][0] + ",")
 
 
+def test_decimal_commas(data, tmp_path, capsys):
+    table = data.interactions.assign(weight=[1.5, 0.5] * (len(data.interactions) // 2))
+    items = data.item_table[["item_id"]].assign(price=np.arange(len(data.item_table)) / 2)
+    table.to_csv(tmp_path / "log.csv", sep=";", decimal=",", index=False)
+    items.to_csv(tmp_path / "items.csv", sep=";", decimal=",", index=False)
+    arguments = ["fit", str(tmp_path / "log.csv"), str(tmp_path / "model"), *SMALL]
+    arguments += ["--weight-col", "weight", "--items", str(tmp_path / "items.csv")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.endswith(
+        "'1,5', which is not a number; numbers with a decimal comma need --decimal ,"
+    )
+    assert main([*arguments, "--decimal", ","]) == 0
+    other = MINDRecommender(weight_col="weight", **SETTINGS).fit(table, items=items)
+    found = MINDRecommender.load(tmp_path / "model").recommend(k=3)
+    pd.testing.assert_frame_equal(found, other.recommend(k=3))
+
+
 @pytest.mark.parametrize("options", [[], ["--text-ids"]])
 def test_parquet(data, tmp_path, options):
     pytest.importorskip("pyarrow")
@@ -168,6 +187,19 @@ def test_recommendations_of_histories_and_other_titles(folder, expected, capsys,
     assert found["title"].eq("a title").all()
 
 
+def test_users_who_were_not_in_fit_are_counted(folder, capsys):
+    arguments = ["recommend", str(folder / "model"), "-k", "1", "--user", "3", "--user", "999"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.err == (
+        "skmind: warning: 1 of 2 users were not in fit, such as 999; they get the most frequent "
+        "items. Set --unknown error to stop instead, or --unknown drop to leave them out.\n"
+    )
+    assert len(printed.out.splitlines()) == 3
+    assert main([*arguments, "--unknown", "drop"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 # ------------------------------------------------------------------ evaluate and info
 
 
@@ -222,6 +254,11 @@ BAD = {
     "no file": (["fit", "none.csv", "new"], 1, "none.csv: No such file or directory"),
     "no table": (["fit", "log.txt.docx", "new"], 2, "files end in .csv, .tsv"),
     "no column": (["fit", "items.csv", "new"], 2, "the table has no column 'user_id'"),
+    "names of options": (
+        ["fit", "items.csv", "new"], 2, "--user-col and --time-col to some of these, or set "
+        "--time-col none if there is no time"
+    ),
+    "another separator": (["fit", "log.csv", "new", "--sep", ";"], 2, "read it with --sep ','"),
     "no parent": (["fit", "log.csv", "a/b/c"], 2, "its parent does not exist"),
     "a file": (["fit", "log.csv", "log.csv"], 2, "log.csv is a file; name a directory"),
     "other files": (["fit", "log.csv", "."], 2, "holds other files"),

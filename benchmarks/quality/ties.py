@@ -61,6 +61,8 @@ def main() -> None:
     users = held_out["user_id"].unique()
     popular = train["item_id"].value_counts()
     lines = [
+        "# Equal times and the order of rows",
+        "",
         f"`python benchmarks/quality/ties.py`: MovieLens 100K, {N_HELD_OUT} random events per user "
         f"held out, share found in {TOP_K} recommendations; mean and standard deviation of the "
         f"seeds {', '.join(map(str, SEEDS))}; {options.max_epochs} epochs.",
