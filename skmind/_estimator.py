@@ -621,6 +621,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             X, is_own = own_rows(X, schema.for_table(X).user, processes)
             if sample_weight is not None and is_own is not None:
                 sample_weight = check_weights(sample_weight, len(is_own))[is_own]
+            del is_own  # a byte per row
         weights = read_weights(X, schema, sample_weight, processes)
         prepared = prepare(
             X,

@@ -162,14 +162,16 @@ class ParquetTable:
                 "same types, or read other files first, such as with pandas.read_csv"
             ) from error
         self.column_names = list(self._data.schema.names)
-        self._taken: np.ndarray | None = None  # of the rows in the files; None: all
+        self._taken: np.ndarray | None = None  # bits of the rows in the files; None: all
 
     def where(self, is_taken: np.ndarray) -> Self:
         """Return the table of these of its rows, bool of shape (n_rows,); nothing is read."""
         table = copy(self)
-        rows = slice(None) if self._taken is None else self._taken
-        table._taken = np.zeros(self._data.count_rows(), dtype=bool)
-        table._taken[rows] = is_taken
+        if self._taken is not None:
+            in_files = np.zeros(self._data.count_rows(), dtype=bool)
+            in_files[self._in_files(np.flatnonzero(is_taken))] = True
+            is_taken = in_files
+        table._taken = np.packbits(is_taken)
         table._n_rows = int(np.count_nonzero(is_taken))
         return table
 
@@ -217,7 +219,8 @@ class ParquetTable:
                 start, stop = stop, stop + batch.num_rows
                 part = batch.column(0)
                 if self._taken is not None:
-                    part = part.filter(pa.array(self._taken[start:stop]))
+                    is_taken = np.unpackbits(self._taken[start // 8 : stop // 8 + 1])
+                    part = part.filter(pa.array(is_taken[start % 8 :][: len(part)].astype(bool)))
                 if len(part):
                     yield part
         pa.default_memory_pool().release_unused()  # else it keeps the memory for later reads
@@ -233,7 +236,7 @@ class ParquetTable:
 
     def _in_files(self, rows: np.ndarray) -> np.ndarray:
         """Return the positions in the files of rows of the table."""
-        return rows if self._taken is None else np.flatnonzero(self._taken)[rows]
+        return rows if self._taken is None else np.flatnonzero(np.unpackbits(self._taken))[rows]
 
     def head(self) -> Any:
         """Return a pyarrow table with all columns and no rows."""

@@ -146,13 +146,13 @@ def own_rows(X: Any, user: Any, processes: Collectives) -> tuple[Any, np.ndarray
         return X, None
     is_own = np.empty(len(X), dtype=bool)
     stop = 0
-    total = np.uint64(len(X))
+    total = np.zeros(1, dtype=np.uint64)
     for codes, ids in id_parts(X, user, "user_col"):
         start, stop = stop, stop + len(codes)
         hashes = pd.util.hash_array(np.asarray(ids))
         is_own[start:stop] = (hashes % np.uint64(processes.size) == processes.rank)[codes]
         total += (hashes * np.bincount(codes, minlength=len(ids)).astype(np.uint64)).sum()
-    if len(set(processes.gather(int(total)))) > 1:
+    if len(set(processes.gather((len(X), int(total[0]))))) > 1:
         return X, None
     n_rows = processes.gather(int(np.count_nonzero(is_own)))
     if 0 in n_rows:

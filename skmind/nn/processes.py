@@ -24,6 +24,14 @@ MAX_WAIT_SECONDS = 5.0  # for the other processes to say that they live, when on
 POLL_SECONDS = 0.1
 
 
+def _used_rows(table: nn.Parameter) -> tuple[Tensor, Tensor]:
+    """Return the rows of the sparse gradient of a table, int64, and their values, on the CPU."""
+    if table.grad is None:
+        return torch.empty(0, dtype=torch.int64), torch.empty(0, table.shape[1])
+    gradient = table.grad.coalesce()
+    return gradient.indices()[0].cpu(), gradient.values().cpu()
+
+
 class Processes:
     """The processes of a fit; if there is one, every method returns its argument.
 
@@ -128,7 +136,9 @@ class Processes:
         """Return whether the flag is true in any process."""
         return bool(self.sum(np.array([flag], dtype=np.int32))[0])
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter], tables: Iterable[nn.Parameter]):
+    def sum_gradients(
+        self, parameters: Iterable[nn.Parameter], tables: Iterable[nn.Parameter]
+    ) -> None:
         """Replace each gradient by its sum over the processes.
 
         Parameters
@@ -140,57 +150,53 @@ class Processes:
         """
         if self.size == 1:
             return
-        self._sum_dense(list(parameters))
-        for table in tables:
-            self._sum_sparse(table)
+        tables = list(tables)
+        rows = [_used_rows(table) for table in tables]
+        n_rows = self._sum_dense(list(parameters), [len(part) for part, _ in rows])
+        for table, part, counts in zip(tables, rows, n_rows, strict=True):
+            self._sum_sparse(table, *part, counts)
 
-    def _sum_dense(self, parameters: list[nn.Parameter]) -> None:
+    def _sum_dense(self, parameters: list[nn.Parameter], n_rows: list[int]) -> list[list[int]]:
+        """Sum dense gradients, and return the number of rows in use of each table per process."""
         device = parameters[0].device
         sizes = [parameter.numel() for parameter in parameters]
-        flat = torch.zeros(sum(sizes) + len(sizes), device=device)  # the last tell who has one
-        for i, (part, parameter) in enumerate(
-            zip(flat.split([*sizes, len(sizes)]), parameters, strict=False)
-        ):
+        # Behind the gradients: which of them exist, and the numbers of rows of each process. All
+        # are sent at once, because a step is short and each call waits for all processes.
+        flat = torch.zeros(sum(sizes) + len(sizes) + self.size * len(n_rows), device=device)
+        *parts, has_gradient, counts = flat.split([*sizes, len(sizes), self.size * len(n_rows)])
+        counts = counts.view(len(n_rows), self.size)
+        for i, parameter in enumerate(parameters):
             if parameter.grad is not None:
-                part.copy_(parameter.grad.reshape(-1))
-                flat[sum(sizes) + i] = 1
+                parts[i].copy_(parameter.grad.reshape(-1))
+                has_gradient[i] = 1
+        counts[:, self.rank] = torch.tensor(n_rows)
         group = None if device.type == "cuda" else self._group
         self._call(lambda: dist.all_reduce(flat, group=group))
-        *parts, counts = flat.split([*sizes, len(sizes)])
-        for parameter, part, count in zip(parameters, parts, counts.tolist(), strict=True):
+        for parameter, part, count in zip(parameters, parts, has_gradient.tolist(), strict=True):
             parameter.grad = part.view_as(parameter) if count else None
+        return [[int(count) for count in row] for row in counts.tolist()]
 
-    def _sum_sparse(self, table: nn.Parameter) -> None:
-        if table.grad is None:
-            rows = torch.empty(0, dtype=torch.int64)
-            values = torch.empty(0, table.shape[1])
-        else:
-            gradient = table.grad.coalesce()
-            rows = gradient.indices()[0].cpu()
-            values = gradient.values().cpu()
-        counts = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        own = torch.tensor([len(rows)])
-        self._call(lambda: dist.all_gather(counts, own, group=self._group))
-        n_rows = [int(count) for count in counts]
-        width = max(n_rows)
-        if not width:
+    def _sum_sparse(
+        self, table: nn.Parameter, rows: Tensor, values: Tensor, n_rows: list[int]
+    ) -> None:
+        """Sum a sparse gradient; all processes add the rows in the order of the ranks."""
+        if not max(n_rows):
             table.grad = None
             return
-        all_rows = self._gather_padded(rows, n_rows, width)
-        all_values = self._gather_padded(values, n_rows, width)
-        table.grad = (
-            torch.sparse_coo_tensor(all_rows[None], all_values, table.shape)
-            .coalesce()
-            .to(table.device)
+        # Each message has the numbers of its rows in front of their values.
+        width = max(n_rows)
+        D = values.shape[1]
+        sent = torch.zeros(width, D + 2)
+        sent[: len(rows), :2] = rows.view(torch.float32).view(-1, 2)
+        sent[: len(rows), 2:] = values
+        received = [torch.empty_like(sent) for _ in n_rows]
+        self._call(lambda: dist.all_gather(received, sent, group=self._group))
+        joined = torch.cat([part[:n] for part, n in zip(received, n_rows, strict=True)])
+        all_rows = joined[:, :2].contiguous().view(torch.int64).view(1, -1)
+        gradient = torch.sparse_coo_tensor(
+            all_rows, joined[:, 2:], table.shape, check_invariants=False
         )
-
-    def _gather_padded(self, values: Tensor, n_rows: list[int], width: int) -> Tensor:
-        """Return the rows of all processes, which have different numbers of them."""
-        padded = torch.zeros(width, *values.shape[1:], dtype=values.dtype)
-        padded[: len(values)] = values
-        received = [torch.empty_like(padded) for _ in n_rows]
-        self._call(lambda: dist.all_gather(received, padded, group=self._group))
-        return torch.cat([part[:n] for part, n in zip(received, n_rows, strict=True)])
+        table.grad = gradient.coalesce().to(table.device)
 
     # ------------------------------------------------------------------ lost processes
 
