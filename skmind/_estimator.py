@@ -204,7 +204,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         equal probability. "in_batch": the targets of the batch; ``n_negatives`` is not used.
         "mixed": the targets of the batch and uniform ones. The loss corrects all for the expected
         number of draws of an item, so that they estimate the same full softmax.
-    max_epochs : int, default=10
+    max_epochs : int, default=8
         Passes over the data, at least 1. The learning rate falls linearly over them to a tenth.
     batch_size : int or "auto", default="auto"
         Approximate number of samples per step, at least 1. A sample is an interaction and the
@@ -397,7 +397,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         init: str = "auto",
         n_negatives: int | str = 1024,
         negative_sampling: str = "popularity",
-        max_epochs: int = 10,
+        max_epochs: int = 8,
         batch_size: int | str = "auto",
         samples_per_epoch: int | None = None,
         horizon: int = 1,

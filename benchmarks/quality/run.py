@@ -36,7 +36,9 @@ from harness import (
 )
 from processes import clocks, in_processes, peak_memory
 
-RETAIL_SETTINGS = "embedding_dim=128 item_dropout=0.4 n_encoder_layers=1 encoder_dropout=0.4"
+RETAIL_SETTINGS = (
+    "embedding_dim=128 item_dropout=0.4 n_encoder_layers=1 encoder_dropout=0.4 max_epochs=10"
+)
 LONG_HISTORY_SETTINGS = (
     "embedding_dim=128 max_history=200 n_encoder_layers=2 encoder_dropout=0 max_epochs=16"
 )
