@@ -65,7 +65,8 @@ def make_trainer(n_items: int, largest: int) -> Trainer:
                        rec.n_routing_iter, rec.adaptive_interests, 0)  # fmt: skip
     share = np.ones(n_items, dtype=np.float32)
     net = MINDNet(config, sparse.csr_matrix((n_items, 0)), share, 0, 0)
-    settings = {name: getattr(rec, name) for name in TrainingSettings.__annotations__}
+    names = set(TrainingSettings.__annotations__) - {"has_row_order"}
+    settings = {name: getattr(rec, name) for name in names}
     return Trainer(net, None, TrainingSettings(**settings), np.random.default_rng(0))
 
 
