@@ -33,7 +33,7 @@ from .data.prepare import (
     fitted_schema,
     prepare,
 )
-from .data.shard import Shard, join_titles, own_rows
+from .data.shard import Shard, check_same, join_titles, own_rows
 from .data.tables import is_frame
 from .data.ties import TIE_ORDERS
 from .data.titles import learn_titles
@@ -70,6 +70,9 @@ LEARNED = (
 )
 # By estimator and process; not an attribute, because copies must not share it.
 _change_locks: WeakKeyDictionary[Any, dict[int, RLock]] = WeakKeyDictionary()
+
+# Parameters that may differ between the processes of a fit.
+PARAMETERS_OF_A_PROCESS = {"checkpoint_dir", "device", "n_jobs", "random_state", "verbose"}
 
 NETWORK_SIZES = (
     "n_interests",
@@ -567,8 +570,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         """
         sample_weight = _sample_weight(weights, "fit")
         with self._change_lock():
-            changed = self._frozen()
-            changed._fit(X, y, users, items, sample_weight)
+            with Processes.fitting(self.device) as processes:
+                changed = self._frozen()
+                changed._fit(X, y, users, items, sample_weight, processes)
             self._take_over(changed)
         return self
 
@@ -585,19 +589,33 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
 
     @with_callbacks
     @torch_defaults()
-    def _fit(self, X: Any, y: Any, users: Any, items: Any, sample_weight: Any) -> None:
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        users: Any,
+        items: Any,
+        sample_weight: Any,
+        processes: Processes,
+    ) -> None:
         self._validate_params()
         tasks = FitTasks(self, "fit", self.max_epochs, X, y)
         tasks.begin()
-        self._learn(X, users, items, sample_weight, tasks)
+        with quiet_unless(processes.is_first):
+            self._learn(X, users, items, sample_weight, tasks, processes)
         tasks.end()
 
-    def _learn(self, X: Any, users: Any, items: Any, sample_weight: Any, tasks: FitTasks) -> None:
-        processes = Processes.started(resolve_device(self.device))
-        with processes.reporting(), quiet_unless(processes.is_first):
-            self._learn_together(X, users, items, sample_weight, tasks, processes)
+    def _check_agreement(self, processes: Processes, **tables: Any) -> None:
+        """Raise `InvalidInputError` unless all processes fit alike."""
+        own = self.get_params(deep=False)
+        values = {name: repr(own[name]) for name in own.keys() - PARAMETERS_OF_A_PROCESS}
+        values["checkpoint_dir"] = "None" if self.checkpoint_dir is None else "a directory"
+        values |= {f"{name}=": "None" if t is None else "a table" for name, t in tables.items()}
+        all_values = processes.gather(values)
+        for name in values:
+            check_same(name, [others[name] for others in all_values])
 
-    def _learn_together(
+    def _learn(
         self,
         X: Any,
         users: Any,
@@ -617,8 +635,10 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         check_aligned(sample_weight, X)
         X = self._check_table(X, reset=True)
         if processes.size > 1:
+            self._check_agreement(processes, users=users, items=items, sample_weight=sample_weight)
             check_roles(X, schema)
-            X, is_own = own_rows(X, schema.for_table(X).user, processes)
+            user, item, *_ = schema.for_table(X)
+            X, is_own = own_rows(X, user, item, processes)
             if sample_weight is not None and is_own is not None:
                 sample_weight = check_weights(sample_weight, len(is_own))[is_own]
             del is_own  # a byte per row
@@ -632,10 +652,14 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             weights=weights,
             processes=processes,
         )
+        schema = fitted_schema(X, schema, prepared.interactions.times)
+        times = prepared.interactions.times
+        check_same("the type of the users", processes.gather(str(prepared.users.ids.dtype)))
+        kind = schema.time_kind, None if times is None else str(times.dtype)
+        check_same("the type of the times", processes.gather(kind))
         shard = Shard.of(processes, prepared.users)
         titles = join_titles(processes, learn_titles(X, items, schema, prepared.items))
         prepared = replace(prepared, item_titles=titles)
-        schema = fitted_schema(X, schema, prepared.interactions.times)
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
             n_samples = processes.sum(prepared.interactions.n_samples.sum(keepdims=True))[0]
@@ -834,6 +858,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         """
         sample_weight = _sample_weight(weights, "partial_fit")
         check_count(n_epochs, "n_epochs")
+        Processes.check_alone("partial_fit")
         with self._change_lock():
             if not hasattr(self, "items_"):
                 return self.fit(X, users=users, items=items, **weights)
@@ -862,8 +887,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         n_epochs: int,
         tasks: FitTasks,
     ) -> None:
-        Processes.check_alone("partial_fit")
         snapshot = self._fitted()
+        snapshot.model.check_whole("partial_fit")
         previous = snapshot.model
         settings = replace(
             self._settings(), max_epochs=n_epochs, early_stopping=False, init="random"
@@ -925,6 +950,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         with self._change_lock():
             snapshot = self._fitted()
             model = snapshot.model
+            model.check_whole("add_interactions")
             prepared = append(model.prepared, self._check_table(X), model.schema)
             extended = extend_model(model, prepared, snapshot.item_embeddings)
             net = snapshot.net if extended.weights is model.weights else None

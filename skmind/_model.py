@@ -89,6 +89,14 @@ class FittedModel:
         """Histories of the known users."""
         return self.prepared.interactions
 
+    def check_whole(self, method: str) -> None:
+        """Raise `InvalidInputError` if other processes of the fit have users, too."""
+        if self.part is not None:
+            raise InvalidInputError(
+                f"{method}: this model has the users of process {self.part[0]} of {self.part[1]}, "
+                f"not all; save it in all {self.part[1]} processes, and load it in one"
+            )
+
     # ------------------------------------------------------------------ arrays
 
     def to_arrays(self) -> dict[str, np.ndarray]:

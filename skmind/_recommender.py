@@ -1327,6 +1327,7 @@ titles, output
         """Return `target_ranks` and the item codes; for ``visit`` see `rank_targets`."""
         snapshot = self._fitted()
         model = snapshot.model
+        model.check_whole("score and target_ranks")
         check_option(unseen_users, "unseen_users", UNSEEN_USERS_OPTIONS)
         check_aligned(sample_weight, X)
         X = self._check_table(X)

@@ -27,7 +27,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from logs import COLUMNS, EVENTS_PER_USER, N_ITEMS, parts
+
+from skmind import MINDRecommender
+from skmind.data.parquet import ParquetTable
+from skmind.data.prepare import Schema, prepare
+from skmind.data.shard import Shard, own_rows
+from skmind.nn.processes import Processes
 
 SIZES = {"memory": 10_000_000, "speed": 1_000_000}  # interactions
 QUICK_SIZES = {"memory": 1_000_000, "speed": 100_000}
@@ -48,6 +55,13 @@ def write_files(folder: Path, n_rows: int, n_items: int) -> None:
 # ------------------------------------------------------------------ one of the processes
 
 
+def connected() -> Processes:
+    """Return the processes that torch connects."""
+    if int(os.environ["WORLD_SIZE"]) > 1:
+        torch.distributed.init_process_group("gloo")
+    return Processes.running("connected")
+
+
 def peak_bytes() -> int:
     """Return the peak of the resident memory since the last reset."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -62,20 +76,14 @@ def resident_bytes() -> int:
 
 def measure_memory(folder: str) -> dict[str, Any]:
     """Prepare a log as `fit` does; return the peak memory and what is held."""
-    import torch
-
-    from skmind.data.parquet import ParquetTable
-    from skmind.data.prepare import Schema, prepare
-    from skmind.data.shard import Shard, own_rows
-    from skmind.nn.processes import Processes
-
-    processes = Processes.started(torch.device("cpu"))
+    processes = connected()
     schema = Schema(*COLUMNS)
     small = pd.DataFrame(dict.fromkeys(COLUMNS, np.arange(1000) % 100))
-    prepare(own_rows(small, "user_id", processes)[0], schema, processes=processes)  # libraries
+    X = own_rows(small, "user_id", "item_id", processes)[0]
+    prepare(X, schema, processes=processes)  # loads libraries
     before = resident_bytes()
     start = time.perf_counter()
-    X = own_rows(ParquetTable(folder), "user_id", processes)[0]
+    X = own_rows(ParquetTable(folder), "user_id", "item_id", processes)[0]
     prepared = prepare(X, schema, processes=processes)
     Shard.of(processes, prepared.users)
     seconds = time.perf_counter() - start
@@ -86,10 +94,6 @@ def measure_memory(folder: str) -> dict[str, Any]:
 
 def measure_speed(folder: str, batch_size: int) -> dict[str, Any]:
     """Fit; return the samples per second of the last of two epochs."""
-    import torch
-
-    from skmind import MINDRecommender
-
     torch.set_num_threads(1)
     rec = MINDRecommender(
         max_epochs=2,

@@ -28,9 +28,10 @@ from typing import Any
 
 import numpy as np
 import ranks
+import torch
 from catalogue import EVENTS_PER_USER, N_USERS, make_log, make_trainer
 from logs import N_ITEMS
-from ranks import peak_bytes, resident_bytes, write_files
+from ranks import connected, peak_bytes, resident_bytes, write_files
 
 from skmind import MINDRecommender
 from skmind.data.batches import BatchSampler
@@ -38,7 +39,6 @@ from skmind.data.negatives import NegativeSampler
 from skmind.data.ragged import count
 from skmind.data.shard import Shard
 from skmind.nn.optim import LARGE_TABLE_ROWS
-from skmind.nn.processes import Processes
 
 SIZES = {
     "interactions": (1_000_000, 5_000_000),
@@ -70,12 +70,10 @@ LARGE_TABLE = 100_000  # items; RowAdam
 
 def measure_users(n_users: int) -> dict[str, float]:
     """Number the users of all processes and draw an epoch; return bytes per user of all."""
-    import torch
-
     from skmind.data.ids import IdEncoder
     from skmind.data.interactions import Interactions
 
-    processes = Processes.started(torch.device("cpu"))
+    processes = connected()
 
     def own_users(n: int) -> tuple[IdEncoder, Interactions]:
         encoder = IdEncoder(np.arange(processes.rank, n, processes.size), "user")
@@ -142,10 +140,8 @@ def written_bytes() -> int:
 
 def measure_steps(n_items: int, batch_size: int) -> dict[str, float]:
     """Train some steps; return processor time and bytes written per step."""
-    import torch
-
     torch.set_num_threads(1)
-    processes = Processes.started(torch.device("cpu"))
+    processes = connected()
     own = np.arange(processes.rank, N_USERS, processes.size)
     log = make_log(n_items).take(own)
     trainer = make_trainer(n_items, LARGE_TABLE_ROWS)

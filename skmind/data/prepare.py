@@ -22,7 +22,7 @@ from .ragged import count, group_rows
 from .shard import (
     ALONE,
     Collectives,
-    check_same_table,
+    check_same_items,
     join_columns,
     join_encoders,
     own_table,
@@ -533,8 +533,6 @@ def _prepare_side(
     table_codes = codes[:0]
     table_rows = None
     ids = None if table is None else table_ids(table, key, role)
-    if role == "item":
-        check_same_table(processes, ids)
     if ids is not None:
         if role == "user":
             table_rows = own_table(ids, encoder, processes)
@@ -561,7 +559,10 @@ def _prepare_side(
             _check_in_interactions(name, X, key, role, table is not None, in_table, processes)
             columns[name] = newest_rows.take(name, parameter)
     learned = join_columns(processes, columns) if role == "user" else columns
-    return encoder, codes, FeatureEncoder.fit(learned).transform(columns, len(encoder))
+    features = FeatureEncoder.fit(learned).transform(columns, len(encoder))
+    if role == "item":
+        check_same_items(processes, encoder, features.matrix)
+    return encoder, codes, features
 
 
 def _check_unambiguous(name: Any, X: Any, schema: Schema, role: str) -> None:

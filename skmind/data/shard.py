@@ -6,6 +6,7 @@ users, and learns the ids of all items.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +14,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from ..exceptions import InvalidInputError
 from .ids import IdEncoder, join_ids
 from .parquet import ParquetTable
 from .tables import id_parts
+from .ties import hash_codes
 
 T = TypeVar("T")
 
@@ -118,7 +121,7 @@ class Shard:
         return self.processes.sum(all_values)
 
 
-def own_rows(X: Any, user: Any, processes: Collectives) -> tuple[Any, np.ndarray | None]:
+def own_rows(X: Any, user: Any, item: Any, processes: Collectives) -> tuple[Any, np.ndarray | None]:
     """Return the rows of the users of this process, and which rows these are; None for all.
 
     If all processes have the same table, a hash of the id decides which of them keeps a user. If
@@ -127,8 +130,8 @@ def own_rows(X: Any, user: Any, processes: Collectives) -> tuple[Any, np.ndarray
     Parameters
     ----------
     X : frame, 2-D array or ParquetTable
-    user : str or int
-        The column of the users.
+    user, item : str or int
+        The columns of the ids.
     processes : Collectives
 
     Returns
@@ -151,7 +154,9 @@ def own_rows(X: Any, user: Any, processes: Collectives) -> tuple[Any, np.ndarray
         start, stop = stop, stop + len(codes)
         hashes = pd.util.hash_array(np.asarray(ids))
         is_own[start:stop] = (hashes % np.uint64(processes.size) == processes.rank)[codes]
-        total += (hashes * np.bincount(codes, minlength=len(ids)).astype(np.uint64)).sum()
+        total += _weighted_sum(hashes, codes)
+    for codes, ids in id_parts(X, item, "item_col"):
+        total += _weighted_sum(hash_codes(pd.util.hash_array(np.asarray(ids))), codes)
     if len(set(processes.gather((len(X), int(total[0]))))) > 1:
         return X, None
     n_rows = processes.gather(int(np.count_nonzero(is_own)))
@@ -161,6 +166,11 @@ def own_rows(X: Any, user: Any, processes: Collectives) -> tuple[Any, np.ndarray
             "with fewer processes"
         )
     return take_rows(X, is_own), is_own
+
+
+def _weighted_sum(hashes: np.ndarray, codes: np.ndarray) -> np.uint64:
+    """Return the sum of the hashes of the ids of all rows."""
+    return (hashes * np.bincount(codes, minlength=len(hashes)).astype(np.uint64)).sum()
 
 
 def take_rows(X: Any, is_taken: np.ndarray) -> Any:
@@ -175,7 +185,7 @@ def take_rows(X: Any, is_taken: np.ndarray) -> Any:
 def own_table(ids: np.ndarray, users: IdEncoder, processes: Collectives) -> np.ndarray | None:
     """Return which rows of a feature table of the users are those of this process; None: all.
 
-    If all processes have the same table, users whom no process has events of are divided evenly.
+    If all processes have the same table, users whom no process has events of are divided by hash.
     """
     if processes.size == 1:
         return None
@@ -184,17 +194,28 @@ def own_table(ids: np.ndarray, users: IdEncoder, processes: Collectives) -> np.n
         return None
     is_known = users.encode(ids, "the ids of the users table") >= 0
     is_known_anywhere = processes.sum(is_known.astype(np.int32)) > 0
-    is_next = np.arange(len(ids)) % processes.size == processes.rank
+    is_next = hashes % np.uint64(processes.size) == processes.rank
     return np.where(is_known_anywhere, is_known, is_next)
 
 
 def join_encoders(processes: Collectives, encoder: IdEncoder) -> IdEncoder:
-    """Return the encoder of the ids of all processes."""
+    """Return the encoder of the ids of all processes.
+
+    Raises
+    ------
+    InvalidInputError
+        If the ids have no order, which would be another one in each process.
+    """
     if processes.size == 1:
         return encoder
     first, *others = processes.gather(encoder.ids)
     for ids in others:
         first = join_ids(first, ids, f"{encoder.name} ids")
+    if first.dtype == object and len({isinstance(value, str) for value in first}) > 1:
+        raise InvalidInputError(
+            f"the {encoder.name} ids are a mix of text and other values, which several processes "
+            "can't bring into one order; convert all of them to text"
+        )
     return IdEncoder.fit(first, encoder.name)[0]
 
 
@@ -202,20 +223,37 @@ def join_columns(processes: Collectives, columns: Mapping[str, Any]) -> dict[str
     """Return feature columns with the cells of all processes, for learning their values."""
     if processes.size == 1:
         return dict(columns)
-    joined = {}
-    for name, column in columns.items():
-        values = pd.concat(processes.gather(column.values), ignore_index=True)
-        joined[name] = column._replace(values=values)
-    return joined
+    tables = processes.gather({name: column.values for name, column in columns.items()})
+    check_same("the columns of users=", [sorted(map(str, table)) for table in tables])
+    return {
+        name: column._replace(
+            values=pd.concat([table[name] for table in tables], ignore_index=True)
+        )
+        for name, column in columns.items()
+    }
 
 
-def check_same_table(processes: Collectives, ids: np.ndarray | None) -> None:
-    """Raise `InvalidInputError` unless the table of the items has the same ids in all processes."""
-    digest = None if ids is None else (len(ids), int(pd.util.hash_array(ids).sum()))
-    if len(set(processes.gather(digest))) > 1:
+def check_same_items(processes: Collectives, encoder: IdEncoder, matrix: sparse.csr_matrix) -> None:
+    """Raise `InvalidInputError` unless all processes have the same table of the items."""
+    if processes.size == 1:
+        return
+    sha = hashlib.sha256(pd.util.hash_array(encoder.ids).tobytes())
+    for array in (matrix.data, matrix.indices, matrix.indptr):
+        sha.update(np.ascontiguousarray(array).data)
+    if len(set(processes.gather(sha.hexdigest()))) > 1:
         raise InvalidInputError(
             "items= differs between the processes; give all of them the same table"
         )
+
+
+def check_same(name: str, values: list[Any]) -> None:
+    """Raise `InvalidInputError` unless the processes have the same value, given those of all."""
+    for rank, value in enumerate(values):
+        if value != values[0]:
+            raise InvalidInputError(
+                f"{name} differs between the processes: {values[0]} in process 0 and {value} in "
+                f"process {rank}; give all of them the same"
+            )
 
 
 def join_titles(processes: Collectives, titles: np.ndarray | None) -> np.ndarray | None:

@@ -27,7 +27,7 @@ POLL_SECONDS = 0.1
 def _used_rows(table: nn.Parameter) -> tuple[Tensor, Tensor]:
     """Return the rows of the sparse gradient of a table, int64, and their values, on the CPU."""
     if table.grad is None:
-        return torch.empty(0, dtype=torch.int64), torch.empty(0, table.shape[1])
+        return torch.empty(0, dtype=torch.int64), torch.empty(0, table.shape[1], dtype=table.dtype)
     gradient = table.grad.coalesce()
     return gradient.indices()[0].cpu(), gradient.values().cpu()
 
@@ -52,41 +52,64 @@ class Processes:
         self._key = ""
 
     @classmethod
-    def started(cls, device: torch.device) -> Processes:
-        """Return the processes of the caller's group, or of `torchrun`'s variables, or this one.
+    @contextmanager
+    def fitting(cls, device: str) -> Iterator[Processes]:
+        """Yield the processes of the caller's group, or of `torchrun`'s variables, or this one.
+
+        If one of them raises in the block, or is lost, all of them raise.
 
         Parameters
         ----------
-        device : torch.device
+        device : str
             Where the network is trained; a GPU needs NCCL.
 
         Raises
         ------
         InvalidInputError
-            If `WORLD_SIZE` is above 1 but the processes can't connect.
+            If `WORLD_SIZE` is above 1 but the processes can't connect, or one does something else.
+        ProcessLostError
+            If another process raises or is lost.
         """
         is_alone = int(os.environ.get("WORLD_SIZE", "1")) <= 1
         if dist.is_available() and not dist.is_initialized() and not is_alone:
-            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            has_gpu = device != "cpu" and torch.cuda.is_available()
             try:
-                dist.init_process_group(backend)
+                dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpu else "gloo")
             except (RuntimeError, ValueError) as error:
                 raise InvalidInputError(
                     f"WORLD_SIZE={os.environ['WORLD_SIZE']}, but the processes can't connect: "
                     f"{error}; start them with torchrun, or unset WORLD_SIZE to fit in one process"
                 ) from error
-        return cls.running()
+        processes = cls.running("fit")
+        try:
+            with processes.reporting():
+                yield processes
+                processes.any(False)  # none has raised
+        finally:
+            processes.close()
 
     @classmethod
-    def running(cls) -> Processes:
-        """Return the processes of the group that exists; this one alone if there is no group."""
+    def running(cls, method: str) -> Processes:
+        """Return the processes of the group that exists; this one alone if there is no group.
+
+        Raises
+        ------
+        InvalidInputError
+            If another process has called this for another ``method``.
+        """
         processes = cls()
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             processes.rank = dist.get_rank()
             processes.size = dist.get_world_size()
             processes._group = dist.new_group(backend="gloo")
-            number = processes.broadcast(time.time_ns() if processes.rank == 0 else 0)
-            processes._key = f"{STORE_PREFIX}/{number}"
+            numbers, methods = zip(*processes.gather((time.time_ns(), method)), strict=True)
+            processes._key = f"{STORE_PREFIX}/{numbers[0]}"
+            if len(set(methods)) > 1:
+                processes.close()
+                calls = ", ".join(f"{name} in process {rank}" for rank, name in enumerate(methods))
+                raise InvalidInputError(
+                    f"the processes call different methods: {calls}; all must call the same"
+                )
         return processes
 
     @staticmethod
@@ -162,7 +185,8 @@ class Processes:
         sizes = [parameter.numel() for parameter in parameters]
         # Behind the gradients: which of them exist, and the numbers of rows of each process. All
         # are sent at once, because a step is short and each call waits for all processes.
-        flat = torch.zeros(sum(sizes) + len(sizes) + self.size * len(n_rows), device=device)
+        n = sum(sizes) + len(sizes) + self.size * len(n_rows)
+        flat = torch.zeros(n, dtype=torch.float32, device=device)
         *parts, has_gradient, counts = flat.split([*sizes, len(sizes), self.size * len(n_rows)])
         counts = counts.view(len(n_rows), self.size)
         for i, parameter in enumerate(parameters):
@@ -186,7 +210,7 @@ class Processes:
         # Each message has the numbers of its rows in front of their values.
         width = max(n_rows)
         D = values.shape[1]
-        sent = torch.zeros(width, D + 2)
+        sent = torch.zeros(width, D + 2, dtype=torch.float32)
         sent[: len(rows), :2] = rows.view(torch.float32).view(-1, 2)
         sent[: len(rows), 2:] = values
         received = [torch.empty_like(sent) for _ in n_rows]

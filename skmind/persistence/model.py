@@ -54,11 +54,10 @@ from .store import (
 
 def save(estimator: Any, path: Any, index: bool) -> str:
     """Write a fitted estimator; see `FittedRecommender.save`."""
-    path = check_path(path)
     processes = _processes(estimator._model.part)
     try:
         with processes.reporting():
-            return _save(estimator, path, index, processes)
+            return _save(estimator, check_path(path), index, processes)
     finally:
         processes.close()
 
@@ -67,7 +66,7 @@ def _processes(part: tuple[int, int] | None) -> Processes:
     """Return the processes that write a model with this part of the users."""
     if part is None:
         return Processes()
-    processes = Processes.running()
+    processes = Processes.running("save")
     rank, size = part
     if (rank, size) != (processes.rank, processes.size):
         processes.close()

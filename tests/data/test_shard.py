@@ -84,20 +84,37 @@ def test_the_saved_parts_are_one_model(size, folder, request):
             pd.testing.assert_frame_equal(answers, rank["recommended"], check_exact=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("a user in two tables", "the user 2 is in the tables of two processes"),
-        ("different items", "items= differs between the processes"),
-        ("too few users", "no user of the table falls to process"),
-        ("item features of X", "must be in the table of the items"),
-    ],
-)
-def test_all_processes_refuse_tables_that_do_not_fit(name, message, two):
+@pytest.mark.parametrize("message", cases.mistakes(0))
+def test_all_processes_refuse_what_does_not_fit(message, two):
     for rank in two:
-        kind, text = rank[name]
+        kind, text = rank[message]
         assert kind == "InvalidInputError"
         assert message in text
+
+
+@pytest.mark.parametrize("message", cases.failures(0))
+def test_the_others_say_which_process_failed_and_why(message, two):
+    others, failed = (rank[message] for rank in two)
+    assert failed[0] in ("InvalidInputError", "InvalidParameterError")
+    assert message in failed[1]
+    assert others[0] == "ProcessLostError"
+    assert f"process 1 of 2 failed: {failed[0]}: {failed[1]}" in others[1]
+
+
+def test_a_fit_closes_its_connections(two):
+    """The threads of the one default group stay: some 50 fits have not added to them."""
+    for rank in two:
+        python_threads, threads = rank["threads"]
+        assert python_threads < 5
+        assert threads < 20
+
+
+@pytest.mark.parametrize("method", ["add_interactions", "partial_fit", "score"])
+def test_a_part_of_the_users_is_not_enough(method):
+    rec = MINDRecommender(**cases.SMALL).fit(cases.table())
+    rec._snapshot.model.part = 0, 2
+    with pytest.raises(InvalidInputError, match=f"{method}.* has the users of process 0 of 2"):
+        getattr(rec, method)(cases.table(seed=1))
 
 
 def test_partial_fit_works_in_one_process_only(monkeypatch):
@@ -113,10 +130,3 @@ def test_processes_that_can_not_connect_say_so(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InvalidInputError, match="WORLD_SIZE=2, but the processes can't connect"):
         MINDRecommender(**cases.SMALL).fit(cases.table())
-
-
-def test_the_others_say_which_process_failed_and_why(two):
-    others, failed = (rank["one bad table"] for rank in two)
-    assert failed[0] == "InvalidInputError"
-    assert others[0] == "ProcessLostError"
-    assert f"process 1 of 2 failed: InvalidInputError: {failed[1]}" in others[1]

@@ -93,7 +93,7 @@ here = threading.local()  # the process that a thread stands for
 def threads_as_processes():
     """Let each thread of `in_threads` be a process of its own to skmind."""
     alone = Processes.running
-    Processes.running = lambda: getattr(here, "process", None) or alone()
+    Processes.running = lambda method: getattr(here, "process", None) or alone(method)
     try:
         yield
     finally:

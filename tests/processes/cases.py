@@ -6,6 +6,7 @@ Run as a script, this is one of these processes: it makes all fits and stores wh
 import os
 import pickle
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -95,15 +96,49 @@ def cases(folder, rank=None):
 
 
 def mistakes(rank):
-    """Return arguments of `fit` that process ``rank`` of two must refuse, by name."""
+    """Return parameters and arguments of `fit` that process ``rank`` of two must refuse, by name.
+
+    The values of the dict are what the message of all processes holds.
+    """
+    X = table()
+    own = X[X.user_id % 2 == rank]
+    other_features = item_table().assign(group=np.arange(N_ITEMS + 5) % (4 - rank))
+    weights = np.ones(len(X)) if rank else None
+    mixed = X.assign(user_id=[u if u % 2 else f"u{u}" for u in X.user_id])
+    dates = own.assign(timestamp=pd.to_datetime(own.timestamp, unit="s"))
+    return {
+        "the user 2 is in the tables of two processes": ({}, {"X": X[X.user_id % 3 > rank]}),
+        "the user 0 is in the tables": ({}, {"X": X.assign(item_id=X.item_id + 100 * rank)}),
+        "items= differs between the processes": ({}, {"X": X, "items": item_table()[rank:]}),
+        "items= differs": ({}, {"X": X, "items": other_features}),
+        "items= differs between the processes: None": (
+            {}, {"X": X, "items": item_table() if rank else None}
+        ),
+        "sample_weight= differs": ({}, {"X": X, "sample_weight": weights}),
+        "the columns of users= differs": (
+            {}, {"X": X, "users": user_table()[["user_id", "age", "country"][: 2 + rank]]}
+        ),
+        "no user of the table falls to process": ({}, {"X": X[X.user_id == 0]}),
+        "must be in the table of the items": (
+            {"item_features": ["group"]}, {"X": X.assign(group=X.item_id % 4)}
+        ),
+        "max_epochs differs between the processes: 2 in process 0 and 3 in process 1": (
+            {"max_epochs": 2 + rank}, {"X": X}
+        ),
+        "checkpoint_dir differs": ({"checkpoint_dir": "epochs" if rank else None}, {"X": X}),
+        "the user ids are a mix of text and other values": ({}, {"X": mixed}),
+        "the type of the times differs": ({}, {"X": dates if rank else own}),
+    }  # fmt: skip
+
+
+def failures(rank):
+    """Return parameters and arguments that process 1 of two refuses, by what its message holds."""
     X = table()
     own = X[X.user_id % 2 == rank]
     return {
-        "a user in two tables": {"X": X[X.user_id % 3 > rank]},
-        "different items": {"X": X, "items": item_table()[rank:]},
-        "one bad table": {"X": own.assign(timestamp=None) if rank else own},
-        "too few users": {"X": X[X.user_id == 0]},
-        "item features of X": {"X": X.assign(group=X.item_id % 4)},
+        "missing": ({}, {"X": own.assign(timestamp=None) if rank else own}),
+        "'n_interests' parameter": ({"n_interests": 1 - rank}, {"X": X}),
+        "device='nowhere'": ({"device": "nowhere" if rank else "cpu"}, {"X": X}),
     }
 
 
@@ -139,11 +174,10 @@ def fit(name, parameters, arguments, path=None):
     }  # fmt: skip
 
 
-def refusal(name, arguments):
+def refusal(parameters, arguments):
     """Return the class and the message of the error of a fit."""
-    features = {"item_features": ["group"]} if name == "item features of X" else {}
     try:
-        fit(name, features, arguments)
+        fit("", parameters, arguments)
     except Exception as error:
         return type(error).__name__, str(error)
     return "nothing", ""
@@ -158,5 +192,7 @@ if __name__ == "__main__":
         path = folder / f"model of {size}" if name == SAVED else None
         results[name] = fit(name, *cases(folder, rank)[name], path)
     if size == 2:
-        results |= {name: refusal(name, value) for name, value in mistakes(rank).items()}
+        for refused in (mistakes(rank), failures(rank)):
+            results |= {name: refusal(*value) for name, value in refused.items()}
+        results["threads"] = threading.active_count(), len(os.listdir("/proc/self/task"))
     (folder / f"{size}.{rank}.pickle").write_bytes(pickle.dumps(results))
