@@ -16,6 +16,7 @@ BUILT_IN = {
     "DatasetUnavailableError": OSError,
     "ExportError": RuntimeError,
     "TrainingDivergedError": ArithmeticError,
+    "ProcessLostError": RuntimeError,
     "ModelFileError": ValueError,
     "ModelWriteError": OSError,
 }

@@ -6,6 +6,7 @@ the order in time, the model would learn "the next item has a larger id".
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -90,13 +91,13 @@ def draw_tie_order(
     ties : Ties
         Of `find_ties`.
     rng : numpy.random.Generator
-        Draws one number, so that users may be added or left out without a change for the others.
+        Its state decides, and stays as it is, so that ties don't change what it draws later.
     users : ndarray of shape (n_users,), int
         Numbers that stand for the users.
     """
-    seed = rng.integers(2**63)  # even without ties, since another process may have some
     if not len(ties.places):
         return interactions
+    seed = np.random.Generator(deepcopy(rng.bit_generator)).integers(2**63)
     rows = interactions.rows_at(ties.places)
     places = (ties.places - interactions.offsets[rows]).astype(np.uint64)
     hashes = hash_codes(hash_codes(users ^ seed)[rows] + places)

@@ -37,7 +37,6 @@ def extend_model(old: FittedModel, prepared: Prepared, vectors: np.ndarray) -> F
     config = replace(old.config, n_items=len(prepared.items))
     model = FittedModel.untrained(prepared, old.schema, config, old.seed)
     model.plan = old.plan
-    model.part = old.part
     old_rows = model.matching_rows(old)
     tables = old_rows.keys() & old.weights.keys()
     if any(len(old_rows[name]) > len(old.weights[name]) for name in tables):

@@ -386,3 +386,22 @@ def test_files_without_rows_raise(tmp_path):
     pq.write_table(log().slice(0, 0), tmp_path / "log.parquet")
     with pytest.raises(InvalidInputError, match="the table of interactions has no rows"):
         MINDRecommender(**COLUMNS).fit(tmp_path)
+
+
+def test_a_part_of_the_rows_reads_as_a_table(tmp_path):
+    table = pa.table({"x": np.arange(1003), "y": [f"y{i}" for i in range(1003)]})
+    for i, start in enumerate((0, 500)):
+        part = table.slice(start, 500 + 3 * i)
+        pq.write_table(part, tmp_path / f"{i}.parquet", row_group_size=37)
+    rng = np.random.default_rng(0)
+    files, rows = ParquetTable(tmp_path), np.arange(1003)
+    for _ in range(2):  # a part, and a part of this part
+        is_taken = rng.random(len(rows)) < 0.4
+        files, rows = files.where(is_taken), rows[is_taken]
+        names = [f"y{row}" for row in rows]
+        assert len(files) == len(rows)
+        assert files[0].to_pylist() == rows.tolist()
+        assert [name for part in files.parts(1) for name in part.to_pylist()] == names
+        assert files.take(1, np.array([3, 1])).to_pylist() == [names[3], names[1]]
+        assert files.take_rows(np.array([2])).to_pylist() == [{"x": rows[2], "y": names[2]}]
+    assert len(ParquetTable(tmp_path)) == 1003

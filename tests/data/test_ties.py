@@ -88,9 +88,10 @@ def test_mixed_ties_are_neither_ascending_nor_descending():
 def test_a_drawn_order_moves_events_within_their_ties_only(with_times):
     log = random_log(3, with_times)
     ties = find_ties(log)
-    rng = np.random.default_rng(0)
     before = log.items.copy()
-    drawn = [draw_tie_order(log, ties, rng, np.arange(log.n_users)) for _ in range(200)]
+    rngs = [np.random.default_rng(seed) for seed in range(200)]
+    drawn = [draw_tie_order(log, ties, rng, np.arange(log.n_users)) for rng in rngs]
+    assert rngs[0].random() == np.random.default_rng(0).random()
     assert (log.items == before).all()
     for one in drawn[:5]:
         for group in groups_of(log):
