@@ -84,7 +84,7 @@ def feature_vectors(
         return np.zeros((features.shape[1], vectors.shape[1]), dtype=np.float32)
     known = sparse.diags(1 / (1 - share[rows])) @ features[rows]
     model = Ridge(RIDGE_PENALTY, fit_intercept=False, solver="sparse_cg").fit(known, vectors[rows])
-    return model.coef_.T.astype(np.float32)
+    return model.coef_.reshape(vectors.shape[1], -1).T.astype(np.float32)  # 1-D for one dimension
 
 
 def count_pairs(interactions: Interactions, n_items: int) -> sparse.csr_matrix:

@@ -110,10 +110,11 @@ def test_many_events_are_sampled_by_user(monkeypatch):
     assert cosines[group[:, None] == group].min() > 0.7
 
 
-def test_feature_vectors_predict_the_vectors_of_items():
+@pytest.mark.parametrize("n_dims", [1, 5])
+def test_feature_vectors_predict_the_vectors_of_items(n_dims):
     rng = np.random.default_rng(8)
     n_items = 60
-    true = rng.standard_normal((4, 5))
+    true = rng.standard_normal((4, n_dims))
     features = sparse.random(n_items, 4, 0.6, "csr", rng=rng)
     share = np.where(np.diff(features.indptr) > 0, 0.25, 1.0)
     weighted = sparse.csr_matrix(features.multiply((1 - share)[:, None]))
@@ -124,6 +125,7 @@ def test_feature_vectors_predict_the_vectors_of_items():
     known = features[is_placed & (share < 1)].toarray()
     target = vectors[is_placed & (share < 1)]
     expected = np.linalg.solve(known.T @ known + RIDGE_PENALTY * np.eye(4), known.T @ target)
+    assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
