@@ -76,7 +76,7 @@ def test_item_features_make_new_items_recommendable(planted):
     assert 0.1 < among_unseen["item_id"].isin(COLD_ITEMS).mean() < 0.5
     noise = MINDRecommender(**LEARNING).fit(planted.warm, items=planted.noisy_topics)
     share = share_of_topic(planted, noise.recommend(warm, k=2, items=COLD_ITEMS))
-    assert abs(share - 1 / N_TOPICS) < 0.12
+    assert abs(share - 1 / N_TOPICS) < 0.25
 
 
 def test_user_features_give_interests_to_new_users(planted):
@@ -86,7 +86,7 @@ def test_user_features_give_interests_to_new_users(planted):
     assert 0.85 < share_of_topic(planted, best) <= 1
     noise = MINDRecommender(**LEARNING).fit(planted.warm, users=planted.noisy_tastes)
     share = share_of_topic(planted, noise.recommend(COLD_USERS, k=5))
-    assert abs(share - 1 / N_TOPICS) < 0.12
+    assert abs(share - 1 / N_TOPICS) < 0.25
 
 
 def test_features_without_information_cost_little_accuracy(planted):
