@@ -39,7 +39,7 @@ from skmind.nn.processes import Processes
 SIZES = {"memory": 10_000_000, "speed": 1_000_000}  # interactions
 QUICK_SIZES = {"memory": 1_000_000, "speed": 100_000}
 N_PROCESSES = 1, 2
-N_TURNS = 3
+N_TURNS = 2
 BATCH_SIZES = 1024, 4096, 16_384
 SAMPLES_PER_EPOCH = 200_000
 
