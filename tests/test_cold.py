@@ -74,9 +74,12 @@ def test_item_features_make_new_items_recommendable(planted):
     # New items, a fifth of all items, appear among the unseen without crowding out the others.
     among_unseen = rec.recommend(warm, k=3)
     assert 0.1 < among_unseen["item_id"].isin(COLD_ITEMS).mean() < 0.5
-    noise = MINDRecommender(**LEARNING).fit(planted.warm, items=planted.noisy_topics)
-    share = share_of_topic(planted, noise.recommend(warm, k=2, items=COLD_ITEMS))
-    assert abs(share - 1 / N_TOPICS) < 0.25
+    shares = []  # of several fits, since there are few new items
+    for seed in range(3):
+        noise = MINDRecommender(**{**LEARNING, "random_state": seed})
+        noise.fit(planted.warm, items=planted.noisy_topics)
+        shares.append(share_of_topic(planted, noise.recommend(warm, k=2, items=COLD_ITEMS)))
+    assert abs(np.mean(shares) - 1 / N_TOPICS) < 0.12
 
 
 def test_user_features_give_interests_to_new_users(planted):
@@ -86,7 +89,7 @@ def test_user_features_give_interests_to_new_users(planted):
     assert 0.85 < share_of_topic(planted, best) <= 1
     noise = MINDRecommender(**LEARNING).fit(planted.warm, users=planted.noisy_tastes)
     share = share_of_topic(planted, noise.recommend(COLD_USERS, k=5))
-    assert abs(share - 1 / N_TOPICS) < 0.25
+    assert abs(share - 1 / N_TOPICS) < 0.12
 
 
 def test_features_without_information_cost_little_accuracy(planted):

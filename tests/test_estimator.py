@@ -536,7 +536,8 @@ def test_similar_items_are_the_nearest_by_cosine(fitted):
 
 @pytest.mark.parametrize("n_encoder_layers", [0, 1])
 def test_explain_splits_the_score_among_the_history(X, n_encoder_layers):
-    rec = MINDRecommender(**SMALL, n_encoder_layers=n_encoder_layers).fit(X)
+    longer = {**SMALL, "max_epochs": 4}  # so that the encoder adds something
+    rec = MINDRecommender(**longer, n_encoder_layers=n_encoder_layers).fit(X)
     rests = []
     for row in rec.recommend(k=2).head(40).itertuples():
         parts = rec.explain(row.user_id, row.item_id)
@@ -557,7 +558,7 @@ def test_explain_splits_the_score_among_the_history(X, n_encoder_layers):
         history = histories_of(X)[row.user_id][-SMALL["max_history"] :]
         assert sorted(parts["history_item_id"]) == sorted(history)
     if n_encoder_layers:
-        assert max(rests) > 0.01
+        assert max(rests) > 0.05
     else:
         assert max(rests) < 1e-5
 
@@ -1085,9 +1086,9 @@ def test_warm_start_keeps_the_vectors_of_items_that_both_know(X):
 def test_warm_start_with_features(cold):
     rec = MINDRecommender(**{**SMALL, "warm_start": True})
     rec.fit(cold.warm, items=cold.topics, users=cold.favourites)
-    first = rec.history_[0]["loss"]
+    last = rec.history_[-1]["loss"]
     again = rec.fit(cold.warm, items=cold.topics, users=cold.favourites)
-    assert again.history_[0]["loss"] < first
+    assert again.history_[0]["loss"] < last
     plain = rec.fit(cold.warm)  # without features: the embeddings alone are continued
     assert plain.history_[0]["loss"] < MINDRecommender(**SMALL).fit(cold.warm).history_[0]["loss"]
     back = rec.fit(cold.warm, items=cold.topics)

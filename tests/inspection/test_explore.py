@@ -23,7 +23,7 @@ from tests.inspection.browser import ROOT, open_browser
 
 SOURCE = ROOT / "explorer"
 BUILT = Path(_explore.__file__).parent / TEMPLATE
-TOLERANCE = 1e-4  # of cosines, which the page computes from vectors in 16 bits
+TOLERANCE = 5e-5  # of cosines, which the page computes from vectors in 16 bits
 ROW = ".recommendations [role=row]"
 READ_LIST = f"""() => Array.from(document.querySelectorAll({ROW!r}), (row) => [
     row.dataset.item, Number(row.querySelector('.number').title.split(' ').pop()),
