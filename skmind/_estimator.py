@@ -992,10 +992,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ``part`` holds the codes and the histories of the users to train on; None: all users.
         """
         users, interactions = part or (np.arange(len(model.users)), model.interactions)
-        is_any = bool(interactions.n_samples.any())
-        if "processes" in start:
-            is_any = start["processes"].any(is_any)
-        if not is_any or model.config.n_items < 2:
+        processes = start.get("processes", Processes())
+        if not processes.any(bool(interactions.n_samples.any())) or model.config.n_items < 2:
             weights = "" if interactions.weights is None else ", a later one with a weight above 0"
             warn(
                 f"nothing to learn: no user has two interactions{weights}, or there is only one "

@@ -19,7 +19,7 @@ from scipy import sparse
 from ..exceptions import InvalidInputError
 from .ids import IdEncoder, join_ids
 from .parquet import ParquetTable
-from .tables import id_parts
+from .tables import id_parts, take_rows
 from .ties import hash_codes
 
 T = TypeVar("T")
@@ -165,21 +165,14 @@ def own_rows(X: Any, user: Any, item: Any, processes: Collectives) -> tuple[Any,
             f"no user of the table falls to process {n_rows.index(0)} of {processes.size}; fit "
             "with fewer processes"
         )
-    return take_rows(X, is_own), is_own
+    if isinstance(X, ParquetTable):
+        return X.where(is_own), is_own
+    return take_rows(X, np.flatnonzero(is_own)), is_own
 
 
 def _weighted_sum(hashes: np.ndarray, codes: np.ndarray) -> np.uint64:
     """Return the sum of the hashes of the ids of all rows."""
     return (hashes * np.bincount(codes, minlength=len(hashes)).astype(np.uint64)).sum()
-
-
-def take_rows(X: Any, is_taken: np.ndarray) -> Any:
-    """Return these rows of a table."""
-    if isinstance(X, ParquetTable):
-        return X.where(is_taken)
-    if isinstance(X, pd.DataFrame | np.ndarray):
-        return X[is_taken]
-    return X.filter(is_taken.tolist() if hasattr(X, "with_columns") else is_taken)
 
 
 def own_table(ids: np.ndarray, users: IdEncoder, processes: Collectives) -> np.ndarray | None:

@@ -142,6 +142,15 @@ def take_cells(
     return _as_series(_as_series(_raw_column(X, position, column), name).iloc[rows], name)
 
 
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Return the rows of a table in memory, of any library, at these positions."""
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[rows]
+    if hasattr(X, "column_names"):  # pyarrow
+        return X.take(rows)
+    return X[rows]
+
+
 def has_column(X: Any, column: Any) -> bool:
     """Return whether ``X`` has a column of this name, or an array this position."""
     if is_frame(X):

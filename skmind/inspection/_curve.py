@@ -14,6 +14,7 @@ from sklearn.base import clone
 from .. import metrics
 from .._checks import check_count
 from ..data.parquet import ParquetTable
+from ..data.tables import take_rows
 from ..exceptions import InvalidInputError
 from ..metrics._core import METRIC_FUNCTIONS
 from ..metrics._inputs import parse_metrics
@@ -202,11 +203,5 @@ def _splitter(cv: Any, estimator: Any) -> Any:
 
 
 def _take_rows(X: Any, positions: np.ndarray) -> Any:
-    """Return the rows of a frame of any library at these positions."""
-    if isinstance(X, ParquetTable):
-        return X.take_rows(positions)
-    if isinstance(X, pd.DataFrame):
-        return X.iloc[positions]
-    if hasattr(X, "column_names"):  # pyarrow
-        return X.take(positions)
-    return X[positions]
+    """Return the rows of a frame of any library, or of files, at these positions."""
+    return X.take_rows(positions) if isinstance(X, ParquetTable) else take_rows(X, positions)
