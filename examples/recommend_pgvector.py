@@ -13,30 +13,37 @@ import psycopg
 from skmind import MINDRecommender
 from skmind.datasets import make_interactions
 
-# One search per interest, without the items that the user has seen. Each item then counts once,
-# with the interest that is nearest to it.
+# One search per interest, without the items that the user has seen, for twice as many items as are
+# needed. The score of what they find is the soft maximum of the cosines to all interests, or the
+# highest cosine if there is no temperature.
 SEARCH = """
 WITH queries AS (
     SELECT * FROM unnest(%(users)s::bigint[], %(interests)s::int[], %(vectors)s::text[]::vector[])
         AS query(user_id, interest, vector)
 ),
 found AS (
-    SELECT DISTINCT ON (user_id, item_id) user_id, item_id, score, interest
+    SELECT DISTINCT user_id, item_id, embedding
     FROM queries CROSS JOIN LATERAL (
-        SELECT item_id, -(embedding <#> vector) AS score
+        SELECT item_id, embedding
         FROM items
         WHERE NOT EXISTS (
             SELECT FROM seen
             WHERE seen.user_id = queries.user_id AND seen.item_id = items.item_id
         )
         ORDER BY embedding <#> vector
-        LIMIT %(k)s
+        LIMIT 2 * %(k)s
     ) AS nearest
-    ORDER BY user_id, item_id, score DESC, interest
+),
+scored AS (
+    SELECT user_id, item_id, (array_agg(interest ORDER BY cosine DESC, interest))[1] AS interest,
+        coalesce(%(t)s::float8 * ln(avg(exp(cosine / %(t)s::float8))), max(cosine)) AS score
+    FROM found JOIN queries USING (user_id)
+        CROSS JOIN LATERAL (SELECT -(embedding <#> vector) AS cosine) AS cosines
+    GROUP BY user_id, item_id
 ),
 ranked AS (
     SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY score DESC, item_id) AS rank
-    FROM found
+    FROM scored
 )
 SELECT user_id, item_id, score, rank, interest FROM ranked WHERE rank <= %(k)s
 ORDER BY user_id, rank
@@ -79,6 +86,7 @@ def recommend(connection, rec, user_ids, k=10):
         "interests": interests.tolist(),
         "vectors": [as_text(vector) for vector in vectors[rows, interests]],
         "k": k,
+        "t": rec.score_temperature_,
     }
     return connection.execute(SEARCH, arguments).fetchall()
 

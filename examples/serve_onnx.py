@@ -41,7 +41,8 @@ class Server:
             users = users or [{}] * len(seen)
             inputs["features"] = np.array([self.features(user) for user in users], np.float32)
         interests, used = self.tower.run(None, inputs)
-        scores = np.where(used[..., None], interests @ self.vectors.T, -np.inf).max(1)
+        cosines = np.where(used[..., None], interests @ self.vectors.T, -np.inf)
+        scores = self.scores(cosines)
         scores[~used.any(1)] = self.shares  # without an interest: the most frequent items
         for row, codes in zip(scores, seen, strict=True):
             row[codes] = -np.inf
@@ -50,6 +51,17 @@ class Server:
             [(self.ids[code].item(), float(row[code])) for code in top if row[code] > -np.inf]
             for row, top in zip(scores, best, strict=True)
         ]
+
+    def scores(self, cosines):
+        """Return the soft maximum over the interests of each user."""
+        highest = cosines.max(1)
+        t = self.about["score_temperature"]
+        if t is None:
+            return highest
+        with np.errstate(invalid="ignore"):  # users without an interest
+            powers = np.exp((cosines - highest[:, None]) / t)
+        n_used = (cosines[:, :, 0] > -np.inf).sum(1)
+        return highest + t * np.log(powers.sum(1) / np.maximum(n_used, 1)[:, None])
 
     def features(self, user):
         """Return a user's feature vector, scaled by the number of features with a known value."""

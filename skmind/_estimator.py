@@ -291,7 +291,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     users_, items_ : ndarray of shape (n_users,), (n_items,)
         Known ids in the order of their codes.
     item_embeddings_ : ndarray of shape (n_items, embedding_dim), float32
-        Unit item vectors; the score of an item is its highest cosine to an interest.
+        Unit item vectors; scores are computed from their cosines to the interests.
     item_counts_ : ndarray of shape (n_items,), int64
         Number of interactions of each item.
     history_ : list of dict
@@ -687,12 +687,13 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
                 processes=processes,
                 shard=shard,
             )
-            self._keep(model, net, history, moments, processes)
+            self._keep(model, net, settings, history, moments, processes)
 
     def _keep(
         self,
         model: FittedModel,
         net: MINDNet,
+        settings: TrainingSettings,
         history: list[dict[str, Any]],
         moments: dict[str, Any],
         processes: Processes,
@@ -702,20 +703,21 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         model.forget_event_weights()
         snapshot = Snapshot(model, unit_items(net), net)
         if processes.is_first:
-            model.plan, snapshot.index = self._plan_index(snapshot)
+            model.plan, snapshot.index = self._plan_index(snapshot, settings.score_temperature)
         model.plan = processes.broadcast(model.plan)
         self.history_ = history
         self.n_epochs_ = len(history)
         self._moments = moments
         self._snapshot = snapshot
 
-    def _plan_index(self, snapshot: Snapshot) -> tuple[Plan, Index]:
+    def _plan_index(self, snapshot: Snapshot, temperature: float | None) -> tuple[Plan, Index]:
         """Choose, build and calibrate the index."""
         kind = self.index
         if kind == "auto":
             n_items = len(snapshot.item_embeddings)
             kind = "exact" if n_items <= AUTO_EXACT_ITEMS else "annoy"
-        plan = Plan(kind, self.n_trees, self.search_k, snapshot.model.seed)
+        seed = snapshot.model.seed
+        plan = Plan(kind, self.n_trees, self.search_k, seed, temperature=temperature)
         vectors = snapshot.item_embeddings
         if kind == "exact" or self.search_k is not None:
             return plan, plan.build(vectors)
@@ -913,7 +915,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         new = prepared.interactions.since(marked, model.config.max_history)
         epochs, moments = self._train(net, model, settings, rng, new, tasks=tasks, moments=moments)
         history = self._continued(epochs)
-        self._keep(model, net, history, moments, Processes())
+        self._keep(model, net, settings, history, moments, Processes())
 
     def _continued(self, epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return ``history_`` with the epochs of `partial_fit`."""

@@ -63,7 +63,8 @@ from .retrieval.query import (
     is_per_user,
     warn_of_shortage,
 )
-from .retrieval.search import nearest_users, retrieve
+from .retrieval.search import retrieve
+from .retrieval.users import nearest_users
 from .scoring import UNSEEN_USERS_OPTIONS, mean_values, rank_targets
 
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def index_(self) -> str:
         """Index that `fit` chose: "exact", "annoy" or "faiss"."""
         return self._fitted().model.plan.kind
+
+    @property
+    def score_temperature_(self) -> float | None:
+        """Temperature of the scores, see `recommend`; None: the score is the highest cosine."""
+        return self._fitted().model.plan.temperature
 
     # `check_is_fitted` looks up these attributes; an AttributeError means "not fitted".
 
@@ -534,7 +540,11 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         titles: Any = None,
         output: str = "frame",
     ) -> Any:
-        """Recommend items; the score of an item is its highest cosine to an interest of the user.
+        """Recommend the items with the highest scores.
+
+        The score of an item is the soft maximum of its cosines to the interests of the user,
+        ``t · log(mean(exp(cosines / t)))``, where ``t`` is ``score_temperature_``. It is at most
+        the highest cosine, and equals it if there is one interest or ``t`` is None.
 
         Parameters
         ----------
@@ -555,8 +565,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             items, with interest -1 and the share of all interactions as score. "error": raise
             `UnknownIdError`. "drop": they get no rows.
         interest_weights : array of shape (n_interests,) or (n_users, n_interests), or None
-            Factors of the scores of each interest, at least 0. A score is then the highest weight ×
-            cosine, and leaves [-1, 1] with weights above 1. An interest with weight 0 is not used.
+            Factors of the cosines to each interest, at least 0; ``t`` is multiplied by the highest
+            weight that is used. Scores leave [-1, 1] with weights above 1. An interest with weight
+            0 is not used.
             Only ratios of weights matter for the order. A higher weight spreads the scores of its
             interest: items near it gain, items with a negative cosine lose. Weights of a user whose
             highest is above 1e30 or below 1e-30 are divided by it first, and so are the scores.
@@ -789,8 +800,8 @@ titles, output
     def predict_scores(self, user_ids: Any, item_ids: Any = None) -> np.ndarray:
         """Return the scores of given pairs of a user and an item.
 
-        A score is the one of `recommend`: the highest cosine of the item with an interest of the
-        user. Items that the user has seen have scores too.
+        A score is the one of `recommend`: the soft maximum of the cosines of the item with the
+        interests of the user. Items that the user has seen have scores too.
 
         Parameters
         ----------
@@ -842,7 +853,9 @@ titles, output
         known = np.flatnonzero((users >= 0) & (items >= 0))
         codes, rows = np.unique(users[known], return_inverse=True)
         interests, mask = self._encode_users(snapshot, codes)
-        found = score_pairs(snapshot.item_embeddings, interests, mask, rows, items[known])
+        temperature = model.plan.temperature
+        vectors = snapshot.item_embeddings
+        found = score_pairs(vectors, interests, mask, rows, items[known], temperature)
         scores[known] = np.where(np.isneginf(found), np.nan, found)
         return scores
 
@@ -930,7 +943,7 @@ titles, output
     def audience(
         self, item_ids: Any, k: int = 10, *, exclude_seen: bool | None = None
     ) -> pd.DataFrame:
-        """Return the users whose interests are nearest to an item.
+        """Return the users for whom an item has the highest scores.
 
         Parameters
         ----------
@@ -944,7 +957,7 @@ titles, output
         Returns
         -------
         DataFrame
-            Columns item, user, ``score`` (the cosine that `recommend` gives), ``rank`` (from 1) and
+            Columns item, user, ``score`` (as `recommend` gives), ``rank`` (from 1) and
             ``interest``; items in the order of ``item_ids``, with exactly ``k`` rows each unless
             fewer users are eligible and have an interest.
 
@@ -967,14 +980,15 @@ titles, output
         if exclude_seen:
             excluded = _users_of_items(codes, model.interactions)
         vectors = snapshot.item_embeddings[codes]
-        top = nearest_users(vectors, interests, mask, k, excluded, self.n_jobs)
+        temperature = model.plan.temperature
+        top = nearest_users(vectors, interests, mask, k, excluded, self.n_jobs, temperature)
         item = result_name(model.schema.item, "item_id")
         user = result_name(model.schema.user, "user_id")
         return top_k_table(top, (item, model.items.ids[codes]), (user, model.users.ids))
 
     @from_one_state
     def explain(self, user_id: Any, item_id: Any, *, titles: Any = None) -> pd.DataFrame:
-        """Return which interest scores an item for a user, and which events contribute to it.
+        """Return which interest is nearest to an item, and which events contribute to it.
 
         Parameters
         ----------
@@ -988,8 +1002,8 @@ titles, output
             One row per item of the history, the largest contribution first: user, item,
             ``interest``, ``history_item_id``, ``weight`` in the interest (weights add up to 1) and
             ``contribution``; with titles, also ``title`` and ``history_title``. Contributions add
-            up to the score minus the contributions of the user features and of the sequence
-            encoder.
+            up to the cosine of the item and the interest, minus the contributions of the user
+            features and of the sequence encoder.
 
         Raises
         ------
@@ -1253,7 +1267,7 @@ titles, output
         sample = snapshot.sample(slice(-check_count(n_users, "n_users"), None), self.device)
         arguments = (sample.queries, sample.mask, k, sample.seen, None, self.n_jobs)
         index = snapshot.search_index()
-        truth = ExactIndex(index.vectors).search(*arguments)
+        truth = ExactIndex(index.vectors, index.temperature).search(*arguments)
         return float(recalls(index.search(*arguments), truth).mean())
 
     @from_one_state

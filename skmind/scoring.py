@@ -373,6 +373,7 @@ def rank_targets(
             target_rows,
             target_items,
             n_jobs,
+            index.temperature,
         )
         return np.where(ranks <= k, ranks, np.nan)
     ranks = np.full(len(target_rows), np.nan)

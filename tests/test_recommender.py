@@ -27,6 +27,7 @@ from skmind.exceptions import (
 )
 from skmind.model_selection import LeaveLastOut, TemporalSplit, UserKFold
 from skmind.retrieval.calibration import Plan
+from tests.retrieval.cases import soft
 
 SMALL = {"embedding_dim": 8, "max_epochs": 1, "random_state": 0}
 
@@ -231,7 +232,9 @@ def test_weights_multiply_the_scores_of_an_interest(X, fitted):
         row = products[list(users).index(user)]
         codes = pd.Index(fitted.items_).get_indexer(rows["item_id"])
         assert sorted(codes) == list(range(30))
-        np.testing.assert_allclose(rows["score"], -np.sort(-row.max(0)), atol=1e-6)
+        t = fitted.score_temperature_ * weights[in_use[list(users).index(user)]].max()
+        expected = soft(row.T, t)
+        np.testing.assert_allclose(rows["score"], -np.sort(-expected), atol=1e-6)
         assert rows["interest"].tolist() == row.argmax(0)[codes].tolist()
 
 

@@ -12,6 +12,7 @@ interface Payload {
   notes: string[];
   config: Explorer["config"];
   exclude_seen: boolean;
+  temperature: number | null;
   n_events: number;
   items: {
     ids: string[];
@@ -43,6 +44,7 @@ export interface Explorer {
     nHeads: number;
   };
   excludeSeen: boolean;
+  temperature: number | null; // of the soft maximum; null: the highest cosine
   nEvents: number;
   n: number; // items
   ids: string[];
@@ -68,6 +70,7 @@ export function readExplorer(text: string): Explorer {
     notes: payload.notes,
     config,
     excludeSeen: payload.exclude_seen,
+    temperature: payload.temperature,
     nEvents: payload.n_events,
     n: items.ids.length,
     ids: items.ids,

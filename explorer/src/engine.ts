@@ -158,17 +158,16 @@ export class Engine {
     const inUse = interests.used.flatMap((used, j) => (used && steering.weights[j]! > 0 ? [j] : []));
     if (!inUse.length) return this.popular(steering.k, isEligible);
     const cosines = inUse.map((j) => this.cosines(interests, j));
+    const weights = inUse.map((j) => steering.weights[j]!);
+    const highestWeight = Math.max(...weights);
     const scores = new Float64Array(this.data.n).fill(-Infinity);
     const won = new Int32Array(this.data.n);
     for (let item = 0; item < this.data.n; item++) {
       if (!isEligible(item)) continue;
-      for (let i = 0; i < inUse.length; i++) {
-        const score = steering.weights[inUse[i]!]! * cosines[i]![item]!;
-        if (score > scores[item]!) {
-          scores[item] = score;
-          won[item] = inUse[i]!;
-        }
-      }
+      const products = weights.map((weight, i) => (weight / highestWeight) * cosines[i]![item]!);
+      const highest = Math.max(...products);
+      scores[item] = highestWeight * softMaximum(products, highest, this.data.temperature);
+      won[item] = inUse[products.indexOf(highest)]!;
     }
     const row = (item: number) => ({ item, score: scores[item]!, interest: won[item]! });
     const nCandidates = (steering.diversity ? DIVERSITY_CANDIDATES : 1) * steering.k;
@@ -264,6 +263,13 @@ export class Engine {
     }));
     return causes.sort((a, b) => b.contribution - a.contribution);
   }
+}
+
+/** Returns temperature · log(mean(exp(products / temperature))), or else the highest product. */
+function softMaximum(products: number[], highest: number, temperature: number | null): number {
+  if (temperature === null) return highest;
+  const total = products.reduce((sum, x) => sum + Math.exp((x - highest) / temperature), 0);
+  return highest + temperature * Math.log(total / products.length);
 }
 
 /** Returns the weights of the history items in an interest, divided by their sum. */

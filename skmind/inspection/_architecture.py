@@ -305,7 +305,7 @@ def _layers(estimator: Any) -> pd.DataFrame:
             "the weights of “Item vectors”",
             "Item vectors",
         ),
-        _layer("Scores", "highest cosine of an item\nwith an interest", f"B × {n}"),
+        _layer("Scores", "soft maximum of the cosines of\nan item with the interests", f"B × {n}"),
         _layer("Loss", f"training: {loss}\n{draws}", ""),
         _layer("Top k", f"answers: {_index(estimator, bool(model))}", "B × k"),
     ]

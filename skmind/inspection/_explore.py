@@ -124,6 +124,7 @@ def explore(
         "notes": notes,
         "config": _config(model),
         "exclude_seen": bool(rec.exclude_seen),
+        "temperature": model.plan.temperature,
         "n_events": int(max(model.prepared.counts.sum(), 1)),
         "items": {
             "ids": _texts(model.items.ids[in_page]),

@@ -93,7 +93,7 @@ def index_curve(
         largest = max(approximate.size, smallest)
         values = np.unique(np.geomspace(smallest, largest, N_POINTS).astype(int)).tolist()
     arguments = (sample.queries, sample.mask, k, sample.seen, None, rec.n_jobs)
-    exact = ExactIndex(snapshot.item_embeddings)
+    exact = ExactIndex(snapshot.item_embeddings, plan.temperature)
     truth = exact.search(*arguments)
 
     def row(name: str, searched: Index, value: float) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def profile_vectors(net: MINDNet, user_features: sparse.csr_matrix | None) -> np
 
 
 class Explanation(NamedTuple):
-    """Parts of the score of an item.
+    """Parts of the cosine of an item and the interest nearest to it.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ class Explanation(NamedTuple):
 def explain(
     net: MINDNet, history: np.ndarray, item: int, user_features: sparse.csr_matrix | None = None
 ) -> Explanation:
-    """Split the score of an item into contributions of the history items.
+    """Split the highest cosine of an item into contributions of the history items.
 
     An interest is a weighted sum over the history, so its cosine with the item is a sum, too.
 

@@ -51,6 +51,8 @@ SCALAR_TYPES = (str, int, float, bool)
 SIZE_LIMIT = 2**31  # sizes and seeds must be smaller
 MIN_EFFORT = 1e-6  # far outside of what the calibration of an index finds
 MAX_EFFORT = 1e6
+MIN_TEMPERATURE = 1e-10  # as of the estimator's parameter
+MAX_TEMPERATURE = 1e10
 MAX_CARD_BYTES = 2 * MAX_MANIFEST_BYTES  # it repeats parts of the manifest
 INDEX_FILE = "index.ann"
 CARD_FILE = "README.md"
@@ -124,6 +126,7 @@ MANIFEST = record(
                 "search_k": optional(COUNT),
                 "seed": integer(0, SIZE_LIMIT - 1),
                 "effort": optional(number(MIN_EFFORT, MAX_EFFORT)),
+                "temperature": optional(number(MIN_TEMPERATURE, MAX_TEMPERATURE)),
             }
         ),
         "sizes": record(USER_SIZES | {"n_item_values": integer(0, MAX_FILE_BYTES)}),

@@ -115,6 +115,7 @@ def export(model: FittedModel, path: Any) -> None:
         "opset": OPSET,
         "oldest_onnxruntime": OLDEST_RUNTIME,
         "max_history": model.config.max_history,
+        "score_temperature": model.plan.temperature,
         "user_features": [_describe_feature(feature) for feature in user_features],
     }
     net = model.network().eval()

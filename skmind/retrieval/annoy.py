@@ -16,7 +16,7 @@ class AnnoyIndex(ApproximateIndex):
 
     Parameters
     ----------
-    vectors, search_k
+    vectors, search_k, temperature
         See `ApproximateIndex`; ``search_k`` counts nodes.
     n_trees : int
         At least 1. More trees: better recall, larger index.
@@ -41,8 +41,9 @@ class AnnoyIndex(ApproximateIndex):
         search_k: int | None = None,
         seed: int = 0,
         file: Path | None = None,
+        temperature: float | None = None,
     ) -> None:
-        super().__init__(vectors, search_k)
+        super().__init__(vectors, search_k, temperature)
         self.n_trees = n_trees
         self._forest = Forest(vectors.shape[1], "angular")
         if file is not None:

@@ -8,18 +8,20 @@ from typing import ClassVar
 import numpy as np
 
 from ..data.ragged import Ragged
-from .base import TopK, multiply, run_in_threads
+from .base import TopK, multiply, run_in_threads, soft_maximum
 from .exact import ExactIndex
 
 MAX_BUDGET = 2**31 - 1  # Annoy counts in 32 bits
+SOFT_CANDIDATES = 2  # per item; one of a thousand best items is not the k-th nearest of an interest
 ROWS_PER_TASK = 64  # rows that a thread takes at a time
 
 
 class ApproximateIndex:
-    """Search with each interest, then score all candidates by their nearest interest.
+    """Search with each interest, then score all candidates by all interests.
 
-    Each row requests ``k`` items plus the number of its excluded items, so that ``k`` remain after
-    filtering. `ExactIndex` answers rows that still have fewer, and calls with an allow-list.
+    Each interest requests ``k`` items, twice as many for a soft maximum, plus the number of the
+    excluded items, so that enough remain after filtering. `ExactIndex` answers rows that still have
+    fewer, and calls with an allow-list.
 
     Parameters
     ----------
@@ -28,6 +30,8 @@ class ApproximateIndex:
         Number of nodes of a forest, or of lists of an inverted file, that a query visits. Higher:
         better recall, slower. None: ``effort`` times the square root of ``size`` times the number
         of requested items.
+    temperature : float or None, default=None
+        See `soft_maximum`.
 
     Attributes
     ----------
@@ -40,12 +44,15 @@ class ApproximateIndex:
     FIRST_EFFORT: ClassVar[float]  # the lowest effort that `calibrate` tries
     MAX_VISITED_SHARE: ClassVar[float]  # of `size`; above, exact search is as fast
 
-    def __init__(self, vectors: np.ndarray, search_k: int | None = None) -> None:
+    def __init__(
+        self, vectors: np.ndarray, search_k: int | None = None, temperature: float | None = None
+    ) -> None:
         self.vectors = vectors
         self.search_k = search_k
+        self.temperature = temperature
         self.effort = self.FIRST_EFFORT
         self.size = len(vectors)
-        self._exact = ExactIndex(vectors)
+        self._exact = ExactIndex(vectors, temperature)
 
     def nearest(self, queries: np.ndarray, n: int, budget: int) -> np.ndarray:
         """Return the codes of about ``n`` items nearest each query (K, D), flat; -1 is padding."""
@@ -90,16 +97,18 @@ class ApproximateIndex:
         def fill(rows: np.ndarray) -> None:
             for row in rows:
                 used = np.flatnonzero(mask[row])
+                if not len(used):
+                    continue
                 banned = excluded.values[excluded.offsets[row] : excluded.offsets[row + 1]]
                 codes = self._candidates(queries[row, used], k, banned)
                 products = multiply(self.vectors[codes], queries[row, used].T)
-                scores = products.max(1, initial=-np.inf)
+                won = products.argmax(1)
+                scores = soft_maximum(products, 1, self.temperature)
                 best = np.argsort(-scores, kind="stable")[:k]  # ties: lower code first
                 n = len(best)
                 top.codes[row, :n] = codes[best]
                 top.scores[row, :n] = scores[best]
-                if n:
-                    top.interests[row, :n] = used[products[best].argmax(1)]
+                top.interests[row, :n] = used[won[best]]
 
         rows = np.arange(len(queries))
         parts = [
@@ -110,7 +119,6 @@ class ApproximateIndex:
 
     def _candidates(self, queries: np.ndarray, k: int, banned: np.ndarray) -> np.ndarray:
         """Return the items near any query except the banned items, ascending."""
-        if not len(queries):
-            return np.empty(0, dtype=np.int64)
-        n = min(len(self.vectors), k + len(banned))
+        is_soft = self.temperature is not None and len(queries) > 1
+        n = min(len(self.vectors), k * (SOFT_CANDIDATES if is_soft else 1) + len(banned))
         return np.setdiff1d(self.nearest(queries, n, self.budget(n)), np.append(banned, -1))

@@ -19,9 +19,9 @@ class TopK(NamedTuple):
     codes : ndarray of shape (B, k), int32
         Item codes; -1 is padding.
     scores : ndarray of shape (B, k), float32
-        Highest cosine to an interest of the row; -inf in the padding.
+        See `soft_maximum`; -inf in the padding.
     interests : ndarray of shape (B, k), int32
-        The interest with that cosine; -1 in the padding.
+        The interest with the highest product; -1 in the padding.
     """
 
     codes: np.ndarray
@@ -52,9 +52,14 @@ class TopK(NamedTuple):
 
 
 class Index(Protocol):
-    """Holds the unit item vectors, shape (n_items, D), and searches them."""
+    """Holds the unit item vectors, shape (n_items, D), and searches them.
+
+    The score of an item is the `soft_maximum` of its products with the interests of the row, at
+    ``temperature``.
+    """
 
     vectors: np.ndarray
+    temperature: float | None
 
     def search(
         self,
@@ -65,7 +70,7 @@ class Index(Protocol):
         allowed: np.ndarray | None = None,
         n_jobs: int | None = None,
     ) -> TopK:
-        """Return the ``k`` distinct items with the highest product with any interest of the row.
+        """Return the ``k`` distinct items with the highest scores of each row.
 
         Parameters
         ----------
@@ -97,6 +102,54 @@ def multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray | None = None)
     """
     with np.errstate(all="ignore"):
         return np.matmul(left, right, out=out)
+
+
+def soft_maximum(
+    products: np.ndarray,
+    axis: int,
+    temperature: float | None,
+    n_used: int | np.ndarray | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return ``temperature · log(mean(exp(products / temperature)))`` over the interests.
+
+    An item that is near several interests scores higher than one that is as near to one of them:
+    interests that were trained as a mixture find together what none of them finds alone. The result
+    is at most the highest product. Without a temperature, or with one interest, it is that product.
+
+    Parameters
+    ----------
+    products : ndarray, float32
+        Overwritten; -inf stands for an interest that is not in use.
+    axis : int
+        Axis of the interests.
+    temperature : float or None
+        Positive.
+    n_used : int, ndarray of the shape of the result, or None
+        Number of interests in use; None: all.
+    out : ndarray or None
+        Receives the result.
+
+    Returns
+    -------
+    ndarray of the shape of ``products`` without the axis
+        -inf where no interest is in use.
+    """
+    highest = products.max(axis, out=out)
+    if temperature is None or products.shape[axis] == 1:
+        return highest
+    if temperature > 1:  # the logarithm is near 0, so that float32 would lose its digits
+        products = products.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        products -= np.expand_dims(highest, axis)  # nan where no interest is in use
+        products *= products.dtype.type(1 / temperature)
+        total = np.exp(products, out=products).sum(axis)
+        total /= products.shape[axis] if n_used is None else n_used
+        np.log(total, out=total)
+        total *= total.dtype.type(temperature)
+        is_used = True if n_used is None else np.asarray(n_used) > 0
+        np.add(highest, total, out=highest, where=is_used, casting="same_kind")
+    return highest
 
 
 def run_in_threads(

@@ -42,6 +42,8 @@ class Plan(NamedTuple):
         See the indexes.
     effort : float or None
         Result of the calibration; see `ApproximateIndex`. None before.
+    temperature : float or None
+        See `soft_maximum`.
     """
 
     kind: str = "exact"
@@ -49,16 +51,19 @@ class Plan(NamedTuple):
     search_k: int | None = None
     seed: int = 0
     effort: float | None = None
+    temperature: float | None = None
 
     def build(self, vectors: np.ndarray, file: Path | None = None) -> Index:
         """Build the index over ``vectors``; an Annoy index may be mapped from a file."""
         if self.kind == "exact":
-            return ExactIndex(vectors)
+            return ExactIndex(vectors, self.temperature)
         index: ApproximateIndex
         if self.kind == "annoy":
-            index = AnnoyIndex(vectors, self.n_trees, self.search_k, self.seed, file)
+            index = AnnoyIndex(
+                vectors, self.n_trees, self.search_k, self.seed, file, self.temperature
+            )
         else:
-            index = FaissIndex(vectors, self.search_k, self.seed)
+            index = FaissIndex(vectors, self.search_k, self.seed, self.temperature)
         index.effort = self.effort or index.effort
         return index
 
@@ -81,7 +86,8 @@ class Plan(NamedTuple):
         # Queries for the same share of the items have to visit about the same share of the index.
         k = max(1, max(CALIBRATION_KS) * ESTIMATE_ITEMS // n_items)
         index.effort = index.MAX_VISITED_SHARE * sqrt(index.size / k)
-        truth = ExactIndex(index.vectors).search(sample.queries, sample.mask, k, seen, None, n_jobs)
+        exact = ExactIndex(index.vectors, self.temperature)
+        truth = exact.search(sample.queries, sample.mask, k, seen, None, n_jobs)
         found = index.search_candidates(sample.queries, sample.mask, k, seen, n_jobs)
         recall = recalls(found, truth)
         return bool(recall.mean() + recall.std() / sqrt(len(recall)) < TARGET_RECALL)
@@ -110,7 +116,8 @@ class Plan(NamedTuple):
             "Set search_k to use the index with a lower recall",
             ExactSearchWarning,
         )
-        return self._replace(kind="exact"), ExactIndex(vectors)
+        plan = self._replace(kind="exact")
+        return plan, plan.build(vectors)
 
 
 def calibrate(index: ApproximateIndex, sample: Sample, n_jobs: int | None = None) -> bool:
@@ -124,7 +131,8 @@ def calibrate(index: ApproximateIndex, sample: Sample, n_jobs: int | None = None
         False if the index would have to visit more than `ApproximateIndex.MAX_VISITED_SHARE`.
     """
     queries, mask, seen = sample
-    truth = ExactIndex(index.vectors).search(queries, mask, max(CALIBRATION_KS), seen, None, n_jobs)
+    exact = ExactIndex(index.vectors, index.temperature)
+    truth = exact.search(queries, mask, max(CALIBRATION_KS), seen, None, n_jobs)
     for k in CALIBRATION_KS:
         best = TopK(*(part[:, :k] for part in truth))
         while index.budget(k) <= index.MAX_VISITED_SHARE * index.size:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.ragged import Ragged
-from .base import TopK, multiply, run_in_threads
+from .base import TopK, multiply, run_in_threads, soft_maximum
 
 BLOCK_SCORES = 2**23  # scores held at once: 32 MiB
 TILE_PRODUCTS = 2**20  # products held at once, before the maximum over the interests: 4 MiB
+SOFT_TILE_PRODUCTS = 2**17  # of which the soft maximum, which makes several passes, is computed
 BLOCK_MIN_ROWS = 64  # rows per pass over a large catalogue; matrix products of fewer are slow
 SMALL_ALLOWLIST_SHARE = 0.1  # a shorter allow-list is searched as a catalogue of its own
+MAX_CANDIDATE_SHARE = 0.02  # of the scores of a block; more are computed faster as matrices
+MIN_SOFTENED_ITEMS = 5_000  # in a smaller catalogue, the share of candidates is mostly larger
 
 
 class ExactIndex:
@@ -19,10 +22,13 @@ class ExactIndex:
     Parameters
     ----------
     vectors : ndarray of shape (n_items, D), float32, unit length
+    temperature : float or None, default=None
+        See `soft_maximum`.
     """
 
-    def __init__(self, vectors: np.ndarray) -> None:
+    def __init__(self, vectors: np.ndarray, temperature: float | None = None) -> None:
         self.vectors = vectors
+        self.temperature = temperature
 
     def search(
         self,
@@ -74,7 +80,8 @@ class ExactIndex:
         new_code = np.cumsum(allowed) - 1
         excluded = excluded.where(allowed[excluded.values])
         excluded = Ragged(new_code[excluded.values], excluded.offsets)
-        top = ExactIndex(self.vectors[items]).search(queries, mask, k, excluded, None, n_jobs)
+        index = ExactIndex(self.vectors[items], self.temperature)
+        top = index.search(queries, mask, k, excluded, None, n_jobs)
         return top._replace(codes=np.append(items, -1).astype(np.int32)[top.codes])
 
     def _search_block(
@@ -91,11 +98,15 @@ class ExactIndex:
         for start in range(0, n, width):
             stop = min(start + width, n)
             scores = block[:, : stop - start]
-            self._score(queries, start, scores)
+            temperature = self.temperature if queries.shape[1] > 1 else None
+            is_softened = temperature is not None and n >= MIN_SOFTENED_ITEMS
+            self._score(queries, start, scores, None if is_softened else temperature)
             in_block = (banned >= start) & (banned < stop)
             scores[rows[in_block], banned[in_block] - start] = -np.inf
             if allowed is not None:
                 scores[:, ~allowed[start:stop]] = -np.inf
+            if is_softened:
+                self._soften(queries, k, start, scores)
             found, found_values = top_k(scores, k)
             codes = np.concatenate([codes, found + start], axis=1)
             best, values = top_k(np.concatenate([values, found_values], axis=1), k)
@@ -112,22 +123,55 @@ class ExactIndex:
         excluded : Ragged
         """
         scores = np.empty((len(queries), len(self.vectors)), dtype=np.float32)
-        self._score(queries, 0, scores)
+        self._score(queries, 0, scores, self.temperature)
         scores[excluded.pairs()] = -np.inf
         return scores
 
-    def _score(self, queries: np.ndarray, start: int, out: np.ndarray) -> None:
-        """Write to ``out`` the highest score over the interests of the items from ``start`` on."""
+    def _soften(self, queries: np.ndarray, k: int, start: int, scores: np.ndarray) -> None:
+        """Replace the highest products (b, n) by the soft maxima, where these may be among the top.
+
+        A soft maximum is at most the highest product. So an item whose highest product is below the
+        ``k``-th soft maximum of any ``k`` items is not among the top ``k``; it gets -inf. Few items
+        remain, and computing their soft maxima takes less time than those of all items.
+        """
+        b, K, _ = queries.shape
+        columns, values = top_k(scores, k)  # (b, min(k, n))
+        found = multiply(self.vectors[start + columns], queries.transpose(0, 2, 1))
+        temperature = self.temperature
+        limit = soft_maximum(found, 2, temperature)
+        limit[np.isneginf(values)] = -np.inf
+        limit = limit.min(1, keepdims=True)
+        limit -= np.abs(limit) * 1e-5  # the products below may differ in the last bits
+        rows, columns = np.nonzero((scores >= limit) & (scores > -np.inf))
+        if len(rows) <= MAX_CANDIDATE_SHARE * scores.size:
+            found = np.empty((len(rows), K), dtype=np.float32)
+            ends = np.searchsorted(rows, np.arange(b + 1))
+            for row, (first, last) in enumerate(zip(ends, ends[1:], strict=False)):
+                items = self.vectors[start + columns[first:last]]
+                # Unlike BLAS, einsum computes equal products of equal items at any place.
+                np.einsum("id,kd->ik", items, queries[row], out=found[first:last])
+            scores.fill(-np.inf)
+            scores[rows, columns] = soft_maximum(found, 1, temperature)
+        else:
+            is_left_out = np.isneginf(scores)
+            self._score(queries, start, scores, temperature)
+            scores[is_left_out] = -np.inf
+
+    def _score(
+        self, queries: np.ndarray, start: int, out: np.ndarray, temperature: float | None
+    ) -> None:
+        """Write to ``out`` the soft maximum of the interests for the items from ``start`` on."""
         b, K, D = queries.shape
         flat = queries.reshape(b * K, D)
-        width = max(1, TILE_PRODUCTS // len(flat))
+        size = TILE_PRODUCTS if temperature is None else SOFT_TILE_PRODUCTS
+        width = max(1, size // len(flat))
         tile = np.zeros(len(flat) * width, dtype=np.float32)
         for first in range(0, out.shape[1], width):
             scores = out[:, first : first + width]
             products = tile[: K * scores.size].reshape(len(flat), -1)
             items = self.vectors[start + first : start + first + scores.shape[1]]
             multiply(flat, items.T, out=products)
-            products.reshape(b, K, -1).max(axis=1, out=scores)
+            soft_maximum(products.reshape(b, K, -1), 1, temperature, out=scores)
 
 
 def score_pairs(
@@ -136,8 +180,9 @@ def score_pairs(
     mask: np.ndarray,
     rows: np.ndarray,
     items: np.ndarray,
+    temperature: float | None = None,
 ) -> np.ndarray:
-    """Return the highest product of each item with an interest in use of its row.
+    """Return the `soft_maximum` of the products of each item with the interests of its row.
 
     Parameters
     ----------
@@ -159,7 +204,9 @@ def score_pairs(
     for start in range(0, len(rows), size):
         block = slice(start, start + size)
         products = np.einsum("bkd,bd->bk", interests[rows[block]], vectors[items[block]])
-        scores[block] = np.where(mask[rows[block]], products, -np.inf).max(1)
+        used = mask[rows[block]]
+        products[~used] = -np.inf
+        scores[block] = soft_maximum(products, 1, temperature, used.sum(1))
     return scores
 
 
@@ -170,6 +217,7 @@ def search_lists(
     k: int,
     lists: Ragged,
     n_jobs: int | None = None,
+    temperature: float | None = None,
 ) -> TopK:
     """Search as `Index.search` does, but each row only among the items of its own list.
 
@@ -179,6 +227,8 @@ def search_lists(
         See `Index.search`.
     lists : Ragged
         Distinct items, ascending.
+    temperature : float or None, default=None
+        See `soft_maximum`.
     """
     top = TopK.padding(len(queries), k)
     lengths = lists.lengths
@@ -197,9 +247,12 @@ def search_lists(
         codes = lists.values[places]
         products = multiply(vectors[codes], queries[rows].transpose(0, 2, 1))  # (b, M, K)
         products[np.broadcast_to(~mask[rows, None], products.shape)] = -np.inf
-        scores = np.where(missing, -np.inf, products.max(2))
+        won = products.argmax(2)
+        n_used = mask[rows].sum(1)[:, None]  # at least 1
+        soft = soft_maximum(products, 2, temperature, n_used)
+        scores = np.where(missing, -np.inf, soft)
         best = top_k(scores, k)[0]
-        candidates = TopK(codes, scores, products.argmax(2))
+        candidates = TopK(codes, scores, won)
         for part, theirs in zip(top, candidates, strict=True):
             part[rows, : best.shape[1]] = np.take_along_axis(theirs, best, axis=1)
 

@@ -21,7 +21,7 @@ class FaissIndex(ApproximateIndex):
 
     Parameters
     ----------
-    vectors, search_k
+    vectors, search_k, temperature
         See `ApproximateIndex`; ``search_k`` counts lists, faiss's ``nprobe``.
     seed : int
 
@@ -34,8 +34,14 @@ class FaissIndex(ApproximateIndex):
     FIRST_EFFORT = 0.01
     MAX_VISITED_SHARE = 0.25  # benchmarks/speed/index_crossover.py
 
-    def __init__(self, vectors: np.ndarray, search_k: int | None = None, seed: int = 0) -> None:
-        super().__init__(vectors, search_k)
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        search_k: int | None = None,
+        seed: int = 0,
+        temperature: float | None = None,
+    ) -> None:
+        super().__init__(vectors, search_k, temperature)
         self._faiss = load_faiss()
         n, D = vectors.shape
         self.size = max(1, min(int(4 * sqrt(n)), n // MIN_POINTS_PER_LIST))

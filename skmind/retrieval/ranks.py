@@ -22,6 +22,7 @@ def count_ranks(
     target_rows: np.ndarray,
     target_items: np.ndarray,
     n_jobs: int | None = None,
+    temperature: float | None = None,
 ) -> np.ndarray:
     """Return the rank of each target in the exact search of its row, from 1.
 
@@ -41,6 +42,8 @@ def count_ranks(
         Row and item code of each target; the code is -1 for an unknown item.
     n_jobs : int or None
         See `run_in_threads`.
+    temperature : float or None, default=None
+        See `soft_maximum`.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def count_ranks(
     order = np.flatnonzero(is_known & (n_used[target_rows] > 0))
     order = order[np.argsort(target_rows[order], kind="stable")]
     rows_with_targets = np.unique(target_rows[order])
-    index = ExactIndex(vectors)
+    index = ExactIndex(vectors, temperature)
     size = max(1, BLOCK_SCORES // max(len(vectors), 1))
     parts = []
     for K in np.unique(n_used[rows_with_targets]):

@@ -1,4 +1,4 @@
-"""Interests and a query → the final k items of every user; an item → its nearest users."""
+"""Interests and a query → the final k items of every user."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..data.ragged import Ragged
 from .base import Index, TopK
-from .exact import ExactIndex, search_lists
+from .exact import search_lists
 from .popular import popular, popular_in_lists
-from .query import RecommendQuery
+from .query import MIN_WEIGHT, RecommendQuery
 from .rerank import diversify, share_out
 
 DIVERSITY_CANDIDATES = 5  # candidates per returned item that diversity chooses from
@@ -42,15 +41,23 @@ def retrieve(
     n_items = len(index.vectors)
     k = min(query.k, n_items)
     lists = query.lists
+    highest = None
     if query.weights is not None:
-        interests = interests * query.weights[:, :, None]
+        # Scores are multiplied by the highest weight afterwards, so that only the ratios of the
+        # weights matter for the order.
         mask = mask & (query.weights > 0)
+        weights = np.where(mask, query.weights, 0)
+        highest = weights.max(1, keepdims=True)
+        highest[highest == 0] = 1  # no interest is used
+        interests = interests * np.maximum(weights / highest, MIN_WEIGHT)[:, :, None]
     quotas = query.quotas_of(mask)
 
     def search(queries: np.ndarray, mask: np.ndarray, k: int) -> TopK:
         if lists is not None:
-            return search_lists(index.vectors, queries, mask, k, lists, n_jobs)
-        return index.search(queries, mask, k, query.excluded, query.allowed, n_jobs)
+            top = search_lists(index.vectors, queries, mask, k, lists, n_jobs, index.temperature)
+        else:
+            top = index.search(queries, mask, k, query.excluded, query.allowed, n_jobs)
+        return top if highest is None else top._replace(scores=top.scores * highest)
 
     if quotas is not None:
         top = share_out(search_each_interest(search, interests, mask, k), k, quotas)
@@ -81,51 +88,3 @@ def search_each_interest(search: Search, interests: np.ndarray, mask: np.ndarray
     joined = TopK(*(np.concatenate(parts, axis=1) for parts in zip(*per_interest, strict=True)))
     order = np.argsort(-joined.scores, axis=1, kind="stable")
     return TopK(*(np.take_along_axis(part, order, axis=1) for part in joined))
-
-
-def nearest_users(
-    items: np.ndarray,
-    interests: np.ndarray,
-    mask: np.ndarray,
-    k: int,
-    excluded: Ragged,
-    n_jobs: int | None = None,
-) -> TopK:
-    """Return, for each item, the ``k`` users whose interests are nearest to it.
-
-    Parameters
-    ----------
-    items : ndarray of shape (B, D), float32, unit length
-    interests : ndarray of shape (n_users, K, D), float32, unit length
-    mask : ndarray of shape (n_users, K), bool
-        Interests in use.
-    k : int
-    excluded : Ragged
-        Users that each item must not get.
-    n_jobs : int or None
-        See `Index.search`.
-
-    Returns
-    -------
-    TopK
-        With user codes instead of item codes.
-    """
-    K = mask.shape[1]
-    owners, numbers = np.nonzero(mask)
-    # Search among the interests in use. To exclude a user, exclude all interests of the user. The
-    # k · K nearest interests belong to at least k users, because a user has at most K.
-    first_interest = np.append(0, np.cumsum(mask.sum(1)))
-    of_users = Ragged(np.arange(len(owners)), first_interest).take(excluded.values)
-    excluded_interests = Ragged(of_users.values, of_users.offsets[excluded.offsets])
-    top = ExactIndex(interests[mask]).search(
-        items[:, None],
-        np.ones((len(items), 1), dtype=bool),
-        k * K,
-        excluded_interests,
-        None,
-        n_jobs,
-    )
-    candidates = top._replace(
-        codes=np.append(owners, -1)[top.codes], interests=np.append(numbers, -1)[top.codes]
-    )
-    return share_out(candidates, k, np.full((len(items), K), k))

@@ -79,6 +79,15 @@ class TrainingSettings:
     verbose: int
     has_row_order: bool = True  # False: the order of events of equal time is drawn per epoch
 
+    @property
+    def score_temperature(self) -> float | None:
+        """Temperature of `soft_maximum`, so that retrieval ranks by what training maximises.
+
+        The mixture loss maximises the share of the target in the sum over interests, label-aware
+        attention the product with the nearest interest.
+        """
+        return self.temperature if self.label_attention is None else None
+
 
 class Trainer:
     """Train a network: fit → epoch → batch → step → loss.
@@ -211,6 +220,7 @@ class Trainer:
                         self.user_features,
                         settings.exclude_seen,
                         self.shard,
+                        settings.score_temperature,
                     )
                     record["validation_ndcg"] = ndcg
                     progress.show({f"NDCG@{VALIDATION_K}": ndcg})
@@ -689,6 +699,7 @@ def validation_ndcg(
     user_features: sparse.csr_matrix | None,
     exclude_seen: bool = True,
     shard: Shard | None = None,
+    temperature: float | None = None,
 ) -> float:
     """Return the mean NDCG@`VALIDATION_K` of held-out items, as `MINDRecommender.score` does.
 
@@ -704,9 +715,11 @@ def validation_ndcg(
         Whether each item is ranked among all items except the other items of the history.
     shard : Shard or None, default=None
         The users of ``interactions`` among those of all processes; None: one process.
+    temperature : float or None, default=None
+        See `soft_maximum`.
     """
     shard = Shard.whole(interactions.n_users) if shard is None else shard
-    index = ExactIndex(unit_items(net))
+    index = ExactIndex(unit_items(net), temperature)
     max_history = net.config.max_history
     scores = [np.empty(0)]
     for rows in blocks(len(users), max_history):

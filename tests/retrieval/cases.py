@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import sparse
+from scipy.special import logsumexp
 
 from skmind.data.features import FeatureValues
 from skmind.data.ragged import Ragged
@@ -10,6 +11,16 @@ from skmind.data.ragged import Ragged
 def unit(vectors):
     """Vectors of unit length, float32."""
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def soft(products, temperature):
+    """The soft maximum over the last axis, in float64; -inf stands for interests not in use."""
+    if temperature is None:
+        return products.max(-1)
+    n_used = (products > -np.inf).sum(-1)
+    with np.errstate(divide="ignore"):
+        total = logsumexp(products.astype(float) / temperature, axis=-1)
+        return temperature * (total - np.log(n_used))
 
 
 def ragged(rows):

@@ -3,8 +3,9 @@ import pytest
 
 from skmind.data.ragged import Ragged
 from skmind.retrieval.annoy import AnnoyIndex
-from skmind.retrieval.base import TopK, run_in_threads
+from skmind.retrieval.base import TopK, run_in_threads, soft_maximum
 from skmind.retrieval.exact import ExactIndex
+from tests.retrieval.cases import soft
 
 
 def excluding(*rows):
@@ -92,3 +93,28 @@ def test_each_passes_errors_on():
 
     with pytest.raises(KeyError, match="lost"):
         run_in_threads(fail, [np.arange(2)] * 3, 2)
+
+
+# ------------------------------------------------------------------ soft maximum
+
+
+@pytest.mark.parametrize("temperature", [None, 1e-10, 0.1, 1.0, 1e5, 1e10])
+def test_the_soft_maximum_is_that_of_the_formula(temperature):
+    products = np.random.default_rng(0).uniform(-1, 1, (40, 4)).astype(np.float32)
+    products[:9, 2] = -np.inf
+    products[0] = -np.inf
+    n_used = (products > -np.inf).sum(1)
+    found = soft_maximum(products.copy(), 1, temperature, n_used)
+    assert found.dtype == np.float32
+    assert np.isneginf(found[0])
+    expected = soft(products[1:], temperature)
+    np.testing.assert_allclose(found[1:], expected, atol=1e-5 if temperature == 1e10 else 1e-6)
+    assert (found <= products.max(1)).all()
+    columns = soft_maximum(products[9:].T.copy(), 0, temperature)
+    np.testing.assert_array_equal(columns, found[9:])
+
+
+def test_the_soft_maximum_of_equal_or_single_products_is_the_product():
+    products = np.full((3, 4), 0.25, dtype=np.float32)
+    assert soft_maximum(products.copy(), 1, 0.1).tolist() == [0.25] * 3
+    assert soft_maximum(products[:, :1].copy(), 1, 0.1).tolist() == [0.25] * 3

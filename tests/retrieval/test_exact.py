@@ -4,6 +4,7 @@ import pytest
 from skmind.data.ragged import Ragged
 from skmind.retrieval import exact
 from skmind.retrieval.exact import ExactIndex, score_pairs, search_lists, top_k, winners
+from tests.retrieval.cases import soft, unit
 
 
 def grid(rng, *shape):
@@ -23,12 +24,13 @@ def excluding(rows):
     return Ragged(codes, offsets)
 
 
-def by_brute_force(vectors, queries, mask, k, excluded, allowed):
+def by_brute_force(vectors, queries, mask, k, excluded, allowed, temperature=None):
     """All scores, one row at a time; sorted by score, then code."""
     codes, scores, interests = [], [], []
     for row in range(len(queries)):
         products = np.where(mask[row], vectors @ queries[row].T, -np.inf)  # (n, K)
-        best = products.max(1)
+        best = soft(products, temperature)
+        best[np.isnan(best)] = -np.inf  # no interest is in use
         best[excluded.values[excluded.offsets[row] : excluded.offsets[row + 1]]] = -np.inf
         if allowed is not None:
             best[~allowed] = -np.inf
@@ -41,10 +43,10 @@ def by_brute_force(vectors, queries, mask, k, excluded, allowed):
     return np.array(codes), np.array(scores), np.array(interests)
 
 
-def check(vectors, queries, mask, k, excluded, allowed=None):
+def check(vectors, queries, mask, k, excluded, allowed=None, temperature=None):
     """Exact search equals brute force; equal products are equal in both, so this is exact."""
-    found = ExactIndex(vectors).search(queries, mask, k, excluded, allowed)
-    expected = by_brute_force(vectors, queries, mask, k, excluded, allowed)
+    found = ExactIndex(vectors, temperature).search(queries, mask, k, excluded, allowed)
+    expected = by_brute_force(vectors, queries, mask, k, excluded, allowed, temperature)
     np.testing.assert_array_equal(found.codes, expected[0])
     np.testing.assert_allclose(found.scores, expected[1], atol=1e-6)
     np.testing.assert_array_equal(found.interests, expected[2])
@@ -217,20 +219,65 @@ def test_winners_is_the_nearest_interest():
     assert winners(vectors, queries, codes).tolist() == expected
 
 
+# ------------------------------------------------------------------ soft maximum
+
+
+@pytest.mark.parametrize("path", ["candidates", "all"])
+@pytest.mark.parametrize("temperature", [1e-10, 0.05, 1.0, 1e5])
+@pytest.mark.parametrize("k", [1, 10, 300])
+def test_soft_search_equals_brute_force(monkeypatch, k, temperature, path):
+    monkeypatch.setattr(exact, "MIN_SOFTENED_ITEMS", 0)
+    monkeypatch.setattr(exact, "MAX_CANDIDATE_SHARE", 1.0 if path == "candidates" else -1.0)
+    rng = np.random.default_rng(k)
+    vectors, queries, mask, excluded = random_case(rng, sphere, 250)
+    allowed = rng.random(250) < 0.5
+    check(vectors, queries, mask, k, excluded, None, temperature)
+    check(vectors, queries, mask, k, excluded, allowed, temperature)
+    monkeypatch.setattr(exact, "BLOCK_SCORES", 2**7)
+    check(vectors, queries, mask, k, excluded, allowed, temperature)
+
+
+def test_equal_items_stay_in_code_order_in_a_soft_search(monkeypatch):
+    monkeypatch.setattr(exact, "MIN_SOFTENED_ITEMS", 0)
+    rng = np.random.default_rng(0)
+    vectors = np.tile(sphere(rng, 50, 5), (20, 1))
+    _, queries, mask, excluded = random_case(rng, sphere, 50)
+    for share in (1.0, -1.0):
+        monkeypatch.setattr(exact, "MAX_CANDIDATE_SHARE", share)
+        top = ExactIndex(vectors, 0.1).search(queries, mask, 30, excluded)
+        codes = top.codes[mask.any(1)]
+        is_equal = codes[:, 1:] % 50 == codes[:, :-1] % 50
+        assert is_equal.mean() > 0.8
+        assert (codes[:, 1:] > codes[:, :-1])[is_equal].all()
+
+
+def test_items_near_two_interests_come_before_items_near_one():
+    vectors = unit(np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]]))
+    queries = unit(np.array([[[1, 0.5, 0], [0.5, 1, 0]]]))
+    mask = np.ones((1, 2), dtype=bool)
+    vectors[0] = queries[0, 0]
+    highest = ExactIndex(vectors).search(queries, mask, 3, excluding([[]]))
+    soft_top = ExactIndex(vectors, 0.1).search(queries, mask, 3, excluding([[]]))
+    assert highest.codes.tolist() == [[0, 1, 2]]
+    assert soft_top.codes.tolist() == [[1, 0, 2]]
+    assert soft_top.scores[0, 0] == pytest.approx(highest.scores[0, 1])
+    assert soft_top.scores[0, 1] < highest.scores[0, 0] - 0.05
+
+
 # ------------------------------------------------------------------ a list a row
 
 
 @pytest.mark.usefixtures("block")
-@pytest.mark.parametrize("draw", [grid, sphere])
+@pytest.mark.parametrize(("draw", "temperature"), [(grid, None), (sphere, None), (sphere, 0.1)])
 @pytest.mark.parametrize("k", [1, 4, 60])
-def test_lists_equal_brute_force_with_all_else_excluded(draw, k):
+def test_lists_equal_brute_force_with_all_else_excluded(draw, temperature, k):
     rng = np.random.default_rng(k)
     vectors, queries, mask, _ = random_case(rng, draw, 50)
     lists = [np.flatnonzero(rng.random(50) < share) for share in np.linspace(0, 1, len(queries))]
     rest = [np.setdiff1d(np.arange(50), codes) for codes in lists]
     for n_jobs in (None, 2):
-        found = search_lists(vectors, queries, mask, k, excluding(lists), n_jobs)
-        expected = by_brute_force(vectors, queries, mask, k, excluding(rest), None)
+        found = search_lists(vectors, queries, mask, k, excluding(lists), n_jobs, temperature)
+        expected = by_brute_force(vectors, queries, mask, k, excluding(rest), None, temperature)
         np.testing.assert_array_equal(found.codes, expected[0])
         np.testing.assert_allclose(found.scores, expected[1], atol=1e-6)
         np.testing.assert_array_equal(found.interests, expected[2])
@@ -263,24 +310,25 @@ def test_one_long_list_does_not_widen_the_others(monkeypatch):
 # ------------------------------------------------------------------ scores of all items, of pairs
 
 
+@pytest.mark.parametrize("temperature", [None, 0.1])
 @pytest.mark.parametrize("tile", [None, 1])
-def test_scores_of_all_items_and_of_pairs(tile, monkeypatch):
+def test_scores_of_all_items_and_of_pairs(tile, temperature, monkeypatch):
     if tile:
         monkeypatch.setattr(exact, "TILE_PRODUCTS", tile)
+        monkeypatch.setattr(exact, "SOFT_TILE_PRODUCTS", tile)
     rng = np.random.default_rng(0)
     vectors, queries, mask, excluded = random_case(rng, sphere, 30, masked=0)
-    expected = np.full((len(queries), 30), -np.inf)
-    for row, column in np.ndindex(expected.shape):
-        for query, is_used in zip(queries[row], mask[row], strict=True):
-            if is_used:
-                expected[row, column] = max(expected[row, column], query @ vectors[column])
+    expected = soft(np.einsum("bkd,nd->bnk", queries, vectors), temperature)
     rows, items = rng.integers(len(queries), size=200), rng.integers(30, size=200)
     mask[3] = False
     expected[3] = -np.inf
-    found = score_pairs(vectors, queries, mask, rows, items)
+    mask[4, 1] = False
+    expected[4] = soft(vectors @ queries[4, [0, 2]].T, temperature)
+    found = score_pairs(vectors, queries, mask, rows, items, temperature)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected[rows, items], atol=1e-6)
     used = mask.all(1)
-    scores = ExactIndex(vectors).score_all(queries[used], excluded.take(np.flatnonzero(used)))
+    index = ExactIndex(vectors, temperature)
+    scores = index.score_all(queries[used], excluded.take(np.flatnonzero(used)))
     expected[excluded.pairs()] = -np.inf
     np.testing.assert_allclose(scores, expected[used], atol=1e-6)

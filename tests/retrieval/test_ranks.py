@@ -11,9 +11,11 @@ from skmind.retrieval.search import retrieve
 from tests.retrieval.cases import ragged, random_case
 
 
-def ranks_of_search(vectors, queries, mask, excluded, counts, rows, items):
+def ranks_of_search(
+    vectors, queries, mask, excluded, counts, rows, items, n_jobs=None, temperature=None
+):
     query = RecommendQuery(len(vectors), excluded)
-    top = retrieve(ExactIndex(vectors), queries, mask, query, counts)
+    top = retrieve(ExactIndex(vectors, temperature), queries, mask, query, counts, n_jobs)
     lists = [codes[codes >= 0].tolist() for codes in top.codes]
     return [
         lists[row].index(item) + 1 if item in lists[row] else np.nan
@@ -31,7 +33,8 @@ def block(request, monkeypatch):
 @pytest.mark.parametrize("K", [1, 3])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_counted_ranks_are_places_of_the_search(K, ties, n_jobs):
+@pytest.mark.parametrize("temperature", [None, 0.1])
+def test_counted_ranks_are_places_of_the_search(K, ties, n_jobs, temperature):
     rng = np.random.default_rng(K)
     vectors, queries, mask, excluded = random_case(n=60, B=40, K=K, D=8)
     if ties:  # few distinct directions whose products are exact
@@ -43,11 +46,11 @@ def test_counted_ranks_are_places_of_the_search(K, ties, n_jobs):
     rows = rng.integers(40, size=500)
     items = rng.integers(-1, 60, size=500)  # some targets are unknown, excluded or there twice
     arguments = (vectors, queries, mask, excluded, counts, rows, items)
-    expected = ranks_of_search(*arguments)
+    expected = ranks_of_search(*arguments, None, temperature)
     assert 0 < np.isnan(expected).sum() < 500
-    np.testing.assert_array_equal(count_ranks(*arguments, n_jobs), expected)
+    np.testing.assert_array_equal(count_ranks(*arguments, n_jobs, temperature), expected)
     arguments = (vectors, queries, mask, twice, counts, rows, items)
-    np.testing.assert_array_equal(count_ranks(*arguments, n_jobs), expected)
+    np.testing.assert_array_equal(count_ranks(*arguments, n_jobs, temperature), expected)
 
 
 def test_no_targets():

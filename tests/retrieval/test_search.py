@@ -8,7 +8,7 @@ from skmind.retrieval.faiss import FaissIndex
 from skmind.retrieval.popular import popular
 from skmind.retrieval.query import RecommendQuery
 from skmind.retrieval.rerank import diversify
-from skmind.retrieval.search import DIVERSITY_CANDIDATES, nearest_users, retrieve
+from skmind.retrieval.search import DIVERSITY_CANDIDATES, retrieve
 from tests.retrieval.cases import ragged, random_case, random_sets, unit, values_of
 
 
@@ -201,25 +201,3 @@ def test_a_catalogue_of_one_item(kind):
         build(kind, vectors), queries, mask, 4, ragged([[], [0], []]), counts=np.ones(1)
     )
     assert hits.codes.tolist() == [[0], [-1], [0]]
-
-
-# ------------------------------------------------------------------ nearest users
-
-
-@pytest.mark.parametrize("k", [1, 4, 40])
-def test_nearest_users_equal_a_loop(k):
-    items, interests, mask, _ = random_case(n=8, B=40, seed=k)
-    rng = np.random.default_rng(k)
-    banned = [rng.permutation(40)[: rng.integers(30)] for _ in range(8)]
-    hits = nearest_users(items, interests, mask, k, ragged(banned))
-    for row in range(8):
-        products = np.where(mask, interests @ items[row], -np.inf)
-        best = products.max(1)
-        best[banned[row]] = -np.inf
-        order = np.argsort(-best, kind="stable")[:k]
-        order = order[best[order] > -np.inf]
-        m = len(order)
-        assert hits.codes[row].tolist()[:m] == order.tolist()
-        assert (hits.codes[row, m:] == -1).all()
-        np.testing.assert_allclose(hits.scores[row, :m], best[order], atol=1e-6)
-        assert hits.interests[row, :m].tolist() == products[order].argmax(1).tolist()
