@@ -299,6 +299,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ``validation_ndcg`` with early stopping.
     n_epochs_ : int
         Number of epochs that training ran.
+    score_temperature_ : float or None
+        Temperature of the scores, see `recommend`: ``temperature`` of the mixture loss, or None
+        for the highest cosine.
     index_ : {"exact", "annoy", "faiss"}
         Index that `fit` chose.
     n_features_in_ : int

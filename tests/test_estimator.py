@@ -1386,6 +1386,30 @@ def test_losses_that_are_the_same(X, parameters, same):
     assert (vectors(X, **parameters) == vectors(X, **same)).all()
 
 
+def test_scores_rank_by_what_the_loss_maximises(X, tmp_path):
+    """The mixture is scored by the soft maximum, label-aware attention by the nearest interest."""
+    users = X["user_id"].unique()
+    for parameters in ({}, {"temperature": 0.3}, {"loss": "label_aware"}):
+        rec = MINDRecommender(**SMALL | parameters).fit(X)
+        expected = None if "loss" in parameters else parameters.get("temperature", 0.1)
+        assert rec.score_temperature_ == expected
+        rec.save(tmp_path / repr(expected))
+        for other in (rec, MINDRecommender.load(tmp_path / repr(expected)), copy.deepcopy(rec)):
+            cosines = np.stack(other.interests(users) @ other.item_embeddings_.T)  # (B, K, n)
+            is_used = (cosines != 0).any(2, keepdims=True)
+            scores = soft(np.where(is_used, cosines, -np.inf).transpose(0, 2, 1), expected)
+            pairs = np.repeat(users, len(rec.items_)), np.tile(rec.items_, len(users))
+            np.testing.assert_allclose(other.predict_scores(*pairs), scores.ravel(), atol=1e-6)
+            best = other.recommend(users, k=1, exclude_seen=False)["score"]
+            np.testing.assert_allclose(best, scores.max(1), atol=1e-6)
+            nearest = other.audience(rec.items_, k=1, exclude_seen=False)["score"]
+            np.testing.assert_allclose(nearest, scores.max(0), atol=1e-6)
+    # A parameter that is set after the fit changes nothing; a later fit uses it.
+    rec.set_params(loss="auto", temperature=0.2)
+    assert rec.score_temperature_ is None
+    assert rec.partial_fit(X.tail(3)).score_temperature_ == 0.2
+
+
 def test_losses_that_differ(X):
     found = [
         vectors(X, **parameters)

@@ -120,7 +120,8 @@ def with_index(rec: MINDRecommender, index: str) -> tuple[MINDRecommender, float
     start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExactSearchWarning)  # the row shows it
-        snapshot.model.plan, snapshot.index = rec._plan_index(snapshot)
+        temperature = snapshot.model.plan.temperature
+        snapshot.model.plan, snapshot.index = rec._plan_index(snapshot, temperature)
     return rec, time.process_time() - start
 
 

@@ -137,6 +137,9 @@ def test_a_value_that_may_be_none_may_be_missing(manifest):
         ({"effort": -0.5}, "effort in plan in manifest.json is -0.5, but must be a number from"),
         ({"effort": float("nan")}, "effort in plan in manifest.json is nan"),
         ({"effort": 1e7}, "effort in plan in manifest.json is 10000000.0"),
+        ({"temperature": 0}, "temperature in plan in manifest.json is 0, but must be a number"),
+        ({"temperature": 1e-300}, "temperature in plan in manifest.json is 1e-300"),
+        ({"temperature": "0.1"}, "temperature in plan in manifest.json is '0.1'"),
     ],
 )
 def test_an_invalid_plan_is_rejected(manifest, wrong, message):
