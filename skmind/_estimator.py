@@ -1010,7 +1010,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
 
         def attributes(state: State) -> dict[str, Any]:
             """Return what `_keep` would store if training ended here, with exact search."""
-            now = replace(model, weights=state.best or net.get_weights())
+            plan = Plan(temperature=settings.score_temperature)
+            now = replace(model, weights=state.best or net.get_weights(), plan=plan)
             history = list(state.history) if part is None else self._continued(state.history)
             snapshot = Snapshot(now, unit_items(now.network()))
             return {"history_": history, "n_epochs_": len(history), "_snapshot": snapshot}

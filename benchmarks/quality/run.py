@@ -119,11 +119,12 @@ def report(arguments: argparse.Namespace) -> str:
         *(table_row(f"{a.dataset} {part}, {model}", result) for model, result in runs.items()),
         "",
     ]
-    for model in models[1:]:
-        parts = [
-            f"{m} {difference(runs[models[0]], runs[model], m)}" for m in metrics_of(a.dataset)
-        ]
-        lines.append(f"- {models[0]} minus {model}: {'; '.join(parts)}.")
+    pairs = [(models[0], model) for model in models[1:]]
+    pairs += [(model, f"{model} n_interests=1") for model in models[1:]]
+    for one, other in pairs:
+        if other in runs:
+            parts = [f"{m} {difference(runs[one], runs[other], m)}" for m in metrics_of(a.dataset)]
+            lines.append(f"- {one} minus {other}: {'; '.join(parts)}.")
     return "\n".join(lines) + "\n"
 
 
