@@ -13,7 +13,7 @@ SOFT_TILE_PRODUCTS = 2**17  # of which the soft maximum, which makes several pas
 BLOCK_MIN_ROWS = 64  # rows per pass over a large catalogue; matrix products of fewer are slow
 SMALL_ALLOWLIST_SHARE = 0.1  # a shorter allow-list is searched as a catalogue of its own
 MAX_CANDIDATE_SHARE = 0.02  # of the scores of a block; more are computed faster as matrices
-MIN_SOFTENED_ITEMS = 5_000  # in a smaller catalogue, the share of candidates is mostly larger
+MAX_KEPT_ITEMS = 2**16  # in a larger catalogue, the products of a few rows don't fit into a tile
 
 
 class ExactIndex:
@@ -88,8 +88,11 @@ class ExactIndex:
         self, queries: np.ndarray, k: int, excluded: Ragged, allowed: np.ndarray | None
     ) -> TopK:
         """Search with all interests of ``queries`` (b, K, D), which fit into one block."""
-        b = len(queries)
+        b, K, _ = queries.shape
         n = len(self.vectors)
+        is_soft = self.temperature is not None and K > 1
+        if is_soft and n <= MAX_KEPT_ITEMS:
+            return self._search_softly(queries, k, excluded, allowed)
         rows, banned = excluded.pairs()
         codes = np.empty((b, 0), dtype=np.int64)
         values = np.empty((b, 0), dtype=np.float32)
@@ -98,20 +101,51 @@ class ExactIndex:
         for start in range(0, n, width):
             stop = min(start + width, n)
             scores = block[:, : stop - start]
-            temperature = self.temperature if queries.shape[1] > 1 else None
-            is_softened = temperature is not None and n >= MIN_SOFTENED_ITEMS
-            self._score(queries, start, scores, None if is_softened else temperature)
+            self._score(queries, start, scores, None)
             in_block = (banned >= start) & (banned < stop)
             scores[rows[in_block], banned[in_block] - start] = -np.inf
             if allowed is not None:
                 scores[:, ~allowed[start:stop]] = -np.inf
-            if is_softened:
+            if is_soft:
                 self._soften(queries, k, start, scores)
             found, found_values = top_k(scores, k)
             codes = np.concatenate([codes, found + start], axis=1)
             best, values = top_k(np.concatenate([values, found_values], axis=1), k)
             codes = np.take_along_axis(codes, best, axis=1)
         return TopK(codes, values, winners(self.vectors, queries, codes))
+
+    def _search_softly(
+        self, queries: np.ndarray, k: int, excluded: Ragged, allowed: np.ndarray | None
+    ) -> TopK:
+        """Search with the soft maximum, a few rows at a time, whose products are kept.
+
+        A soft maximum is at most the highest product. So an item whose highest product is below the
+        ``k``-th soft maximum of any ``k`` items is not among the top ``k``. Few items remain, and
+        only their soft maxima are computed.
+        """
+        b, K, D = queries.shape
+        n = len(self.vectors)
+        size = max(1, TILE_PRODUCTS // (K * n))
+        parts = []
+        for start in range(0, b, size):
+            part = queries[start : start + size]
+            products = multiply(part.reshape(-1, D), self.vectors.T).reshape(len(part), K, n)
+            scores = products.max(1)
+            scores[excluded.slice_rows(start, start + len(part)).pairs()] = -np.inf
+            if allowed is not None:
+                scores[:, ~allowed] = -np.inf
+            columns, values = top_k(scores, k)
+            found = np.take_along_axis(products, columns[:, None], axis=2)  # (r, K, min(k, n))
+            limit = soft_maximum(found, 1, self.temperature)
+            limit[np.isneginf(values)] = -np.inf
+            is_candidate = (scores >= limit.min(1, keepdims=True)) & (scores > -np.inf)
+            rows, columns = np.nonzero(is_candidate)
+            scores.fill(-np.inf)
+            scores[rows, columns] = soft_maximum(products[rows, :, columns], 1, self.temperature)
+            columns, values = top_k(scores, k)
+            won = np.take_along_axis(products, columns[:, None], axis=2).argmax(1)
+            parts.append(TopK(columns, values, won))
+        return TopK(*map(np.concatenate, zip(*parts, strict=True)))
 
     def score_all(self, queries: np.ndarray, excluded: Ragged) -> np.ndarray:
         """Return the score of every item for each row, (b, n_items), -inf for the excluded ones.
@@ -130,9 +164,8 @@ class ExactIndex:
     def _soften(self, queries: np.ndarray, k: int, start: int, scores: np.ndarray) -> None:
         """Replace the highest products (b, n) by the soft maxima, where these may be among the top.
 
-        A soft maximum is at most the highest product. So an item whose highest product is below the
-        ``k``-th soft maximum of any ``k`` items is not among the top ``k``; it gets -inf. Few items
-        remain, and computing their soft maxima takes less time than those of all items.
+        Which these are, `_search_softly` explains; the others get -inf. The products of all rows
+        and items would take too much memory, so those of the candidates are computed again.
         """
         b, K, _ = queries.shape
         columns, values = top_k(scores, k)  # (b, min(k, n))

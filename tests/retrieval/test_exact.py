@@ -222,11 +222,11 @@ def test_winners_is_the_nearest_interest():
 # ------------------------------------------------------------------ soft maximum
 
 
-@pytest.mark.parametrize("path", ["candidates", "all"])
+@pytest.mark.parametrize("path", ["kept", "candidates", "all"])
 @pytest.mark.parametrize("temperature", [1e-10, 0.05, 1.0, 1e5])
 @pytest.mark.parametrize("k", [1, 10, 300])
 def test_soft_search_equals_brute_force(monkeypatch, k, temperature, path):
-    monkeypatch.setattr(exact, "MIN_SOFTENED_ITEMS", 0)
+    monkeypatch.setattr(exact, "MAX_KEPT_ITEMS", 250 if path == "kept" else 0)
     monkeypatch.setattr(exact, "MAX_CANDIDATE_SHARE", 1.0 if path == "candidates" else -1.0)
     rng = np.random.default_rng(k)
     vectors, queries, mask, excluded = random_case(rng, sphere, 250)
@@ -234,15 +234,16 @@ def test_soft_search_equals_brute_force(monkeypatch, k, temperature, path):
     check(vectors, queries, mask, k, excluded, None, temperature)
     check(vectors, queries, mask, k, excluded, allowed, temperature)
     monkeypatch.setattr(exact, "BLOCK_SCORES", 2**7)
+    monkeypatch.setattr(exact, "TILE_PRODUCTS", 2**10)
     check(vectors, queries, mask, k, excluded, allowed, temperature)
 
 
 def test_equal_items_stay_in_code_order_in_a_soft_search(monkeypatch):
-    monkeypatch.setattr(exact, "MIN_SOFTENED_ITEMS", 0)
     rng = np.random.default_rng(0)
     vectors = np.tile(sphere(rng, 50, 5), (20, 1))
     _, queries, mask, excluded = random_case(rng, sphere, 50)
-    for share in (1.0, -1.0):
+    for n_kept, share in ((1000, 1.0), (0, 1.0), (0, -1.0)):
+        monkeypatch.setattr(exact, "MAX_KEPT_ITEMS", n_kept)
         monkeypatch.setattr(exact, "MAX_CANDIDATE_SHARE", share)
         top = ExactIndex(vectors, 0.1).search(queries, mask, 30, excluded)
         codes = top.codes[mask.any(1)]
