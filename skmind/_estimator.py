@@ -55,6 +55,8 @@ from .training.trainer import Trainer, TrainingSettings
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SAMPLES_PER_WEIGHT = 4  # from which on the encoder pays; its dropout prevents overfitting
+SAMPLES_WITHOUT_DROPOUT = 20  # per weight, from which on the encoder learns more without dropout
+ENCODER_DROPOUT = 0.2  # with fewer samples
 
 DEPRECATED_VALUE = "deprecated"  # default value of a parameter that was renamed
 LOSSES = "mixture", "label_aware"
@@ -188,10 +190,11 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     item_dropout : float in [0, 1), default=0.2
         Share of the history items that each training sample leaves out at random. Higher: less
         overfitting; 0.4 is better with more dimensions on sparse data.
-    encoder_dropout : float in [0, 1), default=0.2
+    encoder_dropout : float in [0, 1) or "auto", default="auto"
         Share of the entries of the encoder's input and of the outputs of its layers that are set to
         0 at random in training. Higher: less overfitting; 0.4 is better with more dimensions on
-        sparse data.
+        sparse data. "auto": 0 if there are twenty samples for each of the weights of a layer, else
+        0.2.
     init : {"auto", "cooccurrence", "random"}, default="auto"
         Item vectors before training. "cooccurrence": from a factorisation of which items occur
         within five interactions of each other, plus 0.3 times random vectors; items without
@@ -349,7 +352,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         ],
         "temperature": [_real(MIN_REAL)],
         "item_dropout": [_Number(Real, 0, 1, closed="left")],
-        "encoder_dropout": [_Number(Real, 0, 1, closed="left")],
+        "encoder_dropout": [_Number(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "init": [StrOptions({"auto", "cooccurrence", "random"})],
         "n_negatives": [StrOptions({"all"}), _count(1)],
         "negative_sampling": [StrOptions(set(STRATEGIES))],
@@ -399,7 +402,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         label_attention: str | float | None = None,
         temperature: float = 0.1,
         item_dropout: float = 0.2,
-        encoder_dropout: float = 0.2,
+        encoder_dropout: float | str = "auto",
         init: str = "auto",
         n_negatives: int | str = 1024,
         negative_sampling: str = "popularity",
@@ -967,6 +970,14 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
             return previous.config.n_encoder_layers
         return int(n_samples >= SAMPLES_PER_WEIGHT * SelfAttention.n_weights(self.embedding_dim))
 
+    def _encoder_dropout(self, model: FittedModel, processes: Processes) -> float:
+        """Return the dropout of the encoder that "auto" stands for, or the one that is given."""
+        if not isinstance(self.encoder_dropout, str):
+            return self.encoder_dropout
+        n_samples = processes.sum(model.interactions.n_samples.sum(keepdims=True))[0]
+        n_weights = SelfAttention.n_weights(model.config.embedding_dim)
+        return 0.0 if n_samples >= SAMPLES_WITHOUT_DROPOUT * n_weights else ENCODER_DROPOUT
+
     def _schema(self) -> Schema:
         schema = Schema(
             self.user_col,
@@ -1006,7 +1017,11 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
                 NothingToLearnWarning,
             )
             return [], start.get("moments", {})
-        settings = replace(settings, has_row_order=model.schema.has_row_order)
+        settings = replace(
+            settings,
+            has_row_order=model.schema.has_row_order,
+            encoder_dropout=self._encoder_dropout(model, processes),
+        )
 
         def attributes(state: State) -> dict[str, Any]:
             """Return what `_keep` would store if training ended here, with exact search."""

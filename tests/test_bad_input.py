@@ -592,7 +592,7 @@ INVALID_VALUES = {
     "label_attention": ["soft", 0, -1.0, True, 1e300, 1e-300],
     "temperature": [0, -0.1, float("nan"), float("inf"), True, 1e-300, 1e300],
     "item_dropout": [-0.1, 1, 1.0, False],
-    "encoder_dropout": [-0.1, 1, 1.0, False],
+    "encoder_dropout": [-0.1, 1, 1.0, False, "none"],
     "init": ["svd", "zeros", None, 1],
     "exclude_seen": ["no", None, 2],
     "dropout": [-0.1, 1, None, False],

@@ -1358,6 +1358,19 @@ def test_the_encoder_needs_four_samples_a_weight(n_samples, n_layers):
     assert rec.history_[0]["loss"] == forced.history_[0]["loss"] != other.history_[0]["loss"]
 
 
+@pytest.mark.parametrize(("n_samples", "dropout"), [(470, 0.2), (480, 0.0)])
+def test_the_encoder_needs_dropout_below_twenty_samples_a_weight(n_samples, dropout):
+    users = np.repeat([0, 1, 2], [n_samples - 19, 21, 1])
+    data = pd.DataFrame({"user_id": users, "item_id": np.arange(len(users)) % 5})
+    options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "random_state": 0}
+    rec = MINDRecommender(**options).fit(data)
+    forced = MINDRecommender(**options, encoder_dropout=dropout).fit(data)
+    other = MINDRecommender(**options, encoder_dropout=0.2 - dropout).fit(data)
+    assert rec.history_[0]["loss"] == forced.history_[0]["loss"] != other.history_[0]["loss"]
+    one = rec.partial_fit(data.tail(9)), forced.partial_fit(data.tail(9))
+    assert one[0].history_[1]["loss"] == one[1].history_[1]["loss"]
+
+
 def test_a_warm_start_keeps_the_number_of_layers():
     data = pd.DataFrame({"user_id": np.repeat([0, 1], 49), "item_id": np.arange(98) % 5})
     options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "warm_start": True}
