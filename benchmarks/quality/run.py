@@ -37,7 +37,8 @@ from harness import (
 from processes import clocks, in_processes, peak_memory
 
 RETAIL_SETTINGS = (
-    "embedding_dim=128 item_dropout=0.4 n_encoder_layers=1 encoder_dropout=0.4 max_epochs=10"
+    "embedding_dim=128 item_dropout=0.4 n_encoder_layers=1 encoder_dropout=0.4 n_negatives=4096 "
+    "max_epochs=12"
 )
 LONG_HISTORY_SETTINGS = (
     "embedding_dim=128 max_history=200 n_encoder_layers=2 encoder_dropout=0 max_epochs=16"
@@ -47,7 +48,7 @@ DOCUMENTED_SETTINGS = {  # longer training and larger vectors
     "ml-1m": [LONG_HISTORY_SETTINGS, f"{LONG_HISTORY_SETTINGS} n_interests=1"],
     "beauty": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
     "toys": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
-    "tmall": [],
+    "tmall": ["embedding_dim=128", "embedding_dim=128 n_interests=1"],
 }
 COMMON_SETTINGS = ["defaults", "n_interests=1", "label_attention=hard"]
 
