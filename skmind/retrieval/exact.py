@@ -225,6 +225,8 @@ def score_pairs(
         Interests in use.
     rows, items : ndarray of shape (n_pairs,), int
         Row of ``interests`` and row of ``vectors`` of each pair.
+    temperature : float or None, default=None
+        See `soft_maximum`.
 
     Returns
     -------
