@@ -12,7 +12,7 @@ from .base import TopK, multiply, run_in_threads, soft_maximum
 from .exact import ExactIndex
 
 MAX_BUDGET = 2**31 - 1  # Annoy counts in 32 bits
-SOFT_CANDIDATES = 2  # per item; one of a thousand best items is not the k-th nearest of an interest
+SOFT_CANDIDATES = 2  # per item: a few of the best are not among the k nearest of any interest
 ROWS_PER_TASK = 64  # rows that a thread takes at a time
 
 
