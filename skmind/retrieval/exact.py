@@ -91,7 +91,7 @@ class ExactIndex:
         b, K, _ = queries.shape
         n = len(self.vectors)
         is_soft = self.temperature is not None and K > 1
-        if is_soft and n <= MAX_KEPT_ITEMS:
+        if is_soft and 0 < n <= MAX_KEPT_ITEMS:
             return self._search_softly(queries, k, excluded, allowed)
         rows, banned = excluded.pairs()
         codes = np.empty((b, 0), dtype=np.int64)

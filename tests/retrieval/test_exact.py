@@ -333,3 +333,10 @@ def test_scores_of_all_items_and_of_pairs(tile, temperature, monkeypatch):
     scores = index.score_all(queries[used], excluded.take(np.flatnonzero(used)))
     expected[excluded.pairs()] = -np.inf
     np.testing.assert_allclose(scores, expected[used], atol=1e-6)
+
+
+def test_an_empty_allow_list_gives_padding_in_a_soft_search():
+    rng = np.random.default_rng(0)
+    vectors, queries, mask, excluded = random_case(rng, sphere, 30)
+    top = ExactIndex(vectors, 0.1).search(queries, mask, 3, excluded, np.zeros(30, dtype=bool))
+    assert (top.codes == -1).all()
