@@ -51,7 +51,7 @@ from .retrieval.calibration import CALIBRATION_USERS, Plan
 from .retrieval.faiss import load_faiss
 from .training.checkpoint import Checkpoint, State, fingerprint, open_checkpoint
 from .training.extend import extend_model, with_replay
-from .training.trainer import Trainer, TrainingSettings
+from .training.trainer import Trainer, TrainingSettings, count_samples
 
 AUTO_EXACT_ITEMS = 1_000_000  # measured by benchmarks/speed/index_crossover.py
 SAMPLES_PER_WEIGHT = 4  # from which on the encoder pays; its dropout prevents overfitting
@@ -668,7 +668,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         prepared = replace(prepared, item_titles=titles)
         sizes = {name: getattr(self, name) for name in NETWORK_SIZES}
         if sizes["n_encoder_layers"] == "auto":
-            n_samples = processes.sum(prepared.interactions.n_samples.sum(keepdims=True))[0]
+            n_samples = count_samples(prepared.interactions, processes)
             sizes["n_encoder_layers"] = self._auto_layers(n_samples, previous)
         config = NetConfig(n_items=len(prepared.items), **sizes)
         check_sizes(config)
@@ -974,7 +974,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         """Return the dropout of the encoder that "auto" stands for, or the one that is given."""
         if not isinstance(self.encoder_dropout, str):
             return self.encoder_dropout
-        n_samples = processes.sum(model.interactions.n_samples.sum(keepdims=True))[0]
+        n_samples = count_samples(model.interactions, processes)
         n_weights = SelfAttention.n_weights(model.config.embedding_dim)
         return 0.0 if n_samples >= SAMPLES_WITHOUT_DROPOUT * n_weights else ENCODER_DROPOUT
 

@@ -1346,11 +1346,16 @@ def test_movielens():
 # ------------------------------------------------------------------ sequence encoder
 
 
+def with_samples(n_samples):
+    """Events of three users; the first event of a user is no sample."""
+    users = np.repeat([0, 1, 2], [n_samples - 19, 21, 1])
+    return pd.DataFrame({"user_id": users, "item_id": np.arange(len(users)) % 5})
+
+
 @pytest.mark.parametrize(("n_samples", "n_layers"), [(95, 0), (96, 1)])
 def test_the_encoder_needs_four_samples_a_weight(n_samples, n_layers):
-    """Two dimensions have 24 weights; a user's first event is no sample."""
-    users = np.repeat([0, 1, 2], [n_samples - 19, 21, 1])
-    data = pd.DataFrame({"user_id": users, "item_id": np.arange(len(users)) % 5})
+    """Two dimensions have 24 weights."""
+    data = with_samples(n_samples)
     options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "random_state": 0}
     rec = MINDRecommender(**options).fit(data)
     forced = MINDRecommender(**options, n_encoder_layers=n_layers).fit(data)
@@ -1360,8 +1365,7 @@ def test_the_encoder_needs_four_samples_a_weight(n_samples, n_layers):
 
 @pytest.mark.parametrize(("n_samples", "dropout"), [(470, 0.2), (480, 0.0)])
 def test_the_encoder_needs_dropout_below_twenty_samples_a_weight(n_samples, dropout):
-    users = np.repeat([0, 1, 2], [n_samples - 19, 21, 1])
-    data = pd.DataFrame({"user_id": users, "item_id": np.arange(len(users)) % 5})
+    data = with_samples(n_samples)
     options = {"embedding_dim": 2, "max_epochs": 1, "time_col": None, "random_state": 0}
     rec = MINDRecommender(**options).fit(data)
     forced = MINDRecommender(**options, encoder_dropout=dropout).fit(data)

@@ -136,10 +136,8 @@ class ExactIndex:
                 scores[:, ~allowed] = -np.inf
             columns, values = top_k(scores, k)
             found = np.take_along_axis(products, columns[:, None], axis=2)  # (r, K, min(k, n))
-            limit = soft_maximum(found, 1, self.temperature)
-            limit[np.isneginf(values)] = -np.inf
-            is_candidate = (scores >= limit.min(1, keepdims=True)) & (scores > -np.inf)
-            rows, columns = np.nonzero(is_candidate)
+            limit = self._lowest_score(found, values, 1)
+            rows, columns = np.nonzero((scores >= limit) & (scores > -np.inf))
             scores.fill(-np.inf)
             scores[rows, columns] = soft_maximum(products[rows, :, columns], 1, self.temperature)
             columns, values = top_k(scores, k)
@@ -171,9 +169,7 @@ class ExactIndex:
         columns, values = top_k(scores, k)  # (b, min(k, n))
         found = multiply(self.vectors[start + columns], queries.transpose(0, 2, 1))
         temperature = self.temperature
-        limit = soft_maximum(found, 2, temperature)
-        limit[np.isneginf(values)] = -np.inf
-        limit = limit.min(1, keepdims=True)
+        limit = self._lowest_score(found, values, 2)
         limit -= np.abs(limit) * 1e-5  # the products below may differ in the last bits
         rows, columns = np.nonzero((scores >= limit) & (scores > -np.inf))
         if len(rows) <= MAX_CANDIDATE_SHARE * scores.size:
@@ -189,6 +185,12 @@ class ExactIndex:
             is_left_out = np.isneginf(scores)
             self._score(queries, start, scores, temperature)
             scores[is_left_out] = -np.inf
+
+    def _lowest_score(self, products: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
+        """Return the lowest soft maximum of each row, (b, 1); -inf if one of ``values`` is."""
+        scores = soft_maximum(products, axis, self.temperature)
+        scores[np.isneginf(values)] = -np.inf
+        return scores.min(1, keepdims=True)
 
     def _score(
         self, queries: np.ndarray, start: int, out: np.ndarray, temperature: float | None

@@ -461,7 +461,7 @@ class Trainer:
     def batch_sampler(self, interactions: Interactions) -> BatchSampler:
         """Return an iterable of the batches of an epoch; each iteration draws new batches."""
         settings = self.settings
-        n_samples = int(self.processes.sum(interactions.n_samples.sum(keepdims=True))[0])
+        n_samples = count_samples(interactions, self.processes)
         if settings.samples_per_epoch is not None:
             n_samples = min(n_samples, settings.samples_per_epoch)
         return BatchSampler(
@@ -534,6 +534,11 @@ class Trainer:
 
     def _to_device(self, values: np.ndarray) -> Tensor:
         return to_device(values, self.device)
+
+
+def count_samples(interactions: Interactions, processes: Processes) -> int:
+    """Return the number of training samples of all processes."""
+    return int(processes.sum(interactions.n_samples.sum(keepdims=True))[0])
 
 
 def make_optimizers(

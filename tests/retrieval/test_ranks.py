@@ -11,11 +11,9 @@ from skmind.retrieval.search import retrieve
 from tests.retrieval.cases import ragged, random_case
 
 
-def ranks_of_search(
-    vectors, queries, mask, excluded, counts, rows, items, n_jobs=None, temperature=None
-):
+def ranks_of_search(vectors, queries, mask, excluded, counts, rows, items, temperature=None):
     query = RecommendQuery(len(vectors), excluded)
-    top = retrieve(ExactIndex(vectors, temperature), queries, mask, query, counts, n_jobs)
+    top = retrieve(ExactIndex(vectors, temperature), queries, mask, query, counts)
     lists = [codes[codes >= 0].tolist() for codes in top.codes]
     return [
         lists[row].index(item) + 1 if item in lists[row] else np.nan
@@ -46,7 +44,7 @@ def test_counted_ranks_are_places_of_the_search(K, ties, n_jobs, temperature):
     rows = rng.integers(40, size=500)
     items = rng.integers(-1, 60, size=500)  # some targets are unknown, excluded or there twice
     arguments = (vectors, queries, mask, excluded, counts, rows, items)
-    expected = ranks_of_search(*arguments, None, temperature)
+    expected = ranks_of_search(*arguments, temperature)
     assert 0 < np.isnan(expected).sum() < 500
     np.testing.assert_array_equal(count_ranks(*arguments, n_jobs, temperature), expected)
     arguments = (vectors, queries, mask, twice, counts, rows, items)
