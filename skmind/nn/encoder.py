@@ -86,8 +86,10 @@ class SelfAttention(nn.Module):
         keys_values = F.linear(normed, self.queries_keys_values[D:])  # (B, L, 2 · D)
         keys_values = keys_values.view(B, L, 2, H, D // H)
         k, v = keys_values.permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
-        logits = q @ k.transpose(2, 3) * (D // H) ** -0.5 + self.age_bias[:, age]  # (B, H, Q, L)
-        attention = logits.masked_fill(unseen[:, None], MASKED_LOGIT).softmax(3)
+        logits = (q * (D // H) ** -0.5) @ k.transpose(2, 3)  # (B, H, Q, L)
+        # To add the mask takes a third of the time of `masked_fill`.
+        mask = unseen.to(logits.dtype)[:, None] * MASKED_LOGIT  # (B, 1, Q, L)
+        attention = (logits + self.age_bias[:, age] + mask).softmax(3)
         attended = (attention @ v).transpose(1, 2).reshape(B, Q, D)  # (B, Q, D)
         attended = F.linear(attended, self.merge)
         x = x[:, :Q] + (attended if dropout is None else dropout(attended))
