@@ -199,9 +199,10 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         Item vectors before training. "cooccurrence": from a factorisation of which items occur
         within five interactions of each other, plus 0.3 times random vectors; items without
         neighbours have random vectors, and features start from the items that have them. It finds
-        more new items, and training needs fewer epochs. "random": normally distributed; finds more
-        of the items that a user comes back to. "auto": "cooccurrence" if ``exclude_seen``, else
-        "random". A fit with ``warm_start`` does not use it.
+        more new items, and training needs fewer epochs. "random": normally distributed; with
+        label-aware attention, finds more of the items that a user comes back to. "auto": "random"
+        for label-aware attention with ``exclude_seen=False``, else "cooccurrence". A fit with
+        ``warm_start`` does not use it.
     n_negatives : int or "all", default=1024
         Number of negatives that the samples of a batch share, at least 1. Higher: better, slower.
         "all", or at least the number of items: the full softmax.
@@ -252,7 +253,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     exclude_seen : bool, default=True
         Whether to leave out the items of a user's history: in recommendations, in `score` and
         other scorers, and in early stopping. False: for sessions, and for items that people come
-        back to. Methods take an argument of the same name, which wins.
+        back to; `fit` then learns how likely an item of the history comes again, by its age (with
+        the mixture loss). Methods take an argument of the same name, which wins.
     transform_history : {"full", "past"}, default="full"
         Which history `transform` uses. "full": all interactions of the user in `fit`. "past": only
         the interactions strictly before the time of the row; use it if another model is trained on
@@ -305,6 +307,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
     score_temperature_ : float or None
         Temperature of the scores, see `recommend`: ``temperature`` of the mixture loss, or None
         for the highest cosine.
+    repeat_weights_ : ndarray of shape (max_history,), float32, or None
+        Weights of the events of the history by their age, see `recommend`. None after a fit with
+        ``exclude_seen=True`` or label-aware attention.
     index_ : {"exact", "annoy", "faiss"}
         Index that `fit` chose.
     n_features_in_ : int
@@ -670,7 +675,8 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         if sizes["n_encoder_layers"] == "auto":
             n_samples = count_samples(prepared.interactions, processes)
             sizes["n_encoder_layers"] = self._auto_layers(n_samples, previous)
-        config = NetConfig(n_items=len(prepared.items), **sizes)
+        repeats = not self.exclude_seen and settings.score_temperature is not None
+        config = NetConfig(n_items=len(prepared.items), repeats=repeats, **sizes)
         check_sizes(config)
         _check_memory(config)
         seed = processes.broadcast(_entropy(self.random_state))
@@ -763,7 +769,9 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         settings["label_attention"] = self._label_attention()
         settings["item_dropout"] = self._item_dropout()
         if self.init == "auto":
-            settings["init"] = "cooccurrence" if self.exclude_seen else "random"
+            # Without weights of repeats, items of the history must be the nearest to be found.
+            needs_nearest = not self.exclude_seen and settings["label_attention"] is not None
+            settings["init"] = "random" if needs_nearest else "cooccurrence"
         return TrainingSettings(**settings)
 
     def _label_attention(self) -> str | float | None:

@@ -22,6 +22,7 @@ from .nn.inference import Encoded, blocks, encode
 from .nn.network import MINDNet, NetConfig
 from .retrieval.base import Index
 from .retrieval.calibration import Plan, Sample
+from .retrieval.repeats import Repeats
 
 # A warm start can't change these sizes, because they decide the shapes of the weights.
 WARM_START_SIZES = ("n_interests", "embedding_dim", "max_history", "n_encoder_layers")
@@ -280,6 +281,13 @@ class FittedModel:
         if not features.encoder.width:
             return None
         return select_rows(features.matrix, users)
+
+    def repeats(self, histories: Ragged) -> Repeats | None:
+        """Return the items of histories that score higher; None if no item does."""
+        temperature = self.plan.temperature
+        if not self.config.repeats or temperature is None:
+            return None
+        return Repeats.of_histories(histories, self.weights["repeats"], temperature)
 
     def encode(
         self, net: MINDNet, histories: Interactions, profile: sparse.csr_matrix | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import wraps
 from numbers import Integral
 from os import PathLike
@@ -120,6 +121,12 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def score_temperature_(self) -> float | None:
         """Temperature of the scores, see `recommend`; None: the score is the highest cosine."""
         return self._fitted().model.plan.temperature
+
+    @property
+    def repeat_weights_(self) -> np.ndarray | None:
+        """Weights of the events of the history, see `recommend`; None: repeats have no weight."""
+        model = self._fitted().model
+        return model.weights["repeats"].copy() if model.config.repeats else None
 
     # `check_is_fitted` looks up these attributes; an AttributeError means "not fitted".
 
@@ -546,6 +553,10 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         ``t · log(mean(exp(cosines / t)))``, where ``t`` is ``score_temperature_``. It is at most
         the highest cosine, and equals it if there is one interest or ``t`` is None.
 
+        After a fit with ``exclude_seen=False``, items of the history score higher: an event of age
+        a, 0 for the newest, adds ``exp(repeat_weights_[a] / t)`` to the sum of its item over the
+        interests.
+
         Parameters
         ----------
         user_ids : list or array of ids, or None
@@ -748,14 +759,26 @@ titles, output
         return _format_result(snapshot, keys, top, query.k, output, texts)
 
     def _query(
-        self, snapshot: Snapshot, users: np.ndarray, histories: Ragged, **arguments: Any
+        self,
+        snapshot: Snapshot,
+        users: np.ndarray,
+        histories: Ragged,
+        seen: Ragged | None = None,
+        **arguments: Any,
     ) -> RecommendQuery:
-        """Validate the arguments of a call; ``users`` and ``histories`` have one entry per user."""
+        """Validate the arguments of a call.
+
+        ``users``, ``histories`` and ``seen``, the items that ``exclude_seen`` leaves out, have one
+        entry per user; without ``seen``, they are those of the histories.
+        """
         model = snapshot.model
         K = model.config.n_interests
         if arguments.get("exclude_seen") is None:
             arguments["exclude_seen"] = self.exclude_seen
-        return RecommendQuery.read(users, histories, model.prepared, model.schema, K, **arguments)
+        seen = histories if seen is None else seen
+        query = RecommendQuery.read(users, seen, model.prepared, model.schema, K, **arguments)
+        repeats = None if arguments["exclude_seen"] else model.repeats(histories)
+        return replace(query, repeats=repeats)
 
     def _retrieve(
         self,
@@ -856,6 +879,10 @@ titles, output
         temperature = model.plan.temperature
         vectors = snapshot.item_embeddings
         found = score_pairs(vectors, interests, mask, rows, items[known], temperature)
+        repeats = model.repeats(model.interactions.take(codes))
+        if repeats is not None:
+            gains = repeats.gains_of(rows, items[known])
+            found = repeats.raised(found, gains, mask.sum(1)[rows])
         scores[known] = np.where(np.isneginf(found), np.nan, found)
         return scores
 
@@ -980,8 +1007,17 @@ titles, output
         if exclude_seen:
             excluded = _users_of_items(codes, model.interactions)
         vectors = snapshot.item_embeddings[codes]
-        temperature = model.plan.temperature
-        top = nearest_users(vectors, interests, mask, k, excluded, self.n_jobs, temperature)
+        repeats = None if exclude_seen else model.repeats(model.interactions)
+        top = nearest_users(
+            vectors,
+            interests,
+            mask,
+            k,
+            excluded,
+            self.n_jobs,
+            model.plan.temperature,
+            None if repeats is None else repeats.transposed(codes),
+        )
         item = result_name(model.schema.item, "item_id")
         user = result_name(model.schema.user, "user_id")
         return top_k_table(top, (item, model.items.ids[codes]), (user, model.users.ids))
@@ -1364,7 +1400,9 @@ titles, output
             "targets in X",
             "all count as missed",
         )
-        query = self._query(snapshot, task.users, task.seen(), k=k, exclude_seen=exclude_seen)
+        query = self._query(
+            snapshot, task.users, task.histories, task.seen(), k=k, exclude_seen=exclude_seen
+        )
         net = snapshot.network(self.device)
         interests, mask = model.encode(net, task.histories, model.profile_rows(task.users))
         ranks = rank_targets(

@@ -7,7 +7,6 @@ A model is a fitted `MINDRecommender`, a Pipeline that ends in one, or a search 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -374,13 +373,14 @@ def rank_targets(
             target_items,
             n_jobs,
             index.temperature,
+            query.repeats,
         )
         return np.where(ranks <= k, ranks, np.nan)
     ranks = np.full(len(target_rows), np.nan)
     size = max(1, BLOCK_PLACES // k)
     for start in range(0, len(interests), size):
         stop = min(start + size, len(interests))
-        block = replace(query, excluded=query.excluded.slice_rows(start, stop))
+        block = query.slice_rows(start, stop)
         top = retrieve(index, interests[start:stop], mask[start:stop], block, counts, n_jobs)
         targets = slice(*np.searchsorted(target_rows, [start, stop]))
         ranks[targets] = find_ranks(top.codes, target_rows[targets] - start, target_items[targets])

@@ -591,15 +591,21 @@ def test_exclude_seen_is_the_default_of_all_methods(X):
     assert never.score(last) > always.score(last)
 
 
-@pytest.mark.parametrize(("exclude_seen", "init"), [(True, "cooccurrence"), (False, "random")])
-def test_the_start_follows_whether_items_come_again(X, exclude_seen, init):
-    auto, chosen = (
-        MINDRecommender(**SMALL, exclude_seen=exclude_seen, init=start).fit(X)
-        for start in ("auto", init)
-    )
+@pytest.mark.parametrize(
+    ("exclude_seen", "loss", "init"),
+    [
+        (True, "mixture", "cooccurrence"),
+        (False, "mixture", "cooccurrence"),
+        (True, "label_aware", "cooccurrence"),
+        (False, "label_aware", "random"),
+    ],
+)
+def test_the_start_follows_whether_items_come_again(X, exclude_seen, loss, init):
+    settings = SMALL | {"exclude_seen": exclude_seen, "loss": loss}
+    auto, chosen = (MINDRecommender(**settings, init=start).fit(X) for start in ("auto", init))
     np.testing.assert_array_equal(auto.item_embeddings_, chosen.item_embeddings_)
     other = {"cooccurrence": "random", "random": "cooccurrence"}[init]
-    rec = MINDRecommender(**SMALL, exclude_seen=exclude_seen, init=other).fit(X)
+    rec = MINDRecommender(**settings, init=other).fit(X)
     assert not np.allclose(rec.item_embeddings_, auto.item_embeddings_, atol=0.01)
 
 

@@ -788,3 +788,97 @@ def test_a_missing_column_of_titles_stops_fit_before_training(X):
     with pytest.raises(InvalidInputError, match="item_title='name' is not a column: X has"):
         rec.fit(X)
     assert not hasattr(rec, "items_")
+
+
+# ------------------------------------------------------------------ repeats
+
+
+PLAYS = {"embedding_dim": 8, "max_history": 6, "max_epochs": 6, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def plays():
+    """Sixty people who play three of forty songs over and over."""
+    rng = np.random.default_rng(0)
+    favourites = rng.integers(40, size=(60, 3))
+    rows = [
+        (user, song, t)
+        for user in range(60)
+        for t, song in enumerate(rng.choice(favourites[user], rng.integers(2, 12)))
+    ]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def player(request, plays):
+    return MINDRecommender(**PLAYS, n_interests=request.param, exclude_seen=False).fit(plays)
+
+
+def scores_with_repeats(rec, user, history):
+    """The scores of all items, by loops over the events of the history."""
+    t = rec.score_temperature_
+    weights = rec._snapshot.model.weights["repeats"].astype(float)
+    interests = rec.interests([user])[0]
+    interests = interests[interests.any(axis=1)].astype(float)
+    sums = np.exp(interests @ rec.item_embeddings_.T.astype(float) / t).sum(axis=0)
+    for age, item in enumerate(history[::-1]):
+        if age < len(weights):
+            sums[rec.items_.tolist().index(item)] += np.exp(weights[age] / t)
+    return t * np.log(sums / len(interests))
+
+
+def test_items_of_the_history_score_higher(player, plays):
+    histories = plays.groupby("user_id")["item_id"].agg(list)
+    assert player._snapshot.model.weights["repeats"].mean() > 0.1
+    for user in (0, 7, 31):
+        scores = scores_with_repeats(player, user, histories[user])
+        best = np.argsort(-scores, kind="stable")[:9]
+        found = player.recommend([user], k=9)
+        assert found["item_id"].tolist() == player.items_[best].tolist()
+        np.testing.assert_allclose(found["score"], scores[best], atol=1e-5)
+        folded_in = player.recommend_from_history({user: histories[user]}, k=9)
+        pd.testing.assert_frame_equal(folded_in, found)
+        pairs = pd.DataFrame({"user_id": user, "item_id": player.items_})
+        np.testing.assert_allclose(player.predict_scores(pairs), scores, atol=1e-5)
+        assert player.predict(pairs.head(1), k=9)[0].tolist() == found["item_id"].tolist()
+
+
+def test_ranks_and_audiences_follow_the_scores_with_repeats(player, plays):
+    table = player.recommend(k=len(player.items_))
+    for k in (10, len(player.items_)):
+        ranks = player.target_ranks(plays, k)
+        merged = ranks.merge(table, on=["user_id", "item_id"], suffixes=("", "_asked"))
+        expected = merged["rank_asked"].where(merged["rank_asked"] <= k)
+        np.testing.assert_array_equal(merged["rank"], expected)
+    audience = player.audience(player.items_[:5], k=7)
+    for item, part in audience.groupby("item_id"):
+        scores = table[table["item_id"] == item].nlargest(7, "score", keep="all")["score"]
+        np.testing.assert_allclose(part["score"], scores[:7], atol=1e-6)
+
+
+def test_unseen_items_score_as_without_repeats(player, plays):
+    found = player.recommend(k=40, exclude_seen=True)
+    both = found.merge(player.recommend(k=40), on=["user_id", "item_id"], suffixes=("", "_of_all"))
+    assert len(both) == len(found)
+    np.testing.assert_allclose(both["score"], both["score_of_all"], atol=1e-6)
+    assert not found.merge(plays, on=["user_id", "item_id"]).size
+
+
+def test_models_with_repeats_are_kept_and_continued(player, plays, tmp_path):
+    player.save(tmp_path / "player")
+    pd.testing.assert_frame_equal(
+        MINDRecommender.load(tmp_path / "player").recommend(k=5), player.recommend(k=5)
+    )
+    before = player._snapshot.model.weights["repeats"]
+    more = copy.deepcopy(player).partial_fit(plays.assign(timestamp=plays["timestamp"] + 100))
+    assert not np.allclose(more._snapshot.model.weights["repeats"], before, atol=1e-3)
+    rec = MINDRecommender(**PLAYS, warm_start=True).fit(plays)
+    assert "repeats" not in rec._snapshot.model.weights
+    rec.set_params(exclude_seen=False).fit(plays)
+    assert rec._snapshot.model.weights["repeats"].mean() > 0.1
+
+
+def test_label_aware_attention_has_no_repeats(plays):
+    rec = MINDRecommender(**PLAYS, loss="label_aware", exclude_seen=False).fit(plays)
+    assert "repeats" not in rec._snapshot.model.weights
+    assert len(rec.recommend([0], k=3)) == 3

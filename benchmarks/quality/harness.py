@@ -224,6 +224,16 @@ def popularity(task: Task, dataset: str) -> Run:
     return Run(measure(task.test, recommended, metrics_of(dataset)), seconds, peak_memory())
 
 
+def own_items(task: Task, dataset: str) -> Run:
+    """Recommend the items of the history, newest first."""
+    start = clocks()
+    newest = task.history.iloc[::-1].drop_duplicates(["user_id", "item_id"])
+    rank = newest.groupby("user_id").cumcount() + 1
+    recommended = newest.assign(rank=rank)[rank <= TOP_K]
+    seconds = clocks() - start
+    return Run(measure(task.test, recommended, metrics_of(dataset)), seconds, peak_memory())
+
+
 def table_row(label: str, runs: list[Run]) -> str:
     """Return mean ± standard deviation over the runs, as a row of the table of `table_head`."""
     means = pd.DataFrame([run.user_metrics.mean() for run in runs])

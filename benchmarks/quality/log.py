@@ -37,13 +37,24 @@ class Events:
 
 
 class Log:
-    """Events to train on, ``known``, and events to recommend from, ``history``."""
+    """Events to train on, ``known``, and events to recommend from, ``history``.
 
-    def __init__(self, task: Task) -> None:
+    Parameters
+    ----------
+    task : Task
+    excludes_seen : bool, default=True
+        Whether items of the history are not recommended again.
+    has_new_users : bool, default=False
+        Whether the users to recommend to are others than those to train on.
+    """
+
+    def __init__(self, task: Task, excludes_seen: bool = True, has_new_users: bool = False) -> None:
+        self.excludes_seen = excludes_seen
         self.users = np.unique(task.history["user_id"])
         self.items = np.unique(task.known["item_id"])
         self.shape = len(self.users), len(self.items)
-        self.known = Events(task.known, self.users, self.items)
+        known_users = np.unique(task.known["user_id"]) if has_new_users else self.users
+        self.known = Events(task.known, known_users, self.items)
         self.history = Events(task.history, self.users, self.items)
 
     def blocks(self) -> Iterator[slice]:
@@ -63,7 +74,7 @@ class Log:
         return table[codes.ravel() >= 0]
 
     def rank(self, score: Callable[[slice], np.ndarray]) -> pd.DataFrame:
-        """Return the best items of each user that are not in the user's history.
+        """Return the best items of each user, without those of the history if they are excluded.
 
         Parameters
         ----------
@@ -73,7 +84,8 @@ class Log:
         best = []
         for block in self.blocks():
             scores = np.array(score(block))
-            scores[self.history.matrix[block].nonzero()] = -np.inf
+            if self.excludes_seen:
+                scores[self.history.matrix[block].nonzero()] = -np.inf
             top = np.sort(np.argpartition(-scores, TOP_K, axis=1)[:, :TOP_K], axis=1)
             order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
             best.append(np.take_along_axis(top, order, axis=1))

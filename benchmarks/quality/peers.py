@@ -5,7 +5,8 @@
 
 ``peers.sh`` creates the environment that ``peers.txt`` pins and runs this file in it. A peer with
 several settings in ``PEERS`` is first fitted with each of them and seed 0, and compared by NDCG@10
-on the validation task. The best setting is then fitted on the test task, with every seed if the
+(MRR@20 on sessions) on the validation task. On sessions, only knn and sasrec run: the users to
+recommend to are new. The best setting is then fitted on the test task, with every seed if the
 fit is random. Settings that differ only in their epochs are stages of one training, because the
 learning rate is constant. ``--each`` measures every setting on the validation task and none on the
 test task, to draw curves. All use one thread.
@@ -32,10 +33,13 @@ import pandas as pd
 import torch
 from harness import (
     DATASETS,
+    SESSIONS,
     TOP_K,
     Run,
+    excludes_seen,
     make_task,
     measure,
+    metrics_of,
     profiles,
     table_head,
     table_row,
@@ -84,7 +88,13 @@ def implicit_model(log: Log, seed: int, *, model: str, **settings: float) -> Sta
 
     def recommend() -> pd.DataFrame:
         users = np.arange(log.shape[0])
-        codes, _ = fitted.recommend(users, log.history.matrix, N=TOP_K, **options)
+        codes, _ = fitted.recommend(
+            users,
+            log.history.matrix,
+            N=TOP_K,
+            filter_already_liked_items=log.excludes_seen,
+            **options,
+        )
         return log.frame(codes)
 
     yield recommend
@@ -133,7 +143,8 @@ def sasrec(log: Log, seed: int, *, epochs: list[int], **settings: object) -> Sta
 
     def recommend() -> pd.DataFrame:
         users = np.arange(log.shape[0])
-        frame = model.recommend(users, dataset(log.history), k=TOP_K, filter_viewed=True)
+        history = dataset(log.history)
+        frame = model.recommend(users, history, k=TOP_K, filter_viewed=log.excludes_seen)
         codes = np.full((log.shape[0], TOP_K), -1)
         codes[frame[Columns.User], frame[Columns.Rank] - 1] = frame[Columns.Item]
         return log.frame(codes)
@@ -209,7 +220,7 @@ def fit(
     task = make_task(dataset, data, validation)
     if name.startswith("mind"):
         settings = {**settings, "profile": profiles(dataset, data, task)}
-    log = Log(task)
+    log = Log(task, excludes_seen(dataset), dataset in SESSIONS)
     discarded = io.StringIO()
     runs = []
     seconds = np.zeros(2)
@@ -221,7 +232,8 @@ def fit(
         start = clocks()
         for recommend in PEERS[name][1](log, seed, **settings):
             seconds = seconds + clocks() - start
-            runs.append(Run(measure(task.test, recommend()), seconds, peak_memory()))
+            metrics = measure(task.test, recommend(), metrics_of(dataset))
+            runs.append(Run(metrics, seconds, peak_memory()))
             start = clocks()
     return runs
 
@@ -254,13 +266,14 @@ def stage_label(settings: dict) -> str:
 
 
 def choose(name: str, settings: list[dict], arguments: argparse.Namespace) -> tuple[dict, str]:
-    """Return the stage with the best NDCG@10 on the validation task, and a note about it."""
+    """Return the stage with the best ranking on the validation task, and a note about it."""
     jobs = [(name, s, arguments.dataset, arguments.data, True, 0) for s in settings]
     runs = itertools.chain(*in_processes(fit, jobs, arguments.jobs))
-    scores = [run.user_metrics["NDCG@10"].mean() for run in runs]
+    metric = list(metrics_of(arguments.dataset))[1]  # it weighs ranks
+    scores = [run.user_metrics[metric].mean() for run in runs]
     all_stages = [stage for s in settings for stage in stages(s)]
     note = (
-        f"- {name}: best of {len(scores)} settings on the validation task, with an NDCG@10 of "
+        f"- {name}: best of {len(scores)} settings on the validation task, with an {metric} of "
         f"{max(scores):.4f} (worst {min(scores):.4f})."
     )
     return all_stages[int(np.argmax(scores))], note

@@ -30,6 +30,7 @@ from harness import (
     make_task,
     measure,
     metrics_of,
+    own_items,
     popularity,
     table_head,
     table_row,
@@ -50,6 +51,7 @@ DOCUMENTED_SETTINGS = {  # longer training and larger vectors
     "toys": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
     "tmall": ["embedding_dim=128", "embedding_dim=128 n_interests=1"],
 }
+BASELINES = {"popularity": popularity, "own items": own_items}
 COMMON_SETTINGS = ["defaults", "n_interests=1", "label_attention=hard"]
 
 
@@ -81,8 +83,8 @@ def fit(
 
     torch.set_num_threads(threads)
     task = make_task(dataset, data, validation, n_users)
-    if model == "popularity":
-        return popularity(task, dataset)
+    if model in BASELINES:
+        return BASELINES[model](task, dataset)
     settings = parse_settings(model)
     items = item_attributes(dataset, data) if settings.pop("attributes", False) else None
     start = clocks()
@@ -98,12 +100,13 @@ def report(arguments: argparse.Namespace) -> str:
     a = arguments
     models = a.models or [*COMMON_SETTINGS, *DOCUMENTED_SETTINGS[a.dataset]]
     common = a.dataset, a.data, a.validation, a.threads
-    jobs = [(*common, "popularity", 0)]
+    baselines = [name for name in BASELINES if name != "own items" or not excludes_seen(a.dataset)]
+    jobs = [(*common, name, 0) for name in baselines]
     jobs += [(*common, model, seed) for model in models for seed in a.seeds]
     results = in_processes(fit, jobs, a.jobs)
-    runs = {"popularity": results[:1]}
+    runs = {name: [run] for name, run in zip(baselines, results, strict=False)}
     for i, model in enumerate(models):
-        start = 1 + i * len(a.seeds)
+        start = len(baselines) + i * len(a.seeds)
         runs[model] = results[start : start + len(a.seeds)]
     part = "validation" if a.validation else "test"
     words = [word if word != str(a.data) else "DIR" for word in sys.argv[1:]]

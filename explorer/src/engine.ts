@@ -160,19 +160,35 @@ export class Engine {
     const cosines = inUse.map((j) => this.cosines(interests, j));
     const weights = inUse.map((j) => steering.weights[j]!);
     const highestWeight = Math.max(...weights);
+    const gains = this.repeatGains(interests.newest, inUse.length);
     const scores = new Float64Array(this.data.n).fill(-Infinity);
     const won = new Int32Array(this.data.n);
     for (let item = 0; item < this.data.n; item++) {
       if (!isEligible(item)) continue;
       const products = weights.map((weight, i) => (weight / highestWeight) * cosines[i]![item]!);
       const highest = Math.max(...products);
-      scores[item] = highestWeight * softMaximum(products, highest, this.data.temperature);
+      const score = softMaximum(products, highest, this.data.temperature);
+      const gain = gains.get(item) ?? -Infinity;
+      scores[item] = highestWeight * logSum(score, gain, this.data.temperature);
       won[item] = inUse[products.indexOf(highest)]!;
     }
     const row = (item: number) => ({ item, score: scores[item]!, interest: won[item]! });
     const nCandidates = (steering.diversity ? DIVERSITY_CANDIDATES : 1) * steering.k;
     const candidates = topPlaces(scores, nCandidates).map(row);
     return steering.diversity ? this.diversify(candidates, steering) : candidates;
+  }
+
+  /** Returns what the items of the history gain, if the model has learned that people repeat. */
+  private repeatGains(newest: number[], nInterests: number): Map<number, number> {
+    const gains = new Map<number, number>();
+    const weights = this.data.weights["repeats"];
+    const { temperature } = this.data;
+    if (!weights || temperature === null) return gains;
+    newest.forEach((item, age) => {
+      const gain = weights[age]! - temperature * Math.log(nInterests);
+      gains.set(item, logSum(gains.get(item) ?? -Infinity, gain, temperature));
+    });
+    return gains;
   }
 
   /** Returns the cosines of all items to an interest; steering does not change them. */
@@ -270,6 +286,12 @@ function softMaximum(products: number[], highest: number, temperature: number | 
   if (temperature === null) return highest;
   const total = products.reduce((sum, x) => sum + Math.exp((x - highest) / temperature), 0);
   return highest + temperature * Math.log(total / products.length);
+}
+
+/** Returns temperature · log(exp(a / temperature) + exp(b / temperature)). */
+function logSum(a: number, b: number, temperature: number | null): number {
+  if (temperature === null || Math.min(a, b) === -Infinity) return Math.max(a, b);
+  return Math.max(a, b) + temperature * Math.log1p(Math.exp(-Math.abs(a - b) / temperature));
 }
 
 /** Returns the weights of the history items in an interest, divided by their sum. */

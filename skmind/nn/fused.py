@@ -81,6 +81,7 @@ class MixtureLoss(torch.autograd.Function):
         accidental_hits: Tensor,
         temperature: float,
         weights: Tensor | None = None,
+        repeats: Tensor | None = None,
     ) -> Tensor:
         """Return the mean loss of B targets.
 
@@ -104,6 +105,8 @@ class MixtureLoss(torch.autograd.Function):
         temperature : float
         weights : Tensor of shape (B,) or None, default=None
             Factors of the losses of the targets before their mean.
+        repeats : Tensor of shape (2, B) or None, default=None
+            Logarithms of what the history itself adds to the target, and to all other items.
         """
         K, B = log_weights.shape
         D = items.shape[1]
@@ -114,6 +117,8 @@ class MixtureLoss(torch.autograd.Function):
         similarity = (queries * targets).sum(2).div_(temperature)  # (K, B)
         similarity.masked_fill_(is_repeated, MASKED_LOGIT)
         log_positive = _logsumexp(similarity)  # (B,)
+        if repeats is not None:
+            log_positive = torch.logaddexp(log_positive, repeats[0])
 
         # the logits have base 2: 2 to the power of a logit is the exponential of the similarity
         logits = torch.baddbmm(
@@ -129,6 +134,8 @@ class MixtureLoss(torch.autograd.Function):
         total = powers.sum(2)  # (K, B)
         log_sums = (largest.squeeze(2) + total.log2()).mul_(LN2).add_(log_weights)
         log_negative = _logsumexp(log_sums)  # (B,)
+        if repeats is not None:
+            log_negative = torch.logaddexp(log_negative, repeats[1])
 
         excess = log_negative - log_positive
         # The gradient of a similarity is the slope times its share of the sum over the interests or
@@ -140,6 +147,11 @@ class MixtureLoss(torch.autograd.Function):
             losses *= weights
         target_shares = (similarity - log_positive).exp_()  # (K, B)
         power_shares = (log_sums - log_negative).exp_().div_(total)  # (K, B)
+        repeat_slopes = None
+        if repeats is not None:
+            shares = (repeats - torch.stack([log_positive, log_negative])).exp_()  # (2, B)
+            shares[0].neg_()
+            repeat_slopes = shares.mul_(slope * temperature)
         ctx.save_for_backward(
             queries,
             targets,
@@ -150,6 +162,7 @@ class MixtureLoss(torch.autograd.Function):
             slope,
             target_shares,
             power_shares,
+            repeat_slopes,
         )
         ctx.n_interests = len(interests)
         ctx.n_items = len(items)
@@ -158,7 +171,7 @@ class MixtureLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients with respect to interests and items."""
+        """Return the gradients with respect to interests, items and repeats."""
         (
             queries,
             targets,
@@ -169,6 +182,7 @@ class MixtureLoss(torch.autograd.Function):
             slope,
             target_shares,
             power_shares,
+            repeat_slopes,
         ) = ctx.saved_tensors
         D = queries.shape[2]
         slope = slope * gradients[0]
@@ -185,7 +199,8 @@ class MixtureLoss(torch.autograd.Function):
         of_interests.index_add_(0, interest_rows, of_queries.view(-1, D))
         of_items = negatives.new_zeros(ctx.n_items, D)
         of_items.index_add_(0, item_rows, of_gathered)
-        return of_interests, of_items, *[None] * 8
+        of_repeats = None if repeat_slopes is None else repeat_slopes * gradients[0]
+        return of_interests, of_items, *[None] * 8, of_repeats
 
 
 def _logsumexp(x: Tensor) -> Tensor:

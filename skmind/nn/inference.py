@@ -105,6 +105,12 @@ def unit_items(net: MINDNet) -> np.ndarray:
 
 
 @torch_defaults(inference=True)
+def repeat_weights(net: MINDNet) -> np.ndarray:
+    """Return what an event adds to the score of its item, by age, float32 of shape (L,)."""
+    return net.repeats.cpu().numpy()
+
+
+@torch_defaults(inference=True)
 def raw_items(net: MINDNet, codes: np.ndarray) -> np.ndarray:
     """Return the vectors of items before they are normalised, float32 of shape (len(codes), D)."""
     return net.item_vectors(codes.astype(np.int64)).cpu().numpy()

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from .device import to_device
-from .fused import MixtureLoss
+from .fused import MASKED_LOGIT, MixtureLoss
+
+NO_MASS = 1e-30  # of the largest weight of an event; less is a rounding error or nothing
 
 
 class GroupAssignment(NamedTuple):
@@ -66,6 +68,7 @@ def sampled_softmax(
     groups: GroupAssignment,
     temperature: float,
     weights: np.ndarray | None = None,
+    repeats: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the target against the negatives, under a mixture of the interests.
 
@@ -101,6 +104,8 @@ def sampled_softmax(
         Positive; similarities are divided by it. A higher value makes the distribution flatter.
     weights : ndarray of shape (B,), float32, or None, default=None
         Factors of the losses of the targets before their mean; None: no factors.
+    repeats : Tensor of shape (2, B) or None, default=None
+        Result of `repeat_masses`, for each target; it adds to the sum over the interests.
 
     Returns
     -------
@@ -124,7 +129,60 @@ def sampled_softmax(
         to_device(_accidental_hits(targets, negatives, K), device),
         temperature,
         None if weights is None else to_device(weights, device),
+        repeats,
     )
+
+
+def repeat_masses(
+    log_weights: Tensor,
+    history: np.ndarray,
+    targets: np.ndarray,
+    places: np.ndarray,
+    lengths: np.ndarray,
+) -> Tensor:
+    """Return what the items of the history add to the target, and to all other items.
+
+    A mixture of generating a new item and repeating one of the history, as in RepeatNet (Ren et
+    al., AAAI 2019): an event of age a adds ``exp(log_weights[a])`` to the probability of its item,
+    beside what the interests add.
+
+    Parameters
+    ----------
+    log_weights : Tensor of shape (max_history,)
+        By the age of an event, 0 for the newest.
+    history, targets : ndarray of shape (B, L), int
+        See `Batch`.
+    places : ndarray of shape (n,), int
+        Positions of the samples in the flattened (B, L).
+    lengths : ndarray of shape (B,), int
+        See `Batch`.
+
+    Returns
+    -------
+    Tensor of shape (2, n)
+        Logarithms for the target and for all others, `MASKED_LOGIT` for nothing.
+    """
+    B, L = history.shape
+    device = log_weights.device
+    rows, queries, columns = np.nonzero(
+        (history[:, None] == targets[:, :, None])
+        & (targets >= 0)[:, :, None]
+        & (np.arange(L) >= np.arange(L)[:, None])
+    )
+    number = np.zeros(B * L, dtype=np.int64)  # of the sample in each place
+    number[places] = np.arange(len(places))
+    samples = to_device(number[rows * L + queries], device)
+    ages = to_device(columns - queries, device)
+    n_events = to_device(lengths[places // L] - places % L, device)  # at least 1
+
+    highest = log_weights.detach().max()
+    weights = (log_weights - highest).exp()
+    total = weights.cumsum(0).index_select(0, n_events - 1)  # (n,)
+    of_target = torch.zeros_like(total).index_add(0, samples, weights.index_select(0, ages))
+    masses = torch.stack([of_target, total - of_target])  # (2, n)
+    is_nothing = masses < NO_MASS
+    logs = masses.clamp(min=NO_MASS).log() + highest
+    return logs.masked_fill(is_nothing, MASKED_LOGIT)
 
 
 def _accidental_hits(targets: np.ndarray, negatives: np.ndarray, n_groups: int) -> np.ndarray:

@@ -37,6 +37,8 @@ class NetConfig:
         Whether short histories have fewer interests; see `interest_mask`.
     n_encoder_layers : int
         Layers of the sequence encoder; 0 for none.
+    repeats : bool
+        Whether the items of the history score higher, by their age; see `repeat_masses`.
     """
 
     n_items: int
@@ -46,6 +48,7 @@ class NetConfig:
     n_routing_iter: int
     adaptive_interests: bool
     n_encoder_layers: int
+    repeats: bool = False
 
 
 def check_sizes(config: NetConfig) -> None:
@@ -231,6 +234,8 @@ class MINDNet(nn.Module):
         self.bilinear = nn.Parameter(torch.eye(D, dtype=torch.float32))
         self.recency = nn.Parameter(torch.zeros(K, L, dtype=torch.float32))
         self.register_buffer("logits", initial_logits(K, L, generator))
+        if config.repeats:
+            self.repeats = nn.Parameter(torch.zeros(L, dtype=torch.float32))
         self.layers = nn.ModuleList(
             SelfAttention(D, L, generator) for _ in range(config.n_encoder_layers)
         )

@@ -116,7 +116,7 @@ MANIFEST = record(
                 f.name: {"int": integer(0, SIZE_LIMIT - 1), "bool": boolean}[str(f.type)]
                 for f in fields(NetConfig)
             }
-            | {"n_items": COUNT}
+            | {"n_items": COUNT, "repeats": optional(boolean)}
         ),
         "seed": integer(0, SIZE_LIMIT - 1),
         "plan": record(

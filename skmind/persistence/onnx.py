@@ -116,6 +116,7 @@ def export(model: FittedModel, path: Any) -> None:
         "oldest_onnxruntime": OLDEST_RUNTIME,
         "max_history": model.config.max_history,
         "score_temperature": model.plan.temperature,
+        "repeat_weights": model.weights["repeats"].tolist() if model.config.repeats else None,
         "user_features": [_describe_feature(feature) for feature in user_features],
     }
     net = model.network().eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from ..data.formats import as_frame
 from ..data.histories import read_item_lists
 from ..data.ids import IdEncoder
 from ..data.prepare import Prepared, Schema
-from ..data.ragged import Ragged
+from ..data.ragged import Ragged, isin_pairs
 from ..data.tables import column_names, is_frame
 from ..data.weights import check_readable
 from ..exceptions import InvalidInputError, ShortageWarning, UnknownIdError
 from .base import TopK
+from .repeats import Repeats
 
 MAX_WEIGHT = 1e30  # products of such weights and cosines fit into float32, as do their inverses
 MIN_WEIGHT = 1e-37  # about the smallest normal float32
@@ -51,6 +52,8 @@ class RecommendQuery:
         The item feature by which lists are diversified; None: the item vectors.
     limits : tuple of str
         Arguments that leave out items, for the message of `warn_of_shortage`.
+    repeats : Repeats or None
+        Items of the histories that score higher; None: no items.
     """
 
     k: int
@@ -62,6 +65,7 @@ class RecommendQuery:
     diversity: float = 0.0
     values: FeatureValues | None = None
     limits: tuple[str, ...] = ()
+    repeats: Repeats | None = None
 
     @classmethod
     def read(
@@ -133,6 +137,24 @@ class RecommendQuery:
         }
         limits = tuple(name for name, is_given in given.items() if is_given)
         return cls(k, *selection, weights, shares, diversity, values, limits)
+
+    def slice_rows(self, start: int, stop: int) -> RecommendQuery:
+        """Return the query of the rows from ``start`` to before ``stop``.
+
+        The query has neither lists nor anything else by user but excluded items and repeats.
+        """
+        repeats = None if self.repeats is None else self.repeats.slice_rows(start, stop)
+        return replace(self, excluded=self.excluded.slice_rows(start, stop), repeats=repeats)
+
+    def eligible_repeats(self) -> Repeats | None:
+        """Return the repeats that may be recommended."""
+        repeats = self.repeats
+        if repeats is None:
+            return None
+        if self.lists is not None:
+            return repeats.where(isin_pairs(repeats.pairs(), self.lists.pairs()))
+        repeats = repeats.without(self.excluded)
+        return repeats if self.allowed is None else repeats.where(self.allowed[repeats.values])
 
     def quotas_of(self, mask: np.ndarray) -> np.ndarray | None:
         """Return the quotas; ``mask``, of shape (n_users, n_interests), marks the interests in use.

@@ -11,6 +11,7 @@ import numpy as np
 from ..data.ragged import Ragged, pair_keys
 from .base import run_in_threads
 from .exact import BLOCK_SCORES, ExactIndex
+from .repeats import Repeats
 
 
 def count_ranks(
@@ -23,6 +24,7 @@ def count_ranks(
     target_items: np.ndarray,
     n_jobs: int | None = None,
     temperature: float | None = None,
+    repeats: Repeats | None = None,
 ) -> np.ndarray:
     """Return the rank of each target in the exact search of its row, from 1.
 
@@ -44,6 +46,8 @@ def count_ranks(
         See `run_in_threads`.
     temperature : float or None, default=None
         See `soft_maximum`.
+    repeats : Repeats or None, default=None
+        Items of each row that score higher; None: no items.
 
     Returns
     -------
@@ -73,6 +77,8 @@ def count_ranks(
     def fill(rows: np.ndarray) -> None:
         used = np.nonzero(mask[rows])[1].reshape(len(rows), -1)  # (b, K)
         scores = index.score_all(interests[rows[:, None], used], excluded.take(rows))
+        if repeats is not None:
+            repeats.take(rows).raise_all(scores, n_used[rows, None])
         starts = np.searchsorted(target_rows[order], rows, side="left")
         ends = np.searchsorted(target_rows[order], rows, side="right")
         for step in range(int((ends - starts).max(initial=0))):

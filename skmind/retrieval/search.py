@@ -51,12 +51,15 @@ def retrieve(
         highest[highest == 0] = 1  # no interest is used
         interests = interests * np.maximum(weights / highest, MIN_WEIGHT)[:, :, None]
     quotas = query.quotas_of(mask)
+    repeats = query.eligible_repeats()
 
     def search(queries: np.ndarray, mask: np.ndarray, k: int) -> TopK:
         if lists is not None:
             top = search_lists(index.vectors, queries, mask, k, lists, n_jobs, index.temperature)
         else:
             top = index.search(queries, mask, k, query.excluded, query.allowed, n_jobs)
+        if repeats is not None:
+            top = repeats.merge(top, index.vectors, queries, mask, n_jobs)
         return top if highest is None else top._replace(scores=top.scores * highest)
 
     if quotas is not None:

@@ -7,6 +7,7 @@ import numpy as np
 from ..data.ragged import Ragged
 from .base import TopK, multiply, run_in_threads, soft_maximum
 from .exact import BLOCK_SCORES, TILE_PRODUCTS, top_k
+from .repeats import Repeats
 
 
 def nearest_users(
@@ -17,6 +18,7 @@ def nearest_users(
     excluded: Ragged,
     n_jobs: int | None = None,
     temperature: float | None = None,
+    repeats: Repeats | None = None,
 ) -> TopK:
     """Return, for each item, the ``k`` users for whom it has the highest scores.
 
@@ -33,6 +35,8 @@ def nearest_users(
         See `run_in_threads`.
     temperature : float or None, default=None
         See `soft_maximum`.
+    repeats : Repeats or None, default=None
+        Users for whom each item scores higher; None: no users.
 
     Returns
     -------
@@ -47,6 +51,8 @@ def nearest_users(
 
     def fill(rows: np.ndarray) -> None:
         scores = _scores(items[rows], interests, mask, temperature)
+        if repeats is not None:
+            repeats.take(rows).raise_all(scores, mask.sum(1)[None])
         scores[excluded.take(rows).pairs()] = -np.inf
         codes, values = top_k(scores, k)
         products = multiply(interests[codes], items[rows, None, :, None]).squeeze(3)  # (b, k, K)

@@ -30,14 +30,15 @@ from ..data.ties import draw_tie_order, find_ties, hash_codes
 from ..exceptions import NothingToScoreWarning, TrainingDivergedError
 from ..metrics._core import ndcg
 from ..nn.device import to_device
-from ..nn.inference import blocks, encode, unit_items
+from ..nn.inference import blocks, encode, repeat_weights, unit_items
 from ..nn.label_attention import label_aware
-from ..nn.losses import assign_groups, sampled_softmax
+from ..nn.losses import assign_groups, repeat_masses, sampled_softmax
 from ..nn.network import MINDNet
 from ..nn.optim import RowAdam, get_moments, is_large, set_moments
 from ..nn.processes import Processes
 from ..nn.routing import unit
 from ..retrieval.exact import ExactIndex
+from ..retrieval.repeats import Repeats
 from .checkpoint import Checkpoint, State, share_state
 from .progress import Progress
 
@@ -361,6 +362,16 @@ class Trainer:
             share = np.float32(len(targets) / batch.lengths.sum())
             weights = batch.weights[is_sample] * share  # (n,)
 
+        repeats = None
+        if net.config.repeats and settings.label_attention is None:
+            repeats = repeat_masses(
+                net.repeats / settings.temperature,
+                batch.history,
+                batch.targets,
+                places,
+                batch.lengths,
+            )
+
         # Below, items are rows of `items`, which may hold only the items of the batch.
         codes, history, targets, negatives = needed_rows(
             net.item_embedding, batch.history, targets, negatives
@@ -423,6 +434,7 @@ class Trainer:
             self.groups,
             settings.temperature,
             weights,
+            repeats,
         )
 
     # ------------------------------------------------------------------------------- parts
@@ -725,6 +737,7 @@ def validation_ndcg(
     """
     shard = Shard.whole(interactions.n_users) if shard is None else shard
     index = ExactIndex(unit_items(net), temperature)
+    weights = repeat_weights(net) if net.config.repeats and not exclude_seen else None
     max_history = net.config.max_history
     scores = [np.empty(0)]
     for rows in blocks(len(users), max_history):
@@ -737,6 +750,9 @@ def validation_ndcg(
         is_target = seen.items == np.repeat(block_targets, seen.lengths)
         excluded = seen.where(~is_target & exclude_seen)
         top = index.search(encoded.interests, encoded.mask, VALIDATION_K, excluded)
+        if weights is not None and temperature is not None:
+            repeats = Repeats.of_histories(interactions.take(block_users), weights, temperature)
+            top = repeats.merge(top, index.vectors, encoded.interests, encoded.mask)
         is_target = top.codes == block_targets[:, None]  # (b, VALIDATION_K)
         scores.append(ndcg(is_target, np.ones(len(block_users))))
     gathered = shard.processes.gather((shard.numbers[users], np.concatenate(scores)))

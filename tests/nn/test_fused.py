@@ -99,6 +99,7 @@ def plain_loss(
     hits,
     temperature,
     weights=1.0,
+    repeats=None,
 ):
     """Return the same loss, written as a sum of exponentials for autograd."""
     K, B = log_weights.shape
@@ -112,6 +113,9 @@ def plain_loss(
     terms = torch.exp(products / temperature + offsets[:, None]) * is_kept.view(products.shape)
     positive = target_terms.sum(0)
     negative = (terms.sum(2) * log_weights.exp()).sum(0)
+    if repeats is not None:
+        positive = positive + repeats[0].exp()
+        negative = negative + repeats[1].exp()
     return -(weights * torch.log(positive / (positive + negative))).mean()
 
 
@@ -145,6 +149,27 @@ def test_weights_multiply_the_losses_of_the_targets(K):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
     ones = MixtureLoss.apply(*given.values(), torch.ones_like(weights))
     torch.testing.assert_close(ones, MixtureLoss.apply(*given.values()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_repeats_add_to_the_sums(K, is_weighted):
+    given = problem(K=K, N=12)
+    B = given["log_weights"].shape[1]
+    generator = torch.Generator().manual_seed(0)
+    repeats = torch.randn(2, B, generator=generator, dtype=torch.float64).requires_grad_()
+    weights = torch.arange(B, dtype=torch.float64) if is_weighted else None
+    loss = MixtureLoss.apply(*given.values(), weights, repeats)
+    expected = plain_loss(**given, weights=1.0 if weights is None else weights, repeats=repeats)
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
+    leaves = [given["interests"], given["items"], repeats]
+    for mine, theirs in zip(
+        torch.autograd.grad(3 * loss, leaves),
+        torch.autograd.grad(3 * expected, leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+        assert mine.any()
 
 
 @pytest.mark.parametrize("K", [1, 3])

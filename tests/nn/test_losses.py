@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from skmind.data.negatives import NegativeSampler
-from skmind.nn.losses import assign_groups, sampled_softmax
+from skmind.nn.losses import MASKED_LOGIT, assign_groups, repeat_masses, sampled_softmax
 
 TAU = 0.5
 CPU = torch.device("cpu")
@@ -240,6 +240,55 @@ def test_a_row_without_negatives_has_a_zero_gradient(K):
     assert gradient[2].any()
     first = given | {"query_rows": np.arange(1), "targets": given["targets"][:1]}
     assert sampled_softmax(**first).item() == 0
+
+
+# ------------------------------------------------------------------ repeats
+
+
+def histories(B=9, L=6, n_items=4, seed=0):
+    """Return histories, newest first, their targets, the places of these, and the lengths."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, L + 1, size=B)
+    lengths[0] = L
+    in_history = np.arange(L) < lengths[:, None]
+    history = np.where(in_history, rng.integers(n_items, size=(B, L)), -1)
+    is_target = in_history & (rng.random((B, L)) < 0.8)
+    targets = np.where(is_target, rng.integers(n_items, size=(B, L)), -1)
+    return history, targets, np.flatnonzero(is_target), lengths
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_masses_of_repeats_equal_plain_loops(scale):
+    for seed in range(3):
+        history, targets, places, lengths = histories(seed=seed)
+        weights = scale * torch.randn(8, generator=torch.Generator().manual_seed(seed))
+        got = repeat_masses(weights, history, targets, places, lengths)
+        for n, place in enumerate(places):
+            row, q = divmod(place, history.shape[1])
+            events = {True: [], False: []}
+            for j in range(q, lengths[row]):
+                is_target = bool(history[row, j] == targets[row, q])
+                events[is_target].append(float(weights[j - q]))
+            for mass, is_target in zip(got[:, n].tolist(), (True, False), strict=True):
+                expected = np.logaddexp.reduce(events[is_target]) if events[is_target] else None
+                if expected is None:
+                    assert mass == MASKED_LOGIT
+                elif expected > weights.max() - 60:  # float32 holds it beside the largest weight
+                    tolerance = 1e-5 if is_target else 1e-3
+                    total = np.logaddexp.reduce(events[True] + events[False])
+                    if expected > total - 7:
+                        assert mass == pytest.approx(expected, abs=tolerance * scale)
+
+
+def test_masses_of_repeats_have_the_gradient_of_their_logarithms():
+    history, targets, places, lengths = histories()
+    weights = torch.randn(8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def finite(weights):
+        masses = repeat_masses(weights, history, targets, places, lengths)
+        return masses[masses > MASKED_LOGIT]
+
+    assert torch.autograd.gradcheck(finite, weights.requires_grad_())
 
 
 # ------------------------------------------------------------------ gradient

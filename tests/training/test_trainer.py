@@ -8,11 +8,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import sparse
 from torch.nn import functional as F
 
+from skmind import MINDRecommender
 from skmind.data.batches import Batch
 from skmind.data.interactions import Interactions
 from skmind.datasets import make_interactions
@@ -890,6 +892,37 @@ def test_validation_is_the_ndcg_of_a_full_ranking(monkeypatch, with_features, ex
     monkeypatch.setattr("skmind.nn.inference.MAX_HISTORIES_PER_PASS", 5)  # several blocks of users
     result = validation_ndcg(net, data, users, targets, rows, exclude_seen)
     assert result == pytest.approx(np.mean(expected), abs=1e-9)
+
+
+def test_validation_ranks_as_the_recommender_does():
+    """Repeats of the history included."""
+    rng = np.random.default_rng(0)
+    favourites = rng.integers(30, size=(40, 3))
+    users, times = map(np.ravel, np.indices((40, 8)))
+    items = favourites[users, rng.integers(3, size=320)]
+    X = pd.DataFrame({"user_id": users, "item_id": items, "timestamp": times})
+    settings = {"embedding_dim": 8, "max_history": 5, "max_epochs": 3, "random_state": 0}
+    rec = MINDRecommender(**settings, exclude_seen=False).fit(X)
+    model = rec._snapshot.model
+    assert model.config.repeats
+    last = X.groupby("user_id").tail(1)
+    before = X.drop(last.index)
+    rec = MINDRecommender(**settings, exclude_seen=False, early_stopping=True)
+    rec.fit(X)
+    snapshot = rec._snapshot
+    data = snapshot.model.interactions
+    users = np.arange(40)
+    places = data.offsets[users + 1] - 1
+    targets = data.items[places]
+    net = snapshot.network("cpu")
+    got = validation_ndcg(
+        net, data.drop(places), users, targets, None, False, None, rec.score_temperature_
+    )
+    found = rec.recommend_from_history(before.groupby("user_id")["item_id"].agg(list), k=10)
+    merged = last.merge(found, on=["user_id", "item_id"], how="left")
+    expected = (1 / np.log2(merged["rank"] + 1)).fillna(0).mean()
+    assert got == pytest.approx(expected, abs=1e-9)
+    assert got > 0.4
 
 
 # ------------------------------------------------------------------ start
