@@ -195,6 +195,7 @@ def hard_negatives(
     groups: losses.GroupAssignment,
     temperature: float,
     weights: None,
+    repeats: None,
 ) -> Tensor:
     """Weight negatives by exp(hardness * logit), as REMI's interest-aware hard negatives."""
     K, D = interests.shape[1:]
