@@ -282,12 +282,20 @@ class FittedModel:
             return None
         return select_rows(features.matrix, users)
 
+    @property
+    def repeat_weights(self) -> np.ndarray | None:
+        """Weights of the events of a history; None if scores do not use them."""
+        if not self.config.repeats or self.plan.temperature is None:
+            return None
+        return self.weights["repeats"]
+
     def repeats(self, histories: Ragged) -> Repeats | None:
         """Return the items of histories that score higher; None if no item does."""
+        weights = self.repeat_weights
         temperature = self.plan.temperature
-        if not self.config.repeats or temperature is None:
+        if weights is None or temperature is None:
             return None
-        return Repeats.of_histories(histories, self.weights["repeats"], temperature)
+        return Repeats.of_histories(histories, weights, temperature)
 
     def encode(
         self, net: MINDNet, histories: Interactions, profile: sparse.csr_matrix | None

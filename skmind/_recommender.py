@@ -125,8 +125,8 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     @property
     def repeat_weights_(self) -> np.ndarray | None:
         """Weights of the events of the history, see `recommend`; None: repeats have no weight."""
-        model = self._fitted().model
-        return model.weights["repeats"].copy() if model.config.repeats else None
+        weights = self._fitted().model.repeat_weights
+        return None if weights is None else weights.copy()
 
     # `check_is_fitted` looks up these attributes; an AttributeError means "not fitted".
 
@@ -555,7 +555,7 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         After a fit with ``exclude_seen=False``, items of the history score higher: an event of age
         a, 0 for the newest, adds ``exp(repeat_weights_[a] / t)`` to the sum of its item over the
-        interests.
+        interests. So their scores may exceed the highest cosine.
 
         Parameters
         ----------
@@ -576,9 +576,9 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             items, with interest -1 and the share of all interactions as score. "error": raise
             `UnknownIdError`. "drop": they get no rows.
         interest_weights : array of shape (n_interests,) or (n_users, n_interests), or None
-            Factors of the cosines to each interest, at least 0; ``t`` is multiplied by the highest
-            weight that is used. Scores leave [-1, 1] with weights above 1. An interest with weight
-            0 is not used.
+            Factors of the cosines to each interest, at least 0; ``t``, and ``repeat_weights_``, are
+            multiplied by the highest weight that is used. Scores leave [-1, 1] with weights above
+            1. An interest with weight 0 is not used.
             Only ratios of weights matter for the order. A higher weight spreads the scores of its
             interest: items near it gain, items with a negative cosine lose. Weights of a user whose
             highest is above 1e30 or below 1e-30 are divided by it first, and so are the scores.

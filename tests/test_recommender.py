@@ -878,6 +878,13 @@ def test_models_with_repeats_are_kept_and_continued(player, plays, tmp_path):
     assert rec._snapshot.model.weights["repeats"].mean() > 0.1
 
 
+def test_weights_that_no_score_uses_are_not_shown(player, plays):
+    assert player.repeat_weights_.shape == (6,)
+    other = copy.deepcopy(player).set_params(loss="label_aware").partial_fit(plays)
+    assert other.score_temperature_ is None
+    assert other.repeat_weights_ is None
+
+
 def test_label_aware_attention_has_no_repeats(plays):
     rec = MINDRecommender(**PLAYS, loss="label_aware", exclude_seen=False).fit(plays)
     assert "repeats" not in rec._snapshot.model.weights

@@ -305,7 +305,7 @@ def _layers(estimator: Any) -> pd.DataFrame:
             "the weights of “Item vectors”",
             "Item vectors",
         ),
-        _layer("Scores", "soft maximum of the cosines of\nan item with the interests", f"B × {n}"),
+        _scores(sizes["repeats"], n),
         _layer("Loss", f"training: {loss}\n{draws}", ""),
         _layer("Top k", f"answers: {_index(estimator, bool(model))}", "B × k"),
     ]
@@ -337,6 +337,15 @@ def _item_vectors(n_items: int | None, n_values: int, D: int, *, is_fitted: bool
     return _layer("Item vectors", detail, output, n_weights, f"{weights} weights", "Catalogue")
 
 
+def _scores(n_repeat_weights: int, n: str) -> dict[str, Any]:
+    """Return the layer of the scores of ``n`` items."""
+    detail = "soft maximum of the cosines of\nan item with the interests"
+    if not n_repeat_weights:
+        return _layer("Scores", detail, f"B × {n}")
+    weights = f"{n_repeat_weights:,} weights of repeats"
+    return _layer("Scores", f"{detail}, plus repeats", f"B × {n}", n_repeat_weights, weights)
+
+
 def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
@@ -352,12 +361,13 @@ def _unfitted_config(estimator: Any) -> NetConfig:
         n_routing_iter=estimator.n_routing_iter,
         adaptive_interests=bool(estimator.adaptive_interests),
         n_encoder_layers=1 if n_layers == "auto" else n_layers,
+        repeats=not estimator.exclude_seen and _loss(estimator)[0].startswith("mixture"),
     )
 
 
 def _weight_sizes(config: NetConfig, n_item_values: int, n_user_values: int) -> dict[str, int]:
     """Return the number of weights by the first part of their name; 0 for names without any."""
-    sizes = dict.fromkeys(("layers", "layers_norm", "state", "state_others"), 0)
+    sizes = dict.fromkeys(("layers", "layers_norm", "state", "state_others", "repeats"), 0)
     for name, shape in MINDNet.weight_shapes(config, n_item_values, n_user_values).items():
         part = name.partition(".")[0]
         sizes[part] = sizes.get(part, 0) + prod(shape)

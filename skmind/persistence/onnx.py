@@ -110,13 +110,14 @@ def export(model: FittedModel, path: Any) -> None:
         raise InvalidInputError(f"path={str(path)!r} exists; remove it or name a new directory")
     ids = _ids_without_pickle(model.items.ids)
     user_features = model.prepared.user_features.encoder.features
+    repeat_weights = model.repeat_weights
     about = {
         "format": EXPORT_FORMAT,
         "opset": OPSET,
         "oldest_onnxruntime": OLDEST_RUNTIME,
         "max_history": model.config.max_history,
         "score_temperature": model.plan.temperature,
-        "repeat_weights": model.weights["repeats"].tolist() if model.config.repeats else None,
+        "repeat_weights": None if repeat_weights is None else repeat_weights.tolist(),
         "user_features": [_describe_feature(feature) for feature in user_features],
     }
     net = model.network().eval()

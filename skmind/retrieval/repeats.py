@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from ..data.ragged import Ragged, pair_keys, span_places
+from ..data.ragged import Ragged, isin_pairs, pair_keys, span_places
 from .base import TopK
 from .exact import search_lists
 
@@ -75,7 +75,10 @@ class Repeats(Ragged):
         return Repeats(rows[places], offsets, self.gains[places], self.temperature)
 
     def gains_of(self, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Return what items gain in these rows, -inf for items that the history does not have."""
+        """Return what items gain in these rows, -inf for items that the history does not have.
+
+        A gain of the history may be -inf, too, at low temperatures.
+        """
         n_items = 1 + int(max(self.values.max(initial=0), items.max(initial=0)))
         keys = pair_keys(*self.pairs(), n_items)
         wanted = pair_keys(rows, items, n_items)
@@ -153,7 +156,8 @@ class Repeats(Ragged):
         own = search_lists(vectors, queries, mask, width, self, n_jobs, self.temperature)
         gains = self.gains_of(rows, own.codes)
         own = own._replace(scores=self.raised(own.scores, gains, mask.sum(1)[:, None]))
-        is_repeat = ~np.isneginf(self.gains_of(rows, top.codes))
+        pairs = np.repeat(rows, k), top.codes.ravel()
+        is_repeat = isin_pairs(pairs, self.pairs()).reshape(top.codes.shape)
         others = top._replace(scores=np.where(is_repeat, -np.inf, top.scores))
         joined = TopK(*(np.concatenate(pair, axis=1) for pair in zip(others, own, strict=True)))
         order = np.lexsort((joined.codes, -joined.scores), axis=1)[:, :k]

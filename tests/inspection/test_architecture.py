@@ -46,6 +46,17 @@ def test_the_weights_are_those_of_the_network(n_encoder_layers, tables):
     assert layers.loc["Scores", "output"] == "→ B × 4"
 
 
+def test_weights_of_repeats_belong_to_the_scores():
+    rec = MINDRecommender(**SMALL, exclude_seen=False)
+    for layers in (layers_of(rec), layers_of(rec.fit(X))):
+        assert layers.loc["Scores", "n_weights"] == 5
+        assert layers.loc["Scores", "weights"] == "5 weights of repeats"
+    net = rec._model.network()
+    assert layers["n_weights"].sum() == sum(parameter.numel() for parameter in net.parameters())
+    rec.set_params(loss="label_aware")
+    assert layers_of(MINDRecommender(**rec.get_params())).loc["Scores", "n_weights"] == 0
+
+
 def test_items_and_catalogue_share_their_weights():
     shared = layers_of(MINDRecommender(**SMALL))["shares_weights_with"]
     assert shared[shared != ""].to_dict() == {
@@ -89,9 +100,10 @@ LARGE = {
     "loss": "label_aware", "n_negatives": 10**6, "negative_sampling": "popularity",
     "user_features": ["a"], "item_features": ["b"],
 }  # fmt: skip
+REPEATS = {"exclude_seen": False, "max_history": 10**6, "n_encoder_layers": 1}
 
 
-@pytest.mark.parametrize("parameters", [{}, LARGE, {"n_encoder_layers": 0}])
+@pytest.mark.parametrize("parameters", [{}, LARGE, {"n_encoder_layers": 0}, REPEATS])
 def test_texts_fit_into_their_boxes(parameters):
     display = ArchitectureDisplay.from_estimator(MINDRecommender(**parameters))
     display.figure_.canvas.draw()

@@ -140,6 +140,18 @@ def test_a_search_ranks_by_the_scores_with_repeats(kind, limit, k):
             assert mask[row, top.interests[row][: len(found)]].all()
 
 
+def test_an_item_that_gains_next_to_nothing_occurs_once():
+    """At a low temperature the exponential of a weight may be 0 beside that of another."""
+    vectors, queries, mask, _ = random_case()
+    histories, weights, _ = random_repeats(15, 60)
+    repeats = Repeats.of_histories(ragged(histories), weights, 1e-6)
+    assert np.isneginf(repeats.gains).any()
+    query = RecommendQuery(60, ragged([[]] * 15), repeats=repeats)
+    top = retrieve(ExactIndex(vectors, 1e-6), queries, mask, query, np.ones(60, dtype=np.int64))
+    for row in top.codes:
+        assert sorted(row.tolist()) == list(range(60))
+
+
 def test_many_rows_are_merged_in_blocks(monkeypatch):
     vectors, queries, mask, _, repeats, _, _ = case(B=30)
     top = ExactIndex(vectors, T).search(queries, mask, 7, ragged([[]] * 30))
