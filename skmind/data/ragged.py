@@ -60,6 +60,22 @@ class Ragged:
         """Return the rows of the values at these positions, int64 of the same shape."""
         return np.searchsorted(self.offsets, places, side="right") - 1
 
+    def find(self, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return the positions of codes in their rows, -1 where the row lacks the code.
+
+        The codes of each row must be ascending.
+
+        Parameters
+        ----------
+        rows, codes : ndarray of int, of equal or broadcast shape
+            Codes of at least -1.
+        """
+        n_codes = 1 + int(max(self.values.max(initial=0), codes.max(initial=0)))
+        keys = pair_keys(*self.pairs(), n_codes)
+        wanted = pair_keys(rows, codes, n_codes)
+        places = np.searchsorted(keys, wanted)
+        return np.where(np.append(keys, -1)[places] == wanted, places, -1)
+
     def take(self, rows: np.ndarray) -> Self:
         """Return the given rows, in the given order; rows may repeat, and -1 gives an empty row."""
         if len(rows) == self.n_rows and (rows == np.arange(self.n_rows)).all():

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from ..data.ragged import Ragged, isin_pairs, pair_keys, span_places
+from ..data.ragged import Ragged, span_places
 from .base import TopK
 from .exact import search_lists
 
@@ -51,15 +51,12 @@ class Repeats(Ragged):
         is_counted = ages < len(logs)
         rows = rows[is_counted]
         items = items[is_counted]
-        n_items = int(items.max(initial=0)) + 1
-        keys, places = np.unique(pair_keys(rows, items, n_items), return_inverse=True)
-        masses = np.bincount(places, np.exp(logs[ages[is_counted]] - highest), len(keys))
-        offsets = np.searchsorted(
-            keys, pair_keys(np.arange(histories.n_rows + 1), np.array(-1), n_items)
-        )
+        distinct = Ragged.from_pairs(rows, items, histories.n_rows)
+        events = np.exp(logs[ages[is_counted]] - highest)
+        masses = np.bincount(distinct.find(rows, items), events, len(distinct.values))
         with np.errstate(divide="ignore"):  # less than the smallest number
             gains = temperature * (np.log(masses) + highest)
-        return cls(keys % (n_items + 1) - 1, offsets, gains, temperature)
+        return cls(distinct.values, distinct.offsets, gains, temperature)
 
     def _gather(self, places: np.ndarray | slice, offsets: np.ndarray) -> Self:
         return type(self)(self.values[places], offsets, self.gains[places], self.temperature)
@@ -79,12 +76,7 @@ class Repeats(Ragged):
 
         A gain of the history may be -inf, too, at low temperatures.
         """
-        n_items = 1 + int(max(self.values.max(initial=0), items.max(initial=0)))
-        keys = pair_keys(*self.pairs(), n_items)
-        wanted = pair_keys(rows, items, n_items)
-        places = np.searchsorted(keys, wanted)
-        is_repeat = np.append(keys, -1)[places] == wanted
-        return np.where(is_repeat, np.append(self.gains, -np.inf)[places], -np.inf)
+        return np.append(self.gains, -np.inf)[self.find(rows, items)]  # -1 is the appended place
 
     def raised(self, scores: np.ndarray, gains: np.ndarray, n_used: np.ndarray) -> np.ndarray:
         """Return the scores of items that gain; -inf where no interest is in use.
@@ -156,8 +148,7 @@ class Repeats(Ragged):
         own = search_lists(vectors, queries, mask, width, self, n_jobs, self.temperature)
         gains = self.gains_of(rows, own.codes)
         own = own._replace(scores=self.raised(own.scores, gains, mask.sum(1)[:, None]))
-        pairs = np.repeat(rows, k), top.codes.ravel()
-        is_repeat = isin_pairs(pairs, self.pairs()).reshape(top.codes.shape)
+        is_repeat = self.find(rows, top.codes) >= 0
         others = top._replace(scores=np.where(is_repeat, -np.inf, top.scores))
         joined = TopK(*(np.concatenate(pair, axis=1) for pair in zip(others, own, strict=True)))
         order = np.lexsort((joined.codes, -joined.scores), axis=1)[:, :k]

@@ -738,7 +738,7 @@ def validation_ndcg(
     """
     shard = Shard.whole(interactions.n_users) if shard is None else shard
     index = ExactIndex(unit_items(net), temperature)
-    weights = repeat_weights(net) if net.config.repeats and not exclude_seen else None
+    scores_repeats = net.config.repeats and not exclude_seen
     max_history = net.config.max_history
     scores = [np.empty(0)]
     for rows in blocks(len(users), max_history):
@@ -751,8 +751,8 @@ def validation_ndcg(
         is_target = seen.items == np.repeat(block_targets, seen.lengths)
         excluded = seen.where(~is_target & exclude_seen)
         top = index.search(encoded.interests, encoded.mask, VALIDATION_K, excluded)
-        if weights is not None and temperature is not None:
-            repeats = Repeats.of_histories(interactions.take(block_users), weights, temperature)
+        if scores_repeats and temperature is not None:
+            repeats = Repeats.of_histories(seen, repeat_weights(net), temperature)
             top = repeats.merge(top, index.vectors, encoded.interests, encoded.mask)
         is_target = top.codes == block_targets[:, None]  # (b, VALIDATION_K)
         scores.append(ndcg(is_target, np.ones(len(block_users))))

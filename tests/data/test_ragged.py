@@ -138,3 +138,16 @@ def test_grouping_positions_keeps_the_order_within_equal_keys(chunk, monkeypatch
     assert places.tolist() == expected
     assert sorted_keys.tolist() == keys[expected].tolist()
     assert np.diff(offsets).tolist() == [(rows == row).sum() for row in range(6)]
+
+
+def test_find_says_where_a_code_is_in_its_row():
+    rng = np.random.default_rng(0)
+    ragged = Ragged.from_pairs(rng.integers(6, size=30), rng.integers(9, size=30), 7)
+    pairs = [*zip(*(part.tolist() for part in ragged.pairs()), strict=True)]
+    rows, codes = np.arange(7)[:, None], np.arange(-1, 20)
+    places = ragged.find(rows, codes)
+    for row in range(7):
+        for code, place in zip(codes.tolist(), places[row].tolist(), strict=True):
+            assert place == (pairs.index((row, code)) if (row, code) in pairs else -1)
+    empty = Ragged(np.empty(0, dtype=np.int64), np.zeros(3, dtype=np.int64))
+    assert empty.find(np.array([0, 1]), np.array([4, -1])).tolist() == [-1, -1]

@@ -902,14 +902,12 @@ def test_validation_ranks_as_the_recommender_does():
     items = favourites[users, rng.integers(3, size=320)]
     X = pd.DataFrame({"user_id": users, "item_id": items, "timestamp": times})
     settings = {"embedding_dim": 8, "max_history": 5, "max_epochs": 3, "random_state": 0}
-    rec = MINDRecommender(**settings, exclude_seen=False).fit(X)
-    model = rec._snapshot.model
-    assert model.config.repeats
     last = X.groupby("user_id").tail(1)
     before = X.drop(last.index)
     rec = MINDRecommender(**settings, exclude_seen=False, early_stopping=True)
     rec.fit(X)
     snapshot = rec._snapshot
+    assert snapshot.model.config.repeats
     data = snapshot.model.interactions
     users = np.arange(40)
     places = data.offsets[users + 1] - 1
