@@ -14,6 +14,8 @@ On Tmall, the sessions of the training file are fitted, and each prefix of the t
 history of a new user. Items may be recommended again, because 45 % of the targets are in the
 prefix. The validation task uses the prefixes of a random part of the training sessions, which are
 not fitted.
+
+"planted" needs no file: 2,000 users who each follow four of 200 topics of ten items.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ import pandas as pd
 from processes import clocks, peak_memory
 from scipy import stats
 
-from skmind.datasets import fetch_movielens
+from skmind.datasets import fetch_movielens, make_interactions
 from skmind.metrics import hit_rate_at_k, mrr_at_k, ndcg_at_k, recall_at_k
 from skmind.model_selection import LeaveLastOut
 
-DATASETS = ("ml-100k", "ml-1m", "beauty", "toys", "tmall")
+DATASETS = ("ml-100k", "ml-1m", "beauty", "toys", "tmall", "planted")
 STRICT_DATASETS = ("ml-1m", "beauty", "toys")
 SEQUENCES = ("beauty", "toys")
 SESSIONS = ("tmall",)
@@ -96,6 +98,8 @@ class Run(NamedTuple):
 
 def load(name: str, data: Path) -> pd.DataFrame:
     """Return interactions with the columns user_id, item_id and timestamp."""
+    if name == "planted":
+        return make_interactions(2000, 2000, n_topics=200, random_state=0).interactions
     if name in SEQUENCES:
         lines = [line.split() for line in (data / name / "sequences.txt").open()]
         return _ordered_frame([line[1:] for line in lines], [int(line[0]) for line in lines])

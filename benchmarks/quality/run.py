@@ -50,6 +50,7 @@ DOCUMENTED_SETTINGS = {  # longer training and larger vectors
     "beauty": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
     "toys": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
     "tmall": ["embedding_dim=128", "embedding_dim=128 n_interests=1"],
+    "planted": [RETAIL_SETTINGS, f"{RETAIL_SETTINGS} n_interests=1"],
 }
 BASELINES = {"popularity": popularity, "own items": own_items}
 COMMON_SETTINGS = ["defaults", "n_interests=1", "label_attention=hard"]
