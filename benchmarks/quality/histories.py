@@ -18,8 +18,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from harness import DATASETS, SESSIONS, Metrics, Run, Task, difference, excludes_seen, load
-from harness import make_task, measure
+from harness import (
+    DATASETS,
+    SESSIONS,
+    Metrics,
+    Run,
+    Task,
+    difference,
+    excludes_seen,
+    load,
+    make_task,
+    measure,
+)
 from processes import in_processes
 
 from skmind import MINDRecommender
@@ -105,7 +115,8 @@ def report(arguments: argparse.Namespace) -> str:
     command = f"{a.dataset} --data DIR{f' --targets {a.targets}' if a.targets > 1 else ''}"
     columns = " | ".join(f"{name} K=4 | K=1" for name in METRICS)
     lines = [
-        f"`python benchmarks/quality/histories.py {command}`, {datetime.date.today()}, seed {SEED}.",
+        f"`python benchmarks/quality/histories.py {command}`, {datetime.date.today()}, "
+        f"seed {SEED}.",
         "",
         f"| history | users | {columns} | {COMPARED}, K=4 minus K=1 |",
         f"|---|---:|{'---:|' * (2 * len(METRICS))}---|",
@@ -114,7 +125,7 @@ def report(arguments: argparse.Namespace) -> str:
         parts = [found.metrics[found.metrics.index.isin(users)] for found in (four, one)]
         if len(parts[0]) < 2:
             continue
-        cells = [f"{part[metric].mean():.4f}" for metric in METRICS for part in parts]
+        cells = [f"{part[metric].mean():.4f}".lstrip("0") for metric in METRICS for part in parts]
         runs = [[Run(part, np.zeros(2), 0)] for part in parts]
         cells.append(difference(*runs, COMPARED))
         lines.append(f"| {name} | {len(parts[0])} | {' | '.join(cells)} |")
