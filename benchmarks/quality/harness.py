@@ -263,3 +263,11 @@ def difference(runs: list[Run], others: list[Run], metric: str) -> str:
     test = stats.ttest_rel(values, other_values.reindex(values.index))
     low, high = test.confidence_interval()
     return f"{(low + high) / 2:+.4f} ({low:+.4f} to {high:+.4f}, p = {test.pvalue:.2g})"
+
+
+def publish(text: str, path: Path | None) -> None:
+    """Print a section of a result, and append it to a file if there is one."""
+    print(text)
+    if path:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n" + text)

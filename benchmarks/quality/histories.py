@@ -29,6 +29,7 @@ from harness import (
     load,
     make_task,
     measure,
+    publish,
 )
 from processes import in_processes
 
@@ -50,8 +51,10 @@ class Found(NamedTuple):
     vectors: pd.DataFrame
 
 
-def several_targets(dataset: str, data: Path, n_targets: int) -> Task:
-    """Return the task to find the last events of users with at least twice as many."""
+def held_out_task(dataset: str, data: Path, n_targets: int) -> Task:
+    """Return the test task, or that to find several last events of users with twice as many."""
+    if n_targets == 1:
+        return make_task(dataset, data)
     if dataset in SESSIONS:
         raise ValueError(f"the prefixes of {dataset} have one target each")
     frame = load(dataset, data)
@@ -67,7 +70,7 @@ def several_targets(dataset: str, data: Path, n_targets: int) -> Task:
 def find(dataset: str, data: Path, n_targets: int, n_interests: int) -> Found:
     """Fit, recommend and measure."""
     torch.set_num_threads(1)
-    task = make_task(dataset, data) if n_targets == 1 else several_targets(dataset, data, n_targets)
+    task = held_out_task(dataset, data, n_targets)
     rec = MINDRecommender(
         n_interests=n_interests, exclude_seen=excludes_seen(dataset), random_state=SEED
     ).fit(task.known)
@@ -107,11 +110,7 @@ def report(arguments: argparse.Namespace) -> str:
     a = arguments
     jobs = [(a.dataset, a.data, a.targets, n_interests) for n_interests in (4, 1)]
     four, one = in_processes(find, jobs, a.jobs)
-    task = (
-        make_task(a.dataset, a.data)
-        if a.targets == 1
-        else several_targets(a.dataset, a.data, a.targets)
-    )
+    task = held_out_task(a.dataset, a.data, a.targets)
     command = f"{a.dataset} --data DIR{f' --targets {a.targets}' if a.targets > 1 else ''}"
     columns = " | ".join(f"{name} K=4 | K=1" for name in METRICS)
     lines = [
@@ -141,11 +140,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     parser.add_argument("--output", type=Path, help="file that the result is appended to")
     arguments = parser.parse_args()
-    text = report(arguments)
-    print(text)
-    if arguments.output:
-        with arguments.output.open("a", encoding="utf-8") as file:
-            file.write("\n" + text)
+    publish(report(arguments), arguments.output)
 
 
 if __name__ == "__main__":

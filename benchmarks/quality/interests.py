@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from harness import DATASETS, load, split_off_last
+from harness import DATASETS, load, publish, split_off_last
 
 from skmind import MINDRecommender
 from skmind.inspection import hits_by_interest, interest_curve, interest_diagnostics
@@ -49,6 +49,7 @@ def report(dataset: str, data: Path) -> str:
             f"{diagnostics.effective_number:.2f}, mean cosine {diagnostics.mean_cosine:.2f}.",
             "",
             table(by_interest),
+            "",
         ]
     )
 
@@ -61,11 +62,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="file that the result is appended to")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    text = report(arguments.dataset, arguments.data)
-    print(text)
-    if arguments.output:
-        with arguments.output.open("a", encoding="utf-8") as file:
-            file.write("\n" + text + "\n")
+    publish(report(arguments.dataset, arguments.data), arguments.output)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from harness import (
     metrics_of,
     own_items,
     popularity,
+    publish,
     table_head,
     table_row,
 )
@@ -146,11 +147,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of each fit")
     parser.add_argument("--output", type=Path, help="file that the result is appended to")
     arguments = parser.parse_args()
-    text = report(arguments)
-    print(text)
-    if arguments.output:
-        with arguments.output.open("a", encoding="utf-8") as file:
-            file.write("\n" + text)
+    publish(report(arguments), arguments.output)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from skmind.nn.network import MINDNet, NetConfig
 from skmind.training.trainer import Trainer, TrainingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "quality"))
-from harness import make_task, measure
+from harness import make_task, measure, publish
 from processes import in_processes, peak_memory
 
 SIZES = (10_000, 100_000, 1_000_000, 5_000_000)  # items
@@ -197,11 +197,7 @@ def main() -> None:
             "|---|---:|---:|---:|---:|---:|",
             *memory,
         ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if a.output:
-        with a.output.open("a", encoding="utf-8") as file:
-            file.write("\n" + text)
+    publish("\n".join(lines) + "\n", a.output)
 
 
 if __name__ == "__main__":
