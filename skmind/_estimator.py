@@ -232,13 +232,15 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         L2 penalty of Adam. In tables of more than 20,000 rows it applies to the rows that a step
         uses.
     early_stopping : bool, default=False
-        Whether to hold out the last interaction of ``validation_fraction`` of the users, to stop
-        when its NDCG@10 has not improved for ``n_iter_no_change`` epochs, and to restore the best
-        weights.
+        Whether to hold out the last interaction of ``validation_fraction`` of the users, and to
+        stop when its NDCG@10 has not improved for ``n_iter_no_change`` epochs. Training then goes
+        back to the best weights, and runs as many more epochs, in which the learning rate falls to
+        its end; the last weights are kept. ``max_epochs`` can so be a bound, which is not reached.
     validation_fraction : float in (0, 1), default=0.1
         Share of the users with at least three interactions whose last interaction is held out.
     n_iter_no_change : int, default=3
-        Number of epochs without improvement before training stops, at least 1.
+        Number of epochs without improvement before early stopping, and of the epochs after it, at
+        least 1.
     warm_start : bool, default=False
         Whether `fit` starts from the weights of the last fit, for the items that both fits have.
         The sizes ``n_interests``, ``embedding_dim``, ``max_history`` and ``n_encoder_layers`` must
@@ -1034,7 +1036,7 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         def attributes(state: State) -> dict[str, Any]:
             """Return what `_keep` would store if training ended here, with exact search."""
             plan = Plan(temperature=settings.score_temperature)
-            now = replace(model, weights=state.best or net.get_weights(), plan=plan)
+            now = replace(model, weights=net.get_weights(), plan=plan)
             history = list(state.history) if part is None else self._continued(state.history)
             snapshot = Snapshot(now, unit_items(now.network()))
             return {"history_": history, "n_epochs_": len(history), "_snapshot": snapshot}

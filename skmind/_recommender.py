@@ -53,7 +53,6 @@ from .exceptions import IgnoredDataWarning, InvalidInputError, UnknownIdError
 from .nn.device import drop_forked_threads
 from .nn.inference import explain
 from .persistence import model as persistence
-from .persistence.manifest import kept_epoch
 from .persistence.onnx import export
 from .retrieval.base import TopK
 from .retrieval.calibration import recalls
@@ -273,18 +272,16 @@ class FittedRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _summary_rows(self) -> dict[str, str]:
         """Return what was fitted, as texts by name."""
         model = self._model
-        kept = kept_epoch(self.history_)
-        best = kept.get("epoch", self.n_epochs_)
+        last = self.history_[-1] if self.history_ else {}
         rows = {
             "users": f"{len(model.users):,}",
             "items": f"{len(model.items):,}",
             "interactions": f"{len(model.interactions.items):,}",
-            "epochs": f"{self.n_epochs_:,}"
-            + ("" if best == self.n_epochs_ else f" (best: {best:,})"),
+            "epochs": f"{self.n_epochs_:,}",
         }
         for key, name in SHOWN_VALUES.items():
-            if key in kept:
-                rows[name] = f"{kept[key]:.4f}"
+            if key in last:
+                rows[name] = f"{last[key]:.4f}"
         rows["index"] = f"{self.index_} search"
         return rows
 

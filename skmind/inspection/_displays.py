@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..exceptions import InvalidInputError
 from ._curve import interest_curve
 from ._index_curve import index_curve
-from ._plotting import GREY, color_of, import_pyplot, line_style, place_labels
+from ._plotting import GREY, import_pyplot, line_style, place_labels
 
 INTEREST_CURVE_COLUMNS = ("n_interests", "metric", "mean", "std_error")
 INDEX_CURVE_COLUMNS = ("index", "search_k", "k", "recall", "users_per_second")
@@ -182,8 +182,7 @@ class LearningCurveDisplay:
     lines_ : list of matplotlib Line2D
         The losses, in the order of ``histories``.
     metric_lines_ : list of matplotlib Line2D
-        The validation metrics of the fits that have them. A ring marks the best epoch, whose
-        weights the fit kept.
+        The validation metrics of the fits that have them.
 
     Raises
     ------
@@ -282,9 +281,6 @@ class LearningCurveDisplay:
             if len(axes) > 1 and "validation_ndcg" in history[0]:
                 values = [epoch["validation_ndcg"] for epoch in history]
                 self.metric_lines_ += axes[1].plot(epochs, values, **style)
-                best = int(np.argmax(values))
-                ring = {"marker": "o", "markersize": 11, "fillstyle": "none", "linestyle": ""}
-                axes[1].plot(epochs[best], values[best], color=color_of(number), **ring)
         axes[0].set_ylabel("Loss")
         if len(axes) > 1:
             axes[1].set_ylabel(METRIC_LABEL)

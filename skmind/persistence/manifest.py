@@ -307,18 +307,12 @@ def _to_json_value(value: Any, name: str) -> Any:
     )
 
 
-def kept_epoch(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the epoch of ``history_`` whose weights were kept; empty if there is none."""
-    if not history:
-        return {}
-    return max(history, key=lambda epoch: epoch.get("validation_ndcg", epoch["epoch"]))
-
-
 def model_card(manifest: Mapping[str, Any]) -> str:
     """Return a README in Markdown: what the model is, its data, its parameters and its scores."""
     config = manifest["config"]
     sizes = manifest["sizes"]
-    epoch = kept_epoch(manifest["attributes"]["history_"])
+    history = manifest["attributes"]["history_"]
+    last = history[-1] if history else {}
     rows: list[tuple[str, Any]] = [
         ("users", sizes["n_users"]),
         ("items", config["n_items"]),
@@ -330,7 +324,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
         names = [str(feature["name"]) for feature in manifest[f"{side}_features"]]
         rows.append((f"{side} features", ", ".join(names) or "none"))
     rows.append(("epochs", manifest["attributes"]["n_epochs_"]))
-    rows += [(key, f"{value:.4g}") for key, value in epoch.items() if isinstance(value, float)]
+    rows += [(key, f"{value:.4g}") for key, value in last.items() if isinstance(value, float)]
     table = "".join(f"| {name} | {value} |\n" for name, value in rows)
     parameters = manifest["parameters"]
     settings = "".join(f"- `{name}={value!r}`\n" for name, value in parameters.items())
@@ -360,7 +354,7 @@ protect these data.
 | | |
 | --- | --- |
 {table}
-Loss and metrics are from the epoch whose weights were kept.
+Loss and metrics are from the last epoch.
 
 ## Parameters
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -122,6 +122,8 @@ class Trainer:
         See `make_optimizers`.
     first_learning_rate_share : float
         Learning rate of the first step, as a share of ``settings.learning_rate``.
+    cooldown : Cooldown or None
+        The cooldown of this fit, from its start on.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class Trainer:
         self.groups = assign_groups(self.n_groups, self.device)
         self.optimizers = make_optimizers(net, settings.learning_rate, settings.weight_decay)
         self.first_learning_rate_share = 1.0 if moments is None else FINAL_LEARNING_RATE_SHARE
+        self.cooldown: Cooldown | None = None
         set_moments(net, self.optimizers, moments or {})
         tables = list(net.large_tables())
         is_table = {id(table) for table in tables}
@@ -163,7 +166,9 @@ class Trainer:
     # ------------------------------------------------------ fit → epoch → batch → step → loss
 
     def fit(self, interactions: Interactions) -> list[dict[str, Any]]:
-        """Train on all events but the first per user; early stopping restores the best weights.
+        """Train on all events but the first per user.
+
+        Early stopping ends the fit by a `Cooldown`, which starts from the best weights so far.
 
         Parameters
         ----------
@@ -207,7 +212,7 @@ class Trainer:
         is_stopped = False
         verbose = settings.verbose if self.processes.is_first else 0
         with Progress(batches.n_samples, settings.max_epochs, n_done, verbose) as progress:
-            while not is_stopped and not self._is_finished(state.history):
+            while not is_stopped and self._prepare_epoch(state):
                 epoch = len(state.history) + 1
                 end_epoch = None if self.begin_epoch is None else self.begin_epoch(epoch)
                 progress.start_epoch(epoch)
@@ -232,15 +237,17 @@ class Trainer:
                 if self.checkpoint is not None:
                     self.checkpoint.write(state)
                 is_stopped = self.processes.any(end_epoch is not None and end_epoch(state))
-        if state.best:
-            self.net.set_weights(state.best)
         return state.history
 
-    def _is_finished(self, history: list[dict[str, Any]]) -> bool:
-        """Return whether all epochs are done, or early stopping applies."""
-        if len(history) >= self.settings.max_epochs:
-            return True
-        return _n_epochs_since_best(history) >= self.settings.n_iter_no_change
+    def _prepare_epoch(self, state: State) -> bool:
+        """Return whether another epoch follows; before the first of a cooldown, go back."""
+        n_done = len(state.history)
+        self.cooldown = find_cooldown(state.history, self.settings)
+        if self.cooldown is None:
+            return n_done < self.settings.max_epochs
+        if n_done == self.cooldown.start:
+            self.net.set_weights(state.best)
+        return n_done < self.cooldown.end
 
     def _run_epoch(
         self, epoch: int, batches: BatchSampler, sampler: NegativeSampler, progress: Progress
@@ -276,7 +283,7 @@ class Trainer:
         return self.step(batch, sampler)
 
     def set_learning_rate(self, n_epochs_done: float) -> None:
-        """Set the learning rate of the next step; it falls linearly over the epochs.
+        """Set the learning rate of the next step; it falls linearly, in a cooldown more steeply.
 
         Parameters
         ----------
@@ -284,8 +291,12 @@ class Trainer:
             From 0 to ``settings.max_epochs``; a fraction counts the current epoch.
         """
         first = self.first_learning_rate_share
+        start, end = 0, self.settings.max_epochs
+        if self.cooldown is not None:
+            first += (FINAL_LEARNING_RATE_SHARE - first) * self.cooldown.n_best / end
+            _, start, end = self.cooldown
         decay = FINAL_LEARNING_RATE_SHARE - first
-        share = first + decay * n_epochs_done / self.settings.max_epochs
+        share = first + decay * (n_epochs_done - start) / (end - start)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["share"] * self.settings.learning_rate * share
@@ -759,6 +770,33 @@ def validation_ndcg(
     gathered = shard.processes.gather((shard.numbers[users], np.concatenate(scores)))
     numbers, all_scores = map(np.concatenate, zip(*gathered, strict=True))
     return float(all_scores[np.argsort(numbers)].mean())
+
+
+class Cooldown(NamedTuple):
+    """The last epochs of a fit that stops early, as numbers of epochs done.
+
+    At a high learning rate the validation metric stops rising before the model is as good as it
+    gets, and the metric of few users is too rough to choose among epochs. So the fit goes back to
+    the best weights, and lets the learning rate fall from there to its final value; it keeps the
+    weights of the last epoch.
+    """
+
+    n_best: int
+    start: int
+    end: int
+
+
+def find_cooldown(history: list[dict[str, Any]], settings: TrainingSettings) -> Cooldown | None:
+    """Return the cooldown, as long as the wait for an improvement; None if it has not begun.
+
+    There is none that would not end before ``max_epochs``, where the learning rate falls anyway.
+    """
+    patience = settings.n_iter_no_change
+    for n_done in range(1, min(len(history) + 1, settings.max_epochs - patience)):
+        if _n_epochs_since_best(history[:n_done]) >= patience:
+            n_best = n_done - _n_epochs_since_best(history[:n_done])
+            return Cooldown(n_best, n_done, n_done + patience)
+    return None
 
 
 def _n_epochs_since_best(history: list[dict[str, Any]]) -> int:

@@ -138,8 +138,6 @@ def test_learning_curves_of_several_fits(plt):
     (metric,) = display.metric_lines_
     assert metric.get_ydata().tolist() == [0.1, 0.3, 0.2, 0.25]
     assert metric.get_color() == display.lines_[1].get_color() != display.lines_[0].get_color()
-    ring = display.axes_[1].lines[-1]
-    assert ring.get_xydata().tolist() == [[2, 0.3]]
     texts = [text.get_text() for text in display.axes_[0].get_legend().get_texts()]
     assert texts == ["short", "long"]
     assert display.figure_ is display.axes_[1].figure

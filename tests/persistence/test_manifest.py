@@ -104,15 +104,15 @@ def test_the_card_says_what_the_model_is(manifest):
         assert line in text
 
 
-def test_the_card_shows_the_epoch_that_was_kept(manifest):
+def test_the_card_shows_the_last_epoch(manifest):
     scores = [0.25, 0.75, 0.75, 0.5]
     history = [
         {"epoch": i, "loss": float(i), "validation_ndcg": score}
         for i, score in enumerate(scores, 1)
     ]
     text = model_card(manifest | {"attributes": manifest["attributes"] | {"history_": history}})
-    assert "| validation_ndcg | 0.75 |" in text
-    assert "| loss | 2 |" in text
+    assert "| validation_ndcg | 0.5 |" in text
+    assert "| loss | 4 |" in text
     assert "loss |" not in model_card(
         manifest | {"attributes": manifest["attributes"] | {"history_": []}}
     )

@@ -64,7 +64,10 @@ def cases(folder, rank=None):
         "plain": ({}, {"X": X}),
         "encoder": ({"n_encoder_layers": 1}, {"X": X}),
         "random start": ({"init": "random", "adaptive_interests": False}, {"X": X}),
-        "early stopping": ({"early_stopping": True, "max_epochs": 6}, {"X": X}),
+        "early stopping": (
+            {"early_stopping": True, "n_iter_no_change": 1, "max_epochs": 6},
+            {"X": X},
+        ),
         "in batch": ({"negative_sampling": "in_batch"}, {"X": X}),
         "mixed": ({"negative_sampling": "mixed", "n_negatives": 20}, {"X": X}),
         "full softmax": ({"n_negatives": "all"}, {"X": X}),

@@ -112,8 +112,9 @@ def assert_same(rec, expected):
 def test_a_resumed_fit_is_bit_equal(monkeypatch, path, large, early_stopping):
     if large:
         monkeypatch.setattr(optim, "LARGE_TABLE_ROWS", 0)
-    changes = {"early_stopping": early_stopping, "n_iter_no_change": 1}
+    changes = {"early_stopping": early_stopping, "n_iter_no_change": 1, "max_epochs": 4}
     expected, epochs = resume(monkeypatch, None, **changes)
+    assert len(expected.history_) == 4 - early_stopping  # with a cooldown of one epoch
     assert len(epochs) > 2 * max(epochs)  # several steps per epoch
     for step in range(1, len(epochs) + 1, 7):
         interrupted = interrupt(monkeypatch, path, step, **changes)

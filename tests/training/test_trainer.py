@@ -758,25 +758,55 @@ def plant_scores(monkeypatch, scores):
 
 
 @pytest.mark.parametrize(
-    ("scores", "patience", "n_epochs", "best"),
+    ("scores", "patience", "n_best", "start", "n_epochs"),
     [
-        ([0.1, 0.5, 0.4, 0.5, 0.3, 0.9], 3, 5, 2),  # an equal score is no improvement
-        ([0.1, 0.5, 0.4, 0.6, 0.3, 0.2], 2, 6, 4),
-        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6, 6),
-        ([0.9, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 2, 1),
-        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 4, 5, 1),
+        ([0.1, 0.5, 0.4, 0.5, 0.3, 0.0, 0.0, 0.0, 0.0], 3, 2, 5, 8),  # equal is not better
+        ([0.1, 0.5, 0.4, 0.6, 0.3, 0.2, 0.9, 0.0, 0.0], 2, 4, 6, 8),
+        ([0.9, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], 1, 1, 2, 3),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 4, 1, 5, 9),
     ],
 )
-def test_early_stopping_restores_the_best_weights(monkeypatch, scores, patience, n_epochs, best):
-    one = trainer(early_stopping=True, max_epochs=6, n_iter_no_change=patience)
+def test_early_stopping_cools_down_from_the_best_weights(
+    monkeypatch, scores, patience, n_best, start, n_epochs
+):
+    one = trainer(early_stopping=True, max_epochs=10, n_iter_no_change=patience)
     weights = plant_scores(monkeypatch, scores)
+    starts, rates = [], []
+    run_epoch, run_batch = one._run_epoch, one._run_batch
+
+    def watched_epoch(*arguments):
+        starts.append(copy.deepcopy(one.net.state_dict()))
+        rates.append([])
+        return run_epoch(*arguments)
+
+    def watched_batch(*arguments):
+        loss = run_batch(*arguments)
+        rates[-1].append(one.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    monkeypatch.setattr(one, "_run_epoch", watched_epoch)
+    monkeypatch.setattr(one, "_run_batch", watched_batch)
     history = one.fit(planted(n_users=40))
     assert [record["validation_ndcg"] for record in history] == scores[:n_epochs]
+    for epoch, before in enumerate(starts[1:], 1):
+        expected = weights[(n_best if epoch == start else epoch) - 1]
+        assert all(torch.equal(value, expected[name]) for name, value in before.items())
     for name, value in one.net.state_dict().items():
-        assert torch.equal(value, weights[best - 1][name])
-    for other, state in enumerate(weights, 1):
-        same = torch.equal(state["bilinear"], one.net.bilinear)
-        assert same == (other == best)
+        assert torch.equal(value, weights[-1][name])
+    firsts = np.array([epoch[0] for epoch in rates])
+    at_best = 1 - 0.9 * n_best / 10
+    expected = np.linspace(at_best, 0.1, n_epochs - start + 1)[:-1]
+    np.testing.assert_allclose(firsts[start:], 0.01 * expected)
+    np.testing.assert_allclose(firsts[:start], 0.01 * (1 - 0.09 * np.arange(start)))
+
+
+@pytest.mark.parametrize("scores", [[0.1, 0.2, 0.3, 0.4], [0.1, 0.4, 0.3, 0.2]])
+def test_the_last_epoch_is_the_bound_of_early_stopping(monkeypatch, scores):
+    one = trainer(early_stopping=True, max_epochs=4, n_iter_no_change=2)
+    weights = plant_scores(monkeypatch, scores)
+    assert len(one.fit(planted(n_users=40))) == 4
+    for name, value in one.net.state_dict().items():
+        assert torch.equal(value, weights[-1][name])
 
 
 def test_without_early_stopping_the_last_weights_stay(monkeypatch):
@@ -1063,12 +1093,12 @@ def test_a_terminal_shows_one_bar_of_all_epochs(use_terminal, capsys, early_stop
 
 def test_the_bar_of_a_fit_that_stops_early_ends_there(use_terminal, monkeypatch):
     terminal = use_terminal()
-    plant_scores(monkeypatch, [0.25, 0.125])
+    plant_scores(monkeypatch, [0.25, 0.125, 0.5])
     one = trainer(verbose=1, early_stopping=True, max_epochs=9, n_iter_no_change=1)
     one.fit(planted(n_users=40))
     last = terminal.getvalue().split("\r")[-1]
-    assert "epoch 2/9:  22%" in last
-    assert "NDCG@10=0.1250" in last
+    assert "epoch 3/9:  33%" in last
+    assert "NDCG@10=0.5000" in last
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
