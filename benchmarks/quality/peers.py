@@ -184,7 +184,7 @@ SASREC = {
     "n_heads": [2],
     "session_max_len": [20, 100],
     "dropout_rate": [0.3],
-    "epochs": [[1, 2, 3, 5, 10, 15, 20, 30, 50, 100]],
+    "epochs": [[1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100]],
 }
 # name: (library, function, settings to choose from, whether the fit is random); epochs are stages
 PEERS = {
