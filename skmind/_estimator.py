@@ -233,14 +233,15 @@ class MINDRecommender(CallbackSupportMixin, FittedRecommender):
         uses.
     early_stopping : bool, default=False
         Whether to hold out the last interaction of ``validation_fraction`` of the users, and to
-        stop when its NDCG@10 has not improved for ``n_iter_no_change`` epochs. Training then goes
-        back to the best weights, and runs as many more epochs, in which the learning rate falls to
-        its end; the last weights are kept. ``max_epochs`` can so be a bound, which is not reached.
+        stop when its NDCG@10 has not improved for ``n_iter_no_change`` epochs: training goes back
+        to the best weights, and runs for as many epochs again, in which the learning rate falls to
+        its final value. If these would not end before ``max_epochs``, it runs on to there. The
+        last weights are kept. So ``max_epochs`` may be higher than the data need.
     validation_fraction : float in (0, 1), default=0.1
         Share of the users with at least three interactions whose last interaction is held out.
     n_iter_no_change : int, default=3
-        Number of epochs without improvement before early stopping, and of the epochs after it, at
-        least 1.
+        Number of epochs without improvement before early stopping, and of the epochs that follow
+        it, at least 1.
     warm_start : bool, default=False
         Whether `fit` starts from the weights of the last fit, for the items that both fits have.
         The sizes ``n_interests``, ``embedding_dim``, ``max_history`` and ``n_encoder_layers`` must

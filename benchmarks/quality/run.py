@@ -44,7 +44,7 @@ RETAIL_SETTINGS = (
 )
 LONG_HISTORY_SETTINGS = (
     "embedding_dim=128 max_history=200 n_encoder_layers=2 encoder_dropout=0 n_routing_iter=2 "
-    "max_epochs=14"
+    "max_epochs=12"
 )
 DOCUMENTED_SETTINGS = {  # longer training and larger vectors
     "ml-100k": [],
