@@ -231,7 +231,7 @@ class Trainer:
                     record["validation_ndcg"] = ndcg
                     progress.show({f"NDCG@{VALIDATION_K}": ndcg})
                     logger.info("epoch %d: validation NDCG@%d %.4f", epoch, VALIDATION_K, ndcg)
-                    if _n_epochs_since_best(state.history) == 0:
+                    if self.cooldown is None and _n_epochs_since_best(state.history) == 0:
                         state.best = self.net.get_weights()
                 progress.end_epoch(record["samples_per_second"])
                 if self.checkpoint is not None:
@@ -793,9 +793,8 @@ def find_cooldown(history: list[dict[str, Any]], settings: TrainingSettings) -> 
     """
     patience = settings.n_iter_no_change
     for n_done in range(1, min(len(history) + 1, settings.max_epochs - patience)):
-        if _n_epochs_since_best(history[:n_done]) >= patience:
-            n_best = n_done - _n_epochs_since_best(history[:n_done])
-            return Cooldown(n_best, n_done, n_done + patience)
+        if _n_epochs_since_best(history[:n_done]) == patience:
+            return Cooldown(n_done - patience, n_done, n_done + patience)
     return None
 
 
