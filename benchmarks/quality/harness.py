@@ -159,7 +159,7 @@ def split_off_last(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def make_task(name: str, data: Path, validation: bool = False, n_users: int | None = None) -> Task:
     """Return the task of a data set; ``n_users`` restricts it to a sample of the users."""
     if name in SESSIONS:
-        return _session_task(name, data, validation)
+        return _session_task(name, data, validation, n_users)
     history, test = split_off_last(sample_users(load(name, data), n_users))
     if validation:
         history, test = split_off_last(history)
@@ -167,9 +167,9 @@ def make_task(name: str, data: Path, validation: bool = False, n_users: int | No
     return Task(known, history, test)
 
 
-def _session_task(name: str, data: Path, validation: bool) -> Task:
+def _session_task(name: str, data: Path, validation: bool, n_users: int | None) -> Task:
     """Return the sessions to fit, prefixes of other sessions, and the item after each prefix."""
-    known = load(name, data)
+    known = sample_users(load(name, data), n_users)
     if validation:
         sessions = known["user_id"].unique()
         size = round(VALIDATION_SESSION_SHARE * len(sessions))
@@ -254,13 +254,16 @@ def difference(runs: list[Run], others: list[Run], metric: str) -> str:
     """Return the mean difference of a metric with its 95 % interval and p-value, paired by user.
 
     Each user's value is the mean over the seeds. The interval describes the variation between
-    users, not between seeds; the table shows the latter.
+    users, not between seeds; the table shows the latter. "none": every user has the same value.
     """
     values, other_values = (
         pd.concat([run.user_metrics[metric] for run in part], axis=1).mean(axis=1)
         for part in (runs, others)
     )
-    test = stats.ttest_rel(values, other_values.reindex(values.index))
+    other_values = other_values.reindex(values.index)
+    if values.equals(other_values):
+        return "none"
+    test = stats.ttest_rel(values, other_values)
     low, high = test.confidence_interval()
     return f"{(low + high) / 2:+.4f} ({low:+.4f} to {high:+.4f}, p = {test.pvalue:.2g})"
 

@@ -3,10 +3,10 @@
     python benchmarks/quality/ladder.py beauty --data DIR [--users N] [--jobs 2] [--only RUNG ...]
 
 Every rung is fitted on the validation task with one seed, K = 4 and K = 1, for a few epochs, and
-compared with the defaults at the same K by a test paired by user. The first rungs lead from the
-model of the paper to the defaults. Some rungs change the network in a way that no parameter does;
-they name the functions of this file that they patch in. Writes the table
-benchmarks/results/ladder_DATASET.md.
+compared with the defaults at the same K, and with the same rung with one interest, by tests paired
+by user. The first rungs lead from the model of the paper to the defaults. Some rungs change the
+network in a way that no parameter does; they name the functions of this file that they patch in.
+Writes the table benchmarks/results/ladder_DATASET.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import DATASETS, METRICS, Run, difference
+from harness import DATASETS, Run, difference, metrics_of
 from processes import in_processes
 from run import fit
 from torch import Tensor, nn
@@ -340,17 +340,19 @@ def report(arguments: argparse.Namespace) -> str:
         for K in (4, 1)
     ]
     runs = in_processes(climb, jobs, a.jobs)
+    metrics = list(metrics_of(a.dataset))
+    ranking = metrics[1]
     lines = [
         f"# Effect of single changes on {a.dataset}",
         "",
         f"`python benchmarks/quality/ladder.py {a.dataset} --data DIR"
         f"{f' --users {a.users}' if a.users else ''}`, {datetime.date.today()}. "
-        f"Validation task, seed {SEED}, {COMMON_SETTINGS}. The last column is the difference in "
-        "NDCG@10 to the defaults at the same K, with a 95 % interval, paired by user. The interval "
-        "does not include the variation between seeds.",
+        f"Validation task, seed {SEED}, {COMMON_SETTINGS}. The last columns are differences in "
+        f"{ranking} to the defaults at the same K, and to the same rung with one interest, with "
+        "95 % intervals, paired by user. The intervals do not include the variation between seeds.",
         "",
-        f"| rung | K | {' | '.join(METRICS)} | fit, processor s | NDCG@10 minus the defaults |",
-        f"|---|---:|{'---:|' * (len(METRICS) + 2)}",
+        f"| rung | K | {' | '.join(metrics)} | fit, processor s | minus the defaults | minus K=1 |",
+        f"|---|---:|{'---:|' * (len(metrics) + 3)}",
     ]
     for i, (label, settings, patches) in enumerate(rungs):
         if i > 0:
@@ -358,9 +360,10 @@ def report(arguments: argparse.Namespace) -> str:
         for j, K in enumerate((4, 1)):
             run = runs[2 * i + j]
             defaults = runs[j]
-            means = " | ".join(f"{run.user_metrics[name].mean():.4f}" for name in METRICS)
-            change = difference([run], [defaults], "NDCG@10") if i > 0 else ""
-            lines.append(f"| {label} | {K} | {means} | {run.seconds[1]:.0f} | {change} |")
+            means = " | ".join(f"{run.user_metrics[name].mean():.4f}" for name in metrics)
+            change = difference([run], [defaults], ranking) if i > 0 else ""
+            lead = difference([run], [runs[2 * i + 1]], ranking) if K > 1 else ""
+            lines.append(f"| {label} | {K} | {means} | {run.seconds[1]:.0f} | {change} | {lead} |")
     return "\n".join(lines) + "\n"
 
 
@@ -372,7 +375,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="*", default=[], metavar="RUNG", help="fit only these rungs"
     )
-    parser.add_argument("--users", type=int, help="number of users, drawn at random")
+    parser.add_argument("--users", type=int, help="number of users or sessions, drawn at random")
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     arguments = parser.parse_args()
     text = report(arguments)
