@@ -213,9 +213,9 @@ def hard_negatives(
         0, torch.from_numpy(losses._accidental_hits(targets, negatives, K)), -1e9
     )
     logits = logits.view(K, len(places), -1)  # (K, B, N / K)
-    weights = (logits.detach() * REMI_HARDNESS).log_softmax(2) + math.log(logits.shape[2])
+    hardness = (logits.detach() * REMI_HARDNESS).log_softmax(2) + math.log(logits.shape[2])
     scale = (K / ((K - group + n_used - 1) // n_used)).log().T[..., None]  # (K, B, 1)
-    total = (logits + weights + scale).logsumexp(2).logsumexp(0)
+    total = (logits + hardness + scale).logsumexp(2).logsumexp(0)
     return F.softplus(total - positive).mean()
 
 
