@@ -158,18 +158,18 @@ def split_off_last(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def make_task(name: str, data: Path, validation: bool = False, n_users: int | None = None) -> Task:
     """Return the task of a data set; ``n_users`` restricts it to a sample of the users."""
+    frame = sample_users(load(name, data), n_users)
     if name in SESSIONS:
-        return _session_task(name, data, validation, n_users)
-    history, test = split_off_last(sample_users(load(name, data), n_users))
+        return _session_task(frame, data / name / "test.txt.gz", validation)
+    history, test = split_off_last(frame)
     if validation:
         history, test = split_off_last(history)
     known = split_off_last(history)[0] if name in STRICT_DATASETS else history
     return Task(known, history, test)
 
 
-def _session_task(name: str, data: Path, validation: bool, n_users: int | None) -> Task:
+def _session_task(known: pd.DataFrame, test_path: Path, validation: bool) -> Task:
     """Return the sessions to fit, prefixes of other sessions, and the item after each prefix."""
-    known = sample_users(load(name, data), n_users)
     if validation:
         sessions = known["user_id"].unique()
         size = round(VALIDATION_SESSION_SHARE * len(sessions))
@@ -179,7 +179,7 @@ def _session_task(name: str, data: Path, validation: bool, n_users: int | None) 
         known = known[~is_drawn]
         prefixes = [items[:end] for items in held_out for end in range(2, len(items) + 1)]
     else:
-        prefixes = _read_lines(data / name / "test.txt.gz")
+        prefixes = _read_lines(test_path)
     history, test = split_off_last(_ordered_frame(prefixes))
     return Task(known, history, test)
 
