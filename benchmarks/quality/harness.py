@@ -59,6 +59,11 @@ def metrics_of(dataset: str) -> Metrics:
     return SESSION_METRICS if dataset in SESSIONS else METRICS
 
 
+def ranking_metric(dataset: str) -> str:
+    """Return the name of the metric that weighs ranks."""
+    return "MRR@20" if dataset in SESSIONS else "NDCG@10"
+
+
 def excludes_seen(dataset: str) -> bool:
     """Return whether items of the history are not recommended again."""
     return dataset not in SESSIONS

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import DATASETS, Run, difference, metrics_of
+from harness import DATASETS, Run, difference, metrics_of, ranking_metric
 from processes import in_processes
 from run import fit
 from torch import Tensor, nn
@@ -340,8 +340,8 @@ def report(arguments: argparse.Namespace) -> str:
         for K in (4, 1)
     ]
     runs = in_processes(climb, jobs, a.jobs)
-    metrics = list(metrics_of(a.dataset))
-    ranking = metrics[1]
+    metrics = metrics_of(a.dataset)
+    ranking = ranking_metric(a.dataset)
     lines = [
         f"# Effect of single changes on {a.dataset}",
         "",

@@ -41,6 +41,7 @@ from harness import (
     measure,
     metrics_of,
     profiles,
+    ranking_metric,
     table_head,
     table_row,
 )
@@ -269,7 +270,7 @@ def choose(name: str, settings: list[dict], arguments: argparse.Namespace) -> tu
     """Return the stage with the best ranking on the validation task, and a note about it."""
     jobs = [(name, s, arguments.dataset, arguments.data, True, 0) for s in settings]
     runs = itertools.chain(*in_processes(fit, jobs, arguments.jobs))
-    metric = list(metrics_of(arguments.dataset))[1]  # it weighs ranks
+    metric = ranking_metric(arguments.dataset)
     scores = [run.user_metrics[metric].mean() for run in runs]
     all_stages = [stage for s in settings for stage in stages(s)]
     note = (
